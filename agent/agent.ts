@@ -1,0 +1,365 @@
+// The agent put together: bundle → last known good → keys → queue → pass → status. `once` and `plan` use the same
+// assembly without a controller.
+import type { KeyObject } from 'node:crypto';
+import fs from 'node:fs';
+import type { Logger } from 'pino';
+import { type AgentEvent, type AgentStatus, findCondition, isTrue } from '../api/status.ts';
+import { type AnyKind, type Change, claimsOverlap } from '../kinds/kind.ts';
+import type { Ports } from '../kinds/ports.ts';
+import type { AgentConfig } from './config.ts';
+import { BundleCache } from './informer/cache.ts';
+import { createControllerClient } from './informer/client.ts';
+import { Informer } from './informer/informer.ts';
+import { Journal } from './journal/journal.ts';
+import { type AgentMetrics, createAgentMetrics } from './metrics.ts';
+import { type Cause, type Item, Queue } from './queue/queue.ts';
+import { ConditionSet } from './reconcile/conditions.ts';
+import type { Observer } from './reconcile/loop.ts';
+import { Reconciler } from './reconcile/reconcile.ts';
+import { createSecretStore, type SecretStore } from './reconcile/secrets.ts';
+import { Suspensions } from './reconcile/suspensions.ts';
+import { Watches } from './reconcile/watches.ts';
+import { type Assignment, World } from './reconcile/world.ts';
+
+export interface AgentDeps {
+  readonly config: AgentConfig;
+  readonly kinds: ReadonlyMap<string, AnyKind>;
+  readonly ports: Ports;
+  readonly log: Logger;
+  readonly env: Readonly<Record<string, string | undefined>>;
+  readonly version: string;
+  readonly bootID: string;
+  readonly random: () => number;
+  /** For signed requests; without one no controller is asked. */
+  readonly privateKey?: KeyObject;
+}
+
+const EVENTS_KEPT = 50;
+const CONCURRENCY = 8;
+
+export class Agent {
+  readonly metrics: AgentMetrics;
+  readonly suspensions: Suspensions;
+  readonly cache: BundleCache;
+  readonly #deps: AgentDeps;
+  readonly #journal: Journal;
+  readonly #world: World;
+  readonly #queue: Queue;
+  readonly #reconciler: Reconciler;
+  readonly #watches: Watches;
+  readonly #secrets: SecretStore;
+  readonly #conditions = new ConditionSet();
+  readonly #stopping = new AbortController();
+  readonly #events: AgentEvent[] = [];
+  readonly #startedAt: string;
+  #informer: Informer | undefined;
+  #attempted = 0;
+  #running = { sequence: 0, commit: '' };
+  #endOfSuspension: { cancel(): void } | undefined;
+
+  constructor(deps: AgentDeps) {
+    const { config, kinds, ports } = deps;
+    this.#deps = deps;
+    this.#startedAt = new Date(ports.clock.now()).toISOString();
+    this.metrics = createAgentMetrics(deps.version);
+    this.suspensions = new Suspensions(config.stateDir, ports.clock);
+    this.cache = new BundleCache({
+      stateDir: config.stateDir,
+      host: config.host,
+      trustedKeys: config.trustedKeys,
+    });
+    this.#journal = new Journal(config.stateDir);
+    this.#world = new World(kinds, this.#journal);
+    this.#secrets = createSecretStore(config.stateDir, deps.env);
+    this.#reconciler = new Reconciler({
+      kinds,
+      ports,
+      journal: this.#journal,
+      world: this.#world,
+      secrets: this.#secrets,
+      suspensions: this.suspensions,
+      allow: config.allow,
+      bootID: deps.bootID,
+      observer: this.#observer(),
+      stopping: this.#stopping.signal,
+    });
+    this.#queue = new Queue({
+      clock: ports.clock,
+      concurrency: CONCURRENCY,
+      random: deps.random,
+      work: (item) => this.#work(item),
+      locksOf: (key) => this.#locksOf(key),
+      locksOverlap: claimsOverlap,
+    });
+    this.#watches = new Watches({
+      ports,
+      secrets: this.#secrets,
+      log: deps.log,
+      wake: (key) => this.#queue.add(key, 'watch'),
+      up: (key, up) => this.metrics.watch(key, up),
+    });
+  }
+
+  /** Loads what the last run left behind, works on it, and asks the controller for news. */
+  start(): void {
+    this.load();
+    this.#queue.start();
+    if (this.cache.current !== undefined) {
+      const { envelope, payload } = this.cache.current;
+      this.assign({ sequence: envelope.sequence, commit: envelope.commit, payload });
+    }
+    const { config, privateKey, ports, log, random } = this.#deps;
+    if (config.controller === undefined || privateKey === undefined) return;
+    this.#informer = new Informer({
+      client: createControllerClient({
+        url: config.controller,
+        host: config.host,
+        privateKey,
+        clock: ports.clock,
+      }),
+      cache: this.cache,
+      clock: ports.clock,
+      log,
+      random,
+      conditions: this.#conditions,
+      onBundle: ({ envelope, payload }) =>
+        this.assign({ sequence: envelope.sequence, commit: envelope.commit, payload }),
+      onPull: (result) => this.metrics.pulled(result),
+      status: () => this.status(),
+    });
+    this.#informer.start();
+  }
+
+  /** State from disk, and nothing started. */
+  load(): void {
+    const { config, log } = this.#deps;
+    fs.mkdirSync(config.stateDir, { recursive: true, mode: 0o700 });
+    for (const file of this.#journal.load()) {
+      log.error({ file: `${file}.broken` }, 'state file could not be read and was moved aside');
+    }
+    this.suspensions.load();
+    const unusable = this.cache.load();
+    if (unusable !== undefined) log.error({ error: unusable }, 'the cached bundle is not used');
+  }
+
+  /** Takes over a manifest only to `plan` it: nothing is started, nothing is written. */
+  preview(assignment: Assignment): void {
+    if (fs.existsSync(this.#deps.config.stateDir)) this.load();
+    this.#world.assign(assignment, this.#deps.ports.clock.monotonic(), { handOver: false });
+  }
+
+  /** Drains: running passes end, watches close, nothing is begun any more. */
+  async stop(): Promise<void> {
+    await this.#informer?.stop();
+    this.#endOfSuspension?.cancel();
+    const drained = this.#queue.stop();
+    await this.#watches.stop();
+    this.#stopping.abort();
+    await drained;
+  }
+
+  assign(assignment: Assignment): void {
+    const { ports, log } = this.#deps;
+    const before = this.#world.states().map((s) => s.key);
+    const keys = this.#world.assign(assignment, ports.clock.monotonic());
+    this.#attempted = assignment.sequence;
+    for (const key of before) if (this.#world.get(key) === undefined) this.#dropped(key);
+    log.info(
+      { sequence: assignment.sequence, commit: assignment.commit, resources: keys.length },
+      'manifest assigned',
+    );
+    for (const key of keys) this.#queue.add(key, 'bundle');
+    this.#informer?.statusChanged();
+  }
+
+  /** One pass over everything that is assigned; resolves when nothing is left to do at once. */
+  async runOnce(assignment: Assignment, settleMs: number): Promise<AgentStatus> {
+    const { clock } = this.#deps.ports;
+    this.#queue.start();
+    this.assign(assignment);
+    const deadline = clock.monotonic() + settleMs;
+    for (;;) {
+      await this.#queue.idle();
+      const status = this.status();
+      const settled = status.resources.every((r) => {
+        const ready = findCondition(r.conditions, 'Ready');
+        return ready !== undefined && (ready.status !== 'Unknown' || ready.reason === 'Suspended');
+      });
+      if (settled && !this.#hasWaiting(status)) return status;
+      if (clock.monotonic() >= deadline) return status;
+      await clock.sleep(50);
+    }
+  }
+
+  /** What a pass would change, key by key; nothing is written. Errors are told in place of changes. */
+  async plan(): Promise<{ key: string; changes: readonly Change[]; error?: string }[]> {
+    const plans = [];
+    for (const { key, resource } of this.#world.states()) {
+      if (resource === undefined) {
+        plans.push({ key, changes: [{ what: 'removed', from: 'managed', to: 'not in the manifest' }] });
+        continue;
+      }
+      try {
+        plans.push({ key, changes: await this.#reconciler.plan(key, this.#stopping.signal) });
+      } catch (error) {
+        plans.push({ key, changes: [], error: (error as Error).message });
+      }
+    }
+    return plans;
+  }
+
+  /** @throws Error when there is no such resource. */
+  reconcile(key?: string): void {
+    for (const k of this.#keys(key)) this.#queue.add(k, 'request');
+  }
+
+  /** @throws Error when there is no such resource. */
+  suspend(key: string | undefined, ttlMs: number, reason: string): void {
+    const keys = this.#keys(key);
+    this.suspensions.suspend(key ?? '*', ttlMs, reason);
+    for (const k of keys) this.#queue.add(k, 'request');
+    this.#armEndOfSuspension();
+  }
+
+  resume(key?: string): void {
+    this.suspensions.resume(key ?? '*');
+    for (const k of this.#keys(key)) this.#queue.add(k, 'request');
+    this.#armEndOfSuspension();
+  }
+
+  /** Whether every resource had its first pass. */
+  get ready(): boolean {
+    return (
+      this.#world.assignment !== undefined &&
+      this.#world.states().every((s) => s.conditions.get('Ready') !== undefined)
+    );
+  }
+
+  async exposition(): Promise<string> {
+    this.metrics.refresh(this.status(), this.#queue.depth);
+    return this.metrics.registry.metrics();
+  }
+
+  status(): AgentStatus {
+    const { config, kinds, version, ports } = this.#deps;
+    const { assignment } = this.#world;
+    return {
+      host: config.host,
+      at: new Date(ports.clock.now()).toISOString(),
+      agent: {
+        version,
+        kinds: [...kinds.keys()],
+        platform: `${process.platform}-${process.arch}`,
+        startedAt: this.#startedAt,
+      },
+      mode: assignment?.payload.host.mode ?? 'observe',
+      sequence: {
+        desired: assignment?.sequence ?? 0,
+        attempted: this.#attempted,
+        running: this.#running.sequence,
+      },
+      commit: { desired: assignment?.commit ?? '', running: this.#running.commit },
+      conditions: this.#conditions.list(),
+      resources: this.#world.states().map((s) => ({
+        key: s.key,
+        conditions: [...s.conditions.list(), ...s.concerns.map((c) => ({ ...c, lastTransitionTime: '' }))],
+        desiredDigest: s.desiredDigest,
+        runningDigest: this.#journal.inventory.get(s.key)?.confirmed?.digest ?? '',
+        drift: s.drift,
+        ...(s.lastHealSeconds === undefined ? {} : { lastHealSeconds: s.lastHealSeconds }),
+        healedTotal: s.healedTotal,
+        source: s.resource?.source ?? '',
+      })),
+      events: this.#events,
+    };
+  }
+
+  async #work(item: Item): Promise<void> {
+    await this.#reconciler.reconcile(item);
+    const state = this.#world.get(item.key);
+    if (state === undefined) return this.#dropped(item.key);
+    const target = this.#reconciler.targets.watched(state);
+    if (target === undefined) this.#watches.remove(item.key);
+    else this.#watches.ensure(item.key, target);
+    const ms = this.#deps.config.resyncSeconds * 1000 * (0.9 + 0.2 * this.#deps.random());
+    this.#queue.addAfter(item.key, 'resync', ms);
+  }
+
+  #dropped(key: string): void {
+    this.#watches.remove(key);
+    this.#queue.remove(key);
+  }
+
+  #locksOf(key: string): readonly string[] {
+    const state = this.#world.get(key);
+    const kind = this.#world.kindOf(key);
+    return state?.parsed === undefined || kind?.locks === undefined ? [] : kind.locks(state.parsed.spec);
+  }
+
+  #keys(key: string | undefined): string[] {
+    if (key === undefined) return this.#world.states().map((s) => s.key);
+    if (this.#world.get(key) !== undefined) return [key];
+    const known = this.#world.states().map((s) => s.key);
+    throw new Error(`there is no ${key} on this host; there is ${known.join(', ') || 'nothing yet'}`);
+  }
+
+  #hasWaiting(status: AgentStatus): boolean {
+    return status.resources.some((r) => findCondition(r.conditions, 'Ready')?.reason === 'Dependency');
+  }
+
+  /** When all of the assigned revision is ready, that revision is the one that runs. */
+  #changed(): void {
+    const { assignment } = this.#world;
+    if (assignment !== undefined && this.#running.sequence !== assignment.sequence) {
+      const states = this.#world.states();
+      const all = states.every((s) => s.resource !== undefined && s.conditions.isTrue('Ready'));
+      if (all && states.every((s) => this.#isCurrent(s.key))) {
+        this.#running = { sequence: assignment.sequence, commit: assignment.commit };
+        this.metrics.confirmedAll(this.#deps.ports.clock.now() / 1000);
+        this.#informer?.statusChanged();
+      }
+    }
+  }
+
+  /** A resource that was ready may not have had its pass for the new manifest yet. */
+  #isCurrent(key: string): boolean {
+    const state = this.#world.get(key)!;
+    return state.parsed?.from === state.resource;
+  }
+
+  #armEndOfSuspension(): void {
+    this.#endOfSuspension?.cancel();
+    const ms = this.suspensions.nextEndMs();
+    if (ms === undefined) return;
+    this.#endOfSuspension = this.#deps.ports.clock.setTimeout(() => {
+      this.reconcile();
+      this.#armEndOfSuspension();
+    }, ms + 10);
+  }
+
+  #observer(): Observer {
+    return {
+      transition: (key, type, reason, message) => {
+        const { log, ports } = this.#deps;
+        log[type === 'Normal' ? 'info' : 'warn']({ key, reason, detail: message }, 'resource changed');
+        this.#events.push({ at: new Date(ports.clock.now()).toISOString(), key, type, reason, message });
+        if (this.#events.length > EVENTS_KEPT) this.#events.shift();
+        this.#informer?.statusChanged();
+      },
+      passEnded: (key, outcome, seconds) => this.metrics.passEnded(key, outcome, seconds),
+      driftDetected: (key, by) => this.metrics.driftDetected(key, by),
+      healed: (key, seconds) => this.metrics.healed(key, seconds),
+      rolledBack: (key) => this.metrics.rolledBack(key),
+      changed: () => this.#changed(),
+      requeue: (key, cause: Cause, afterMs) => this.#queue.addAfter(key, cause, afterMs),
+      backOff: (key) => this.#queue.addRateLimited(key),
+      succeeded: (key) => this.#queue.forget(key),
+      wake: (key, cause) => this.#queue.add(key, cause),
+    };
+  }
+}
+
+/** Whether everything that the manifest asks for is as it says. */
+export function allReady(status: AgentStatus): boolean {
+  return status.resources.every((r) => isTrue(r.conditions, 'Ready'));
+}

@@ -1,0 +1,72 @@
+// The agent's own configuration: who it is, whom it trusts and what a manifest may do on this host. It is not
+// part of what the controller sends: a controller that is taken over gets no further than this file allows.
+// JSON, so that the agent needs no YAML at run time; `homeostat enroll` writes it.
+import fs from 'node:fs';
+import path from 'node:path';
+import { z } from 'zod';
+import { Name } from '../api/documents.ts';
+import { inWords } from '../api/errors.ts';
+
+/** Everything is closed that is not listed. */
+export const AllowList = z.strictObject({
+  kinds: z.array(z.string()).default([]),
+  /** Path prefixes: a directory with everything below it (`/etc/alloy/`), or one path. */
+  paths: z.array(z.string().startsWith('/')).default([]),
+  /** Unit names; `*` matches any run of characters, as in `alloy*.service`. */
+  units: z.array(z.string()).default([]),
+  /** Programs that a unit may run. */
+  exec: z.array(z.string()).default([]),
+  users: z.array(z.string()).default([]),
+  /** Tailscale preferences, as `RunWebClient`. */
+  tailscale: z.array(z.string()).default([]),
+  /** What amounts to root, each named in words as the refusal names it; `*` grants all of it. */
+  rootEquivalent: z.array(z.string()).default([]),
+});
+export type AllowList = z.infer<typeof AllowList>;
+
+export const AgentConfig = z.strictObject({
+  host: Name,
+  /** Base URL of the controller; without one the agent keeps what it last knew. */
+  controller: z.url({ protocol: /^https?$/ }).optional(),
+  /** Base64 raw Ed25519 keys, any of which may sign bundles. */
+  trustedKeys: z.array(z.string()).default([]),
+  stateDir: z.string().startsWith('/').default('/var/lib/homeostat'),
+  /** The agent's private key; default: agent.key in stateDir. */
+  keyFile: z.string().optional(),
+  /** Unix socket for the CLI. */
+  socket: z.string().startsWith('/').default('/run/homeostat/agent.sock'),
+  /** Where /metrics, /healthz and /readyz are served. */
+  listen: z
+    .string()
+    .regex(/^.+:\d+$/, 'address:port')
+    .default('127.0.0.1:9465'),
+  /** All files are looked for below this directory: sandboxes only. */
+  root: z.string().startsWith('/').optional(),
+  resyncSeconds: z.number().positive().default(600),
+  tailscaleSockets: z.array(z.string()).optional(),
+  allow: AllowList.prefault({}),
+});
+export type AgentConfig = z.infer<typeof AgentConfig>;
+
+export const DEFAULT_CONFIG_FILE = '/etc/homeostat/agent.json';
+
+/** @throws Error that says what is wrong with the file, and what would be right. */
+export function readAgentConfig(file: string): AgentConfig {
+  let value: unknown;
+  try {
+    value = JSON.parse(fs.readFileSync(file, 'utf8'));
+  } catch (error) {
+    throw new Error(
+      `the agent's configuration ${file} can't be read: ${inWords(error)}; \`homeostat enroll\` writes one`,
+    );
+  }
+  const parsed = AgentConfig.safeParse(value);
+  if (!parsed.success) throw new Error(`${file}:\n${z.prettifyError(parsed.error)}`);
+  return parsed.data;
+}
+
+/** Mode 0600: the file says what may be done on the host. */
+export function writeAgentConfig(file: string, config: z.input<typeof AgentConfig>): void {
+  fs.mkdirSync(path.dirname(file), { recursive: true, mode: 0o755 });
+  fs.writeFileSync(file, `${JSON.stringify(config, null, 2)}\n`, { mode: 0o600 });
+}

@@ -1,0 +1,185 @@
+// File events, one watch a directory: it sees every change of what is in it, attributes included, costs one
+// inotify watch however many files are managed there, and survives the file being replaced. The wakes rest on
+// chokidar's raw events, since its tidied ones lose a file that is deleted, restored and deleted again within
+// 50 ms (docs/decisions/0002-raw-file-events.md).
+import fs from 'node:fs';
+import path from 'node:path';
+import { watch as chokidarWatch, type FSWatcher } from 'chokidar';
+
+interface Watched {
+  readonly directory: string;
+  readonly identity: string;
+  readonly watcher: FSWatcher;
+  /** By the entry's name, so that an event among a thousand files finds its own; '' for paths further down. */
+  readonly subscriptions: Map<string, Set<Subscription>>;
+}
+
+interface Subscription {
+  /** The path that somebody cares about. */
+  readonly target: string;
+  readonly wake: () => void;
+  readonly fail: (error: Error) => void;
+  /** The watched directory it hangs on now: the parent, or the nearest ancestor that exists. */
+  on: Watched | undefined;
+  /** Nobody cares any more. */
+  ended: boolean;
+}
+
+export class DirectoryWatches {
+  readonly #watched = new Map<string, Watched>();
+
+  /** Directories watched now; for metrics and tests. */
+  get size(): number {
+    return this.#watched.size;
+  }
+
+  /** See Files.watch in kinds/ports.ts; the path is a real one here. */
+  async watch(target: string, wake: () => void, signal: AbortSignal): Promise<void> {
+    if (signal.aborted) return;
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    const subscription: Subscription = { target, wake, fail: reject, on: undefined, ended: false };
+    signal.addEventListener('abort', () => resolve(), { once: true });
+    try {
+      await Promise.race([this.#attach(subscription), promise]);
+      if (!signal.aborted) wake();
+      await promise;
+    } finally {
+      subscription.ended = true;
+      this.#detach(subscription);
+    }
+  }
+
+  async close(): Promise<void> {
+    const all = [...this.#watched.values()];
+    this.#watched.clear();
+    await Promise.all(all.map((w) => w.watcher.close()));
+  }
+
+  async #attach(subscription: Subscription): Promise<void> {
+    if (subscription.ended) return;
+    const directory = nearestDirectory(path.dirname(subscription.target));
+    const identity = identityOf(directory);
+    let watched = this.#watched.get(directory);
+    if (watched !== undefined && watched.identity !== identity) {
+      this.#rearm(watched);
+      watched = undefined;
+    }
+    if (watched === undefined) {
+      watched = this.#open(directory, identity);
+      this.#watched.set(directory, watched);
+    }
+    subscription.on = watched;
+    const name = entryIn(watched, subscription);
+    const named = watched.subscriptions.get(name) ?? new Set();
+    watched.subscriptions.set(name, named.add(subscription));
+    await ready(watched.watcher);
+    // What came into being while the watch was being armed gave no event.
+    if (subscription.on === watched && misplaced(subscription)) this.#move(subscription);
+  }
+
+  #detach(subscription: Subscription): void {
+    const watched = subscription.on;
+    subscription.on = undefined;
+    if (watched === undefined) return;
+    const name = entryIn(watched, subscription);
+    const named = watched.subscriptions.get(name);
+    named?.delete(subscription);
+    if (named?.size === 0) watched.subscriptions.delete(name);
+    if (watched.subscriptions.size === 0) this.#drop(watched);
+  }
+
+  #drop(watched: Watched): void {
+    if (this.#watched.get(watched.directory) === watched) this.#watched.delete(watched.directory);
+    void watched.watcher.close();
+  }
+
+  #open(directory: string, identity: string): Watched {
+    const watcher = chokidarWatch(directory, {
+      depth: 0,
+      ignoreInitial: true,
+      atomic: false,
+      followSymlinks: false,
+      // The directory alone: its own watch tells of everything in it.
+      ignored: (p) => p !== directory,
+    });
+    const watched: Watched = { directory, identity, watcher, subscriptions: new Map() };
+    watcher.on('raw', (_event, name) => this.#onEvent(watched, name));
+    watcher.on('error', (error) => {
+      for (const s of allOf(watched)) s.fail(error as Error);
+    });
+    return watched;
+  }
+
+  #onEvent(watched: Watched, name: string | null): void {
+    // A directory reports itself by its own name: its attributes changed, or it is gone or elsewhere now.
+    if (name === path.basename(watched.directory)) return this.#rearm(watched);
+    const concerned = name === null ? allOf(watched) : [...(watched.subscriptions.get(name) ?? [])];
+    for (const s of concerned) s.wake();
+    for (const s of [...(watched.subscriptions.get('') ?? [])]) if (misplaced(s)) this.#move(s);
+  }
+
+  /** A watch that may be on a directory that is no longer at its path is made anew for all that hang on it. */
+  #rearm(watched: Watched): void {
+    const subscriptions = allOf(watched);
+    watched.subscriptions.clear();
+    this.#drop(watched);
+    for (const s of subscriptions) {
+      s.on = undefined;
+      this.#move(s);
+    }
+  }
+
+  /** The directory it hung on is gone or has moved, or a nearer one has come into being. */
+  #move(subscription: Subscription): void {
+    this.#detach(subscription);
+    this.#attach(subscription).then(
+      () => subscription.on !== undefined && subscription.wake(),
+      (error: Error) => subscription.fail(error),
+    );
+  }
+}
+
+function allOf(watched: Watched): Subscription[] {
+  return [...watched.subscriptions.values()].flatMap((named) => [...named]);
+}
+
+/** The name by which the directory reports the target; '' when the target is not directly in it. */
+function entryIn(watched: Watched, s: Subscription): string {
+  return path.dirname(s.target) === watched.directory ? path.basename(s.target) : '';
+}
+
+/** Whether a subscription should hang on another directory than it does. */
+function misplaced(s: Subscription): boolean {
+  const directory = nearestDirectory(path.dirname(s.target));
+  return directory !== s.on?.directory || identityOf(directory) !== s.on.identity;
+}
+
+/** The birth beside the inode: a new directory often gets the number of the one just removed. */
+function identityOf(directory: string): string {
+  const stat = fs.statSync(directory, { throwIfNoEntry: false });
+  return stat === undefined ? '' : `${stat.dev}:${stat.ino}:${stat.birthtimeMs}`;
+}
+
+function nearestDirectory(directory: string): string {
+  let current = directory;
+  while (current !== '/') {
+    if (fs.statSync(current, { throwIfNoEntry: false })?.isDirectory()) return current;
+    current = path.dirname(current);
+  }
+  return current;
+}
+
+const readiness = new WeakMap<FSWatcher, Promise<void>>();
+
+/** Resolves once the watch is armed, for however many ask. */
+function ready(watcher: FSWatcher): Promise<void> {
+  let promise = readiness.get(watcher);
+  if (promise === undefined) {
+    promise = new Promise<void>((resolve, reject) => {
+      watcher.once('ready', resolve);
+      watcher.once('error', reject);
+    });
+    readiness.set(watcher, promise);
+  }
+  return promise;
+}

@@ -1,0 +1,70 @@
+// HTTP towards what runs on this host. Each request has a connection of its own: the services at the other end
+// are the ones that get restarted, and a kept connection would turn that into an error of the next request.
+// undici is loaded with the first request.
+import type { Agent } from 'undici';
+import type { Http, HttpResponse } from '../../kinds/ports.ts';
+
+const MAX_BODY = 8 * 1024 * 1024;
+
+export function createHttp(): Http & { close(): Promise<void> } {
+  let agent: Agent | undefined;
+  let closed = false;
+
+  return {
+    async request(url, { timeoutMs, signal, method, headers, body }) {
+      if (closed) throw new Error('the agent stops, and makes no more requests');
+      const { Agent, request } = await import('undici');
+      // No connection outlives its request; the request's own deadline is the only timeout.
+      agent ??= new Agent({ pipelining: 0, headersTimeout: 0, bodyTimeout: 0, connect: { timeout: 0 } });
+      const deadline = AbortSignal.timeout(timeoutMs);
+      try {
+        const response = await request(url, {
+          dispatcher: agent,
+          method: (method ?? 'GET') as 'GET',
+          headers: { ...headers },
+          body: body ?? null,
+          signal: signal === undefined ? deadline : AbortSignal.any([signal, deadline]),
+        });
+        return {
+          status: response.statusCode,
+          headers: flatten(response.headers),
+          body: await readCapped(url, response.body),
+        } satisfies HttpResponse;
+      } catch (error) {
+        signal?.throwIfAborted();
+        if (deadline.aborted) {
+          throw Object.assign(new Error(`${url} did not answer within ${timeoutMs} ms`), {
+            code: 'ETIMEDOUT',
+          });
+        }
+        throw error;
+      }
+    },
+
+    async close() {
+      closed = true;
+      await agent?.destroy();
+    },
+  };
+}
+
+/** @throws Error when the body has more than MAX_BODY bytes. */
+export async function readCapped(url: string, body: AsyncIterable<Uint8Array>): Promise<string> {
+  const chunks: Uint8Array[] = [];
+  let size = 0;
+  for await (const chunk of body) {
+    size += chunk.length;
+    // Leaving the loop destroys the stream, and with it the connection.
+    if (size > MAX_BODY) throw new Error(`${url} answered with more than ${MAX_BODY} bytes`);
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks).toString('utf8');
+}
+
+function flatten(headers: Record<string, string | string[] | undefined>): Record<string, string> {
+  const flat: Record<string, string> = {};
+  for (const [name, value] of Object.entries(headers)) {
+    if (value !== undefined) flat[name] = Array.isArray(value) ? value.join(', ') : value;
+  }
+  return flat;
+}

@@ -1,0 +1,69 @@
+// Programs of this host, run to their end. execa is loaded with the first of them: an agent whose kinds run none
+// doesn't pay for it.
+import { Stalled } from '../../api/errors.ts';
+import type { Processes } from '../../kinds/ports.ts';
+
+/** A program that writes more than this to one stream is cut off; nobody reads on. */
+const MAX_OUTPUT = 4 * 1024 * 1024;
+
+export interface ProcessesOptions {
+  /** Whether a program may be run at all; closed by default is the caller's business. */
+  readonly allows?: (command: string) => boolean;
+}
+
+export function createProcesses(options: ProcessesOptions = {}): Processes & { close(): Promise<void> } {
+  const closing = new AbortController();
+
+  return {
+    async run(command, args, { timeoutMs, signal, input, env }) {
+      if (options.allows?.(command) === false) {
+        throw new Stalled('NotAllowed', `this host's agent does not allow ${command} to be run (allow.exec)`);
+      }
+      if (!(timeoutMs > 0)) throw new Error(`${command} must have a timeout`);
+      signal?.throwIfAborted();
+      const { execa } = await import('execa');
+      const result = await execa(command, args, {
+        reject: false,
+        timeout: timeoutMs,
+        cancelSignal: signal === undefined ? closing.signal : AbortSignal.any([signal, closing.signal]),
+        forceKillAfterDelay: 2000,
+        maxBuffer: MAX_OUTPUT,
+        stripFinalNewline: false,
+        // Messages are matched and shown; they should not depend on who started the agent.
+        env: { LC_ALL: 'C', ...env },
+        ...(input === undefined ? { stdin: 'ignore' as const } : { input }),
+      });
+      if (result.isCanceled) {
+        signal?.throwIfAborted();
+        throw new Error(`${command} was ended, since the agent stops`);
+      }
+      if (result.timedOut) throw new Error(`${describe(command, args)} did not end within ${timeoutMs} ms`);
+      if (result.isMaxBuffer)
+        throw new Error(`${describe(command, args)} wrote more than ${MAX_OUTPUT} bytes`);
+      if (result.exitCode === undefined) throw startError(command, args, result);
+      return { exitCode: result.exitCode, stdout: result.stdout, stderr: result.stderr };
+    },
+
+    async close() {
+      closing.abort();
+    },
+  };
+}
+
+/** Ended by a signal, or never started: then with the errno of spawn(2). */
+function startError(
+  command: string,
+  args: readonly string[],
+  result: { signal?: string | undefined; code?: string | undefined; shortMessage?: string | undefined },
+): Error {
+  if (result.signal !== undefined) {
+    return new Error(`${describe(command, args)} was ended by ${result.signal}`);
+  }
+  const code = result.code ?? '';
+  const words = code === 'ENOENT' ? `there is no program ${command} on this host` : result.shortMessage;
+  return Object.assign(new Error(words ?? `${command} could not be started`), { code });
+}
+
+function describe(command: string, args: readonly string[]): string {
+  return args[0] === undefined ? command : `${command} ${args[0]}`;
+}

@@ -1,0 +1,298 @@
+// One child of the agent. On disk, in the state directory:
+//   NAME.unit.json  its definition
+//   NAME.pid.json   the running process, written before it is started and once its id is known
+//   NAME.log        what it writes; a file and not a pipe, since a pipe would end with the agent
+import { type ChildProcess, spawn } from 'node:child_process';
+import { randomUUID } from 'node:crypto';
+import fs from 'node:fs';
+import path from 'node:path';
+import { type Clock, JobFailed, type UnitJob, type UnitState } from '../../kinds/ports.ts';
+import { readIfThere, removeDurably, writeDurably } from '../journal/durable.ts';
+import { groupExists, processesWithEnvironment, signalGroup, startTimeOf } from './process-identity.ts';
+
+export interface Definition {
+  readonly command: readonly string[];
+  readonly env: Readonly<Record<string, string>>;
+  readonly enabled: boolean;
+  readonly masked: boolean;
+}
+
+export interface UnitEnvironment {
+  readonly stateDir: string;
+  readonly clock: Clock;
+  readonly log: {
+    info(fields: object, message: string): void;
+    warn(fields: object, message: string): void;
+  };
+  /** How long a process may take to end before it is killed. */
+  readonly stopTimeoutMs?: number;
+}
+
+interface Running {
+  /** Also its process group; 0 while it is being started. */
+  readonly pid: number;
+  readonly startTime: string;
+  readonly invocationID: string;
+  readonly startedAtMs: number;
+}
+
+const FIRST_RESTART_MS = 100;
+const LAST_RESTART_MS = 30_000;
+/** One that ran this long did not fail at its start: the next restart is quick again. */
+const RAN_WELL_MS = 10_000;
+const ORPHAN_POLL_MS = 250;
+const STOP_POLL_MS = 20;
+const MAX_LOG = 1024 * 1024;
+const MARK = 'HOMEOSTAT_INVOCATION';
+
+type State = Pick<UnitState, 'activeState' | 'subState' | 'result'>;
+const DEAD: State = { activeState: 'inactive', subState: 'dead', result: 'success' };
+const RUNNING: State = { activeState: 'active', subState: 'running', result: 'success' };
+
+export class SupervisedUnit {
+  readonly name: string;
+  readonly #env: UnitEnvironment;
+  readonly #wakes = new Set<() => void>();
+  #definition: Definition | undefined;
+  #running: Running | undefined;
+  #lastInvocationID = '';
+  #state: State = DEAD;
+  #restartDelay = FIRST_RESTART_MS;
+  #timer: { cancel(): void } | undefined;
+  /** Jobs wait for each other. */
+  #jobs: Promise<unknown> = Promise.resolve();
+  #closed = false;
+
+  constructor(name: string, environment: UnitEnvironment) {
+    this.name = name;
+    this.#env = environment;
+  }
+
+  get definition(): Definition | undefined {
+    return this.#definition;
+  }
+
+  /** Reads what an earlier agent left, and takes over the process that it had started. */
+  load(): void {
+    const definition = readIfThere(this.#file('unit'));
+    if (definition !== undefined) this.#definition = JSON.parse(definition) as Definition;
+    const record = readIfThere(this.#file('pid'));
+    if (record === undefined) return;
+    const left = this.#identify(JSON.parse(record) as Running);
+    if (left === undefined) {
+      removeDurably(this.#file('pid'));
+      return;
+    }
+    this.#running = left;
+    this.#lastInvocationID = left.invocationID;
+    this.#state = RUNNING;
+    this.#env.log.info({ unit: this.name, pid: left.pid }, 'took over a process of an earlier agent');
+    this.#pollOrphan(left);
+  }
+
+  /** The process that the record means, if it is there. */
+  #identify(record: Running): Running | undefined {
+    if (record.pid > 0) return startTimeOf(record.pid) === record.startTime ? record : undefined;
+    // The agent died between starting it and writing down its id: the process itself knows which one it is. Its
+    // own children carry the mark too; the leader of the group is the one that was started.
+    const pid = processesWithEnvironment(`${MARK}=${record.invocationID}`).find(groupExists);
+    const startTime = pid === undefined ? undefined : startTimeOf(pid);
+    return pid === undefined || startTime === undefined ? undefined : { ...record, pid, startTime };
+  }
+
+  show(): UnitState {
+    const { command, masked, enabled } = this.#definition ?? { command: undefined };
+    return {
+      ...this.#state,
+      loadState: command === undefined ? 'not-found' : masked ? 'masked' : 'loaded',
+      loadError: '',
+      unitFileState: command === undefined ? '' : masked ? 'masked' : enabled ? 'enabled' : 'disabled',
+      needDaemonReload: false,
+      invocationID: this.#lastInvocationID,
+      startedAtMs: this.#running?.startedAtMs ?? 0,
+      mainPID: this.#running?.pid ?? 0,
+      serviceType: 'simple',
+      fragmentPath: command === undefined ? '' : this.#file('unit'),
+      dropInPaths: [],
+    };
+  }
+
+  define(definition: Definition): void {
+    writeDurably(this.#file('unit'), JSON.stringify(definition));
+    this.#definition = definition;
+    this.#wake();
+  }
+
+  async undefine(): Promise<void> {
+    await this.run('stop');
+    removeDurably(this.#file('unit'));
+    removeDurably(this.#file('log'));
+    this.#definition = undefined;
+    this.#state = DEAD;
+    this.#wake();
+  }
+
+  run(job: UnitJob, signal?: AbortSignal): Promise<void> {
+    const done = this.#jobs.then(async () => {
+      signal?.throwIfAborted();
+      switch (job) {
+        case 'start':
+          return this.#start();
+        case 'stop':
+          return this.#stop();
+        case 'restart':
+          await this.#stop();
+          return this.#start();
+        case 'reload':
+          if (this.#running === undefined) throw new Error(`${this.name} does not run`);
+          return signalGroup(this.#running.pid, 'SIGHUP');
+      }
+    });
+    this.#jobs = done.catch(() => undefined);
+    return done;
+  }
+
+  resetFailed(): void {
+    this.#restartDelay = FIRST_RESTART_MS;
+    if (this.#state.activeState === 'failed') this.#become(DEAD);
+  }
+
+  async watch(wake: () => void, signal: AbortSignal): Promise<void> {
+    if (signal.aborted) return;
+    this.#wakes.add(wake);
+    wake();
+    await new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }));
+    this.#wakes.delete(wake);
+  }
+
+  async close(what: 'stop' | 'leave'): Promise<void> {
+    this.#closed = true;
+    if (what === 'stop') await this.run('stop');
+    this.#timer?.cancel();
+  }
+
+  async #start(): Promise<void> {
+    if (this.#definition === undefined) throw new Error(`there is no unit ${this.name}`);
+    if (this.#definition.masked) throw new Error(`${this.name} is masked`);
+    if (this.#running !== undefined) return;
+    this.#timer?.cancel();
+    const { command, env } = this.#definition;
+    const [program, ...args] = command;
+    if (program === undefined) throw new Error(`${this.name} has no command`);
+
+    const invocationID = randomUUID().replaceAll('-', '');
+    const starting = { pid: 0, startTime: '', invocationID, startedAtMs: this.#env.clock.now() };
+    writeDurably(this.#file('pid'), JSON.stringify(starting));
+    const log = this.#openLog();
+    let child: ChildProcess;
+    try {
+      child = spawn(program, args, {
+        cwd: '/',
+        detached: true, // a process group of its own
+        stdio: ['ignore', log, log],
+        env: { PATH: process.env['PATH'], HOME: process.env['HOME'], ...env, [MARK]: invocationID },
+      });
+    } finally {
+      fs.closeSync(log);
+    }
+    try {
+      await new Promise((resolve, reject) => child.once('spawn', resolve).once('error', reject));
+    } catch (error) {
+      removeDurably(this.#file('pid'));
+      this.#become({ activeState: 'failed', subState: 'failed', result: 'exec' });
+      throw new JobFailed('failed', `${program} could not be started: ${(error as Error).message}`);
+    }
+    const pid = child.pid!;
+    const running: Running = { ...starting, pid, startTime: startTimeOf(pid) ?? '' };
+    child.once('exit', (code, signal) => {
+      this.#ended(running, signal !== null ? 'signal' : code === 0 ? 'success' : 'exit-code');
+    });
+    child.unref();
+    writeDurably(this.#file('pid'), JSON.stringify(running));
+    this.#running = running;
+    this.#lastInvocationID = invocationID;
+    this.#become(RUNNING);
+  }
+
+  /** Unless somebody stopped or started it while this waited for its turn. */
+  #restart(): Promise<void> {
+    const done = this.#jobs.then(() => {
+      if (this.#state.subState === 'auto-restart') return this.#start();
+    });
+    this.#jobs = done.catch(() => undefined);
+    return done;
+  }
+
+  async #stop(): Promise<void> {
+    this.#timer?.cancel();
+    const running = this.#running;
+    if (running === undefined) {
+      this.#become(DEAD);
+      return;
+    }
+    this.#become({ activeState: 'deactivating', subState: 'stop-sigterm', result: 'success' });
+    signalGroup(running.pid, 'SIGTERM');
+    const deadline = this.#env.clock.monotonic() + (this.#env.stopTimeoutMs ?? 10_000);
+    while (this.#isAlive(running)) {
+      if (this.#env.clock.monotonic() > deadline) signalGroup(running.pid, 'SIGKILL');
+      await this.#env.clock.sleep(STOP_POLL_MS);
+    }
+    if (this.#running === running) this.#ended(running, 'success');
+  }
+
+  #isAlive(running: Running): boolean {
+    return this.#running === running && startTimeOf(running.pid) === running.startTime;
+  }
+
+  /** The process is gone; what is left of its group goes too. */
+  #ended(running: Running, result: string): void {
+    if (this.#running !== running) return;
+    signalGroup(running.pid, 'SIGKILL');
+    removeDurably(this.#file('pid'));
+    this.#running = undefined;
+    const wanted = this.#state.activeState !== 'deactivating' && !this.#closed;
+    if (!wanted || this.#definition === undefined) {
+      this.#become({ ...DEAD, result });
+      return;
+    }
+    if (this.#env.clock.now() - running.startedAtMs >= RAN_WELL_MS) this.#restartDelay = FIRST_RESTART_MS;
+    const delay = this.#restartDelay;
+    this.#restartDelay = Math.min(delay * 2, LAST_RESTART_MS);
+    this.#env.log.warn({ unit: this.name, pid: running.pid, result, restartInMs: delay }, 'a process ended');
+    this.#timer = this.#env.clock.setTimeout(() => {
+      this.#restart().catch((error: Error) =>
+        this.#env.log.warn({ unit: this.name, error: error.message }, 'a process could not be started'),
+      );
+    }, delay);
+    this.#become({ activeState: 'activating', subState: 'auto-restart', result });
+  }
+
+  /** Not our child, so nobody tells us when it ends. */
+  #pollOrphan(running: Running): void {
+    this.#timer = this.#env.clock.setTimeout(() => {
+      if (this.#running !== running) return;
+      if (this.#isAlive(running)) this.#pollOrphan(running);
+      else this.#ended(running, 'exit-code');
+    }, ORPHAN_POLL_MS);
+  }
+
+  #become(state: State): void {
+    this.#state = state;
+    this.#wake();
+  }
+
+  #wake(): void {
+    for (const wake of this.#wakes) wake();
+  }
+
+  #openLog(): number {
+    const file = this.#file('log');
+    const size = fs.statSync(file, { throwIfNoEntry: false })?.size ?? 0;
+    if (size > MAX_LOG) fs.renameSync(file, `${file}.1`);
+    return fs.openSync(file, 'a', 0o600);
+  }
+
+  #file(what: 'unit' | 'pid' | 'log'): string {
+    return path.join(this.#env.stateDir, what === 'log' ? `${this.name}.log` : `${this.name}.${what}.json`);
+  }
+}

@@ -1,0 +1,152 @@
+// One pass over one resource. It always ends in a status, a metric and, on a transition, one log line. Here it is
+// decided what is aimed at and what an error means; converge.ts gets there, undo.ts goes back, removal.ts removes.
+import type { Resource } from '../../api/bundle.ts';
+import { errnoOf, inWords, Stalled, Waiting } from '../../api/errors.ts';
+import type { Change } from '../../kinds/kind.ts';
+import type { Item } from '../queue/queue.ts';
+import { Converger } from './converge.ts';
+import type { Outcome, ReconcilerDeps } from './loop.ts';
+import { remove } from './removal.ts';
+import { Report } from './report.ts';
+import { type Target, Targets } from './targets.ts';
+import { undo } from './undo.ts';
+import type { ResourceState } from './world.ts';
+
+/** Above Alloy's reload (75 s); a pass that takes longer hangs. */
+const PASS_TIMEOUT_MS = 180_000;
+
+export class Reconciler {
+  readonly targets: Targets;
+  readonly #deps: ReconcilerDeps;
+  readonly #report: Report;
+  readonly #converger: Converger;
+
+  constructor(deps: ReconcilerDeps) {
+    this.#deps = deps;
+    this.targets = new Targets(deps);
+    this.#report = new Report(deps);
+    this.#converger = new Converger(deps, this.#report, this.targets);
+  }
+
+  /** Never throws: what a pass runs into becomes a condition and, where that helps, another pass. */
+  async reconcile(item: Item): Promise<void> {
+    const { world, observer, ports, stopping } = this.#deps;
+    const state = world.get(item.key);
+    if (state === undefined) return;
+    const began = ports.clock.monotonic();
+    const signal = AbortSignal.any([stopping, AbortSignal.timeout(PASS_TIMEOUT_MS)]);
+    let outcome: Outcome;
+    try {
+      outcome =
+        state.resource === undefined
+          ? await remove(this.#deps, state, signal)
+          : await this.#pass(state, state.resource, item, signal);
+      if (outcome !== 'unconfirmed') observer.succeeded(item.key);
+    } catch (error) {
+      outcome = this.#failed(state, error, signal);
+    }
+    observer.passEnded(item.key, outcome, (ports.clock.monotonic() - began) / 1000);
+    observer.changed(item.key);
+  }
+
+  /** Differences and their texts, for `plan`; writes nothing. @throws what observing throws. */
+  async plan(key: string, signal: AbortSignal): Promise<readonly Change[]> {
+    const state = this.#deps.world.get(key);
+    if (state?.resource === undefined) return [];
+    const { kind, desired } = this.targets.wanted(state, state.resource);
+    return kind.diff(desired, await kind.observe(desired, this.#deps.ports, signal));
+  }
+
+  async #pass(state: ResourceState, resource: Resource, item: Item, signal: AbortSignal): Promise<Outcome> {
+    const { journal, suspensions } = this.#deps;
+    const suspension = resource.suspend
+      ? 'the manifest says suspend: true'
+      : suspensions.reasonFor(state.key);
+    if (suspension !== undefined) {
+      this.#report.set(state, 'Suspended', 'True', 'Suspended', suspension);
+      this.#report.set(state, 'Ready', 'Unknown', 'Suspended', suspension);
+      return 'suspended';
+    }
+    state.conditions.clear('Suspended');
+
+    const intent = journal.intents.get(state.key);
+    if (intent?.phase === 'undoing')
+      await undo(this.#deps, this.#report, this.targets, state, intent, signal);
+
+    const confirmed = journal.inventory.get(state.key)?.confirmed;
+    let trouble: Stalled;
+    try {
+      const wanted = this.targets.wanted(state, resource);
+      state.desiredDigest = wanted.desired.digest;
+      const refused = await this.#refusedBefore(state, wanted, item, signal);
+      if (refused === undefined) {
+        const outcome = await this.#converger.converge(state, resource, wanted, item, signal);
+        state.stalled = undefined;
+        return outcome;
+      }
+      trouble = refused;
+    } catch (error) {
+      if (!(error instanceof Stalled)) throw error;
+      trouble = error;
+      state.stalled = { digest: state.desiredDigest, reason: error.reason, message: error.message };
+    }
+    // What git asks for can't be had. The last confirmed state is kept up meanwhile.
+    if (confirmed !== undefined && confirmed.digest !== state.desiredDigest) {
+      const fallback = this.targets.standIn(state, resource, confirmed.spec, confirmed.digest);
+      if (fallback !== undefined) await this.#converger.converge(state, resource, fallback, item, signal);
+    }
+    throw trouble;
+  }
+
+  /** Why the desired digest isn't to be tried now, if so. */
+  async #refusedBefore(
+    state: ResourceState,
+    wanted: Target,
+    item: Item,
+    signal: AbortSignal,
+  ): Promise<Stalled | undefined> {
+    const { journal, ports } = this.#deps;
+    const holding = journal.inventory.get(state.key);
+    const quarantined = holding?.quarantined;
+    if (quarantined?.digest === wanted.desired.digest) {
+      const version = (await wanted.kind.version?.(wanted.desired, ports, signal)) ?? '';
+      if (version === quarantined.version) {
+        return new Stalled('RolledBack', `${quarantined.reason}: ${quarantined.evidence}`);
+      }
+    }
+    if (quarantined !== undefined) {
+      const { quarantined: _, ...rest } = holding!;
+      journal.inventory.set(state.key, rest);
+    }
+    const onlyWatch = item.causes.size === 1 && item.causes.has('watch');
+    if (onlyWatch && state.stalled !== undefined && state.stalled.digest === wanted.desired.digest) {
+      return new Stalled(state.stalled.reason, state.stalled.message);
+    }
+    return undefined;
+  }
+
+  #failed(state: ResourceState, error: unknown, signal: AbortSignal): Outcome {
+    const { observer, stopping } = this.#deps;
+    if (stopping.aborted) return 'waiting';
+    if (error instanceof Stalled) {
+      observer.succeeded(state.key);
+      if (
+        !state.conditions.isTrue('Applied') ||
+        this.#deps.journal.inventory.get(state.key)?.confirmed === undefined
+      ) {
+        this.#report.set(state, 'Applied', 'False', error.reason, error.message);
+      }
+      this.#report.set(state, 'Ready', 'False', error.reason, error.message);
+      return error.reason === 'RolledBack' ? 'rolled_back' : 'stalled';
+    }
+    if (error instanceof Waiting) {
+      observer.requeue(state.key, 'retry', error.afterMs);
+      this.#report.set(state, 'Ready', 'False', error.reason, error.message);
+      return 'waiting';
+    }
+    const timedOut = signal.aborted ? `the pass took longer than ${PASS_TIMEOUT_MS / 1000} s: ` : '';
+    observer.backOff(state.key);
+    this.#report.set(state, 'Ready', 'False', errnoOf(error) || 'Error', `${timedOut}${inWords(error)}`);
+    return 'error';
+  }
+}

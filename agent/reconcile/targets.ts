@@ -1,0 +1,122 @@
+// What a pass aims at: what git asks for, or the last confirmed state that stands in for it.
+import type { Resource } from '../../api/bundle.ts';
+import type { SecretRef } from '../../api/documents.ts';
+import { Stalled } from '../../api/errors.ts';
+import type { AnyKind, Desired, HostFacts, Input } from '../../kinds/kind.ts';
+import { requireAllowed } from './allow.ts';
+import type { ReconcilerDeps } from './loop.ts';
+import { secretRefsIn } from './secrets.ts';
+import { desiredDigest, type ResourceState } from './world.ts';
+
+/** A desired state to aim at, and how it stands to what ran here before. */
+export interface Target {
+  readonly kind: AnyKind;
+  readonly desired: Desired<Record<string, unknown>>;
+  /** It stands in for a desired state that can't be had: kept up, but no reason to call the resource ready. */
+  readonly standIn: boolean;
+}
+
+export class Targets {
+  readonly #deps: ReconcilerDeps;
+
+  constructor(deps: ReconcilerDeps) {
+    this.#deps = deps;
+  }
+
+  /** What git asks for. @throws Stalled when this host can't understand it, must not do it, or lacks a secret. */
+  wanted(state: ResourceState, resource: Resource): Target {
+    const kind = this.#deps.kinds.get(resource.kind);
+    if (kind === undefined) {
+      throw new Stalled(
+        'Unsupported',
+        `this agent does not know the kind ${resource.kind}; a newer agent may`,
+      );
+    }
+    if (state.parsed?.from !== resource) {
+      const parsed = kind.spec.safeParse(resource.spec);
+      if (!parsed.success) {
+        const issue = parsed.error.issues[0]!;
+        throw new Stalled(
+          'Unsupported',
+          `spec.${issue.path.join('.')}: ${issue.message} (is this agent too old for it?)`,
+        );
+      }
+      const digest =
+        secretRefsIn(resource.spec).length > 0 ? undefined : desiredDigest(resource.kind, resource.spec, []);
+      state.parsed = { from: resource, spec: parsed.data, ...(digest === undefined ? {} : { digest }) };
+    }
+    const { spec } = state.parsed;
+    requireAllowed(resource.kind, kind.asks(spec), this.#deps.allow);
+    const digest =
+      state.parsed.digest ??
+      desiredDigest(
+        resource.kind,
+        spec,
+        secretRefsIn(spec).map((ref) => this.#deps.secrets.resolve(ref).hmac),
+      );
+    return { kind, desired: this.#desired(state.key, kind, spec, digest), standIn: false };
+  }
+
+  standIn(
+    state: ResourceState,
+    resource: Resource,
+    spec: Record<string, unknown>,
+    digest: string,
+  ): Target | undefined {
+    const kind = this.#deps.kinds.get(resource.kind);
+    if (kind === undefined) return undefined;
+    requireAllowed(resource.kind, kind.asks(spec), this.#deps.allow);
+    return { kind, desired: this.#desired(state.key, kind, spec, digest), standIn: true };
+  }
+
+  /** The confirmed state of a key as a target, for the undo to be verified against. */
+  confirmed(state: ResourceState): Target | undefined {
+    const confirmed = this.#deps.journal.inventory.get(state.key)?.confirmed;
+    if (confirmed === undefined || state.resource === undefined) return undefined;
+    return this.standIn(state, state.resource, confirmed.spec, confirmed.digest);
+  }
+
+  #desired(
+    key: string,
+    kind: AnyKind,
+    spec: Record<string, unknown>,
+    digest: string,
+  ): Desired<Record<string, unknown>> {
+    const { journal, world, secrets } = this.#deps;
+    const holding = journal.inventory.get(key);
+    const inputs: Record<string, Input> = {};
+    for (const ref of kind.inputs?.(spec) ?? []) {
+      const written = journal.inventory.get(ref)?.written;
+      if (written !== undefined) inputs[ref] = { digest: written.digest, appliedAtMs: written.atMs };
+    }
+    const { name, address, labels } = world.assignment!.payload.host;
+    const host: HostFacts = { name, labels, ...(address === undefined ? {} : { address }) };
+    return {
+      key,
+      spec,
+      host,
+      digest,
+      heal: holding?.confirmed?.digest === digest,
+      inputs,
+      memory: holding?.memory,
+      content: (value: string | SecretRef) =>
+        typeof value === 'string'
+          ? { bytes: Buffer.from(value), secret: false }
+          : { bytes: secrets.resolve(value).reveal(), secret: true },
+    };
+  }
+
+  /** What watches are armed with; undefined while the resource can't be understood on this host. */
+  watched(state: ResourceState): Target | undefined {
+    if (state.resource === undefined) return undefined;
+    try {
+      return this.wanted(state, state.resource);
+    } catch {
+      try {
+        return this.confirmed(state);
+      } catch {
+        return undefined;
+      }
+    }
+  }
+}

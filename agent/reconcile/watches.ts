@@ -1,0 +1,95 @@
+// Watches under supervision: one for every resource whose kind has events, and one for every file that holds a
+// secret of it. A watch that dies is armed again with backoff and wakes its key when it is, since nobody knows
+// what it missed.
+import type { Logger } from 'pino';
+import { inWords } from '../../api/errors.ts';
+import type { Ports } from '../../kinds/ports.ts';
+import { type SecretStore, secretRefsIn } from './secrets.ts';
+import type { Target } from './targets.ts';
+
+interface Watch {
+  /** What it was armed for; another one needs another watch. */
+  readonly digest: string;
+  readonly stop: AbortController;
+  readonly done: Promise<unknown>;
+}
+
+export interface WatchesDeps {
+  readonly ports: Ports;
+  readonly secrets: SecretStore;
+  readonly log: Logger;
+  readonly wake: (key: string) => void;
+  readonly up: (key: string, up: boolean) => void;
+}
+
+const FIRST_BACKOFF_MS = 100;
+const LONGEST_BACKOFF_MS = 60_000;
+
+export class Watches {
+  readonly #deps: WatchesDeps;
+  readonly #watches = new Map<string, Watch>();
+
+  constructor(deps: WatchesDeps) {
+    this.#deps = deps;
+  }
+
+  /** Has the key watched for this target; a watch that stands already for the same one is left alone. */
+  ensure(key: string, target: Target): void {
+    const { digest } = target.desired;
+    if (this.#watches.get(key)?.digest === digest) return;
+    this.remove(key);
+    const stop = new AbortController();
+    const { ports, secrets } = this.#deps;
+    const arms: ((wake: () => void) => Promise<void>)[] = [];
+    if (target.kind.watch !== undefined) {
+      arms.push((wake) => target.kind.watch!(target.desired, ports, wake, stop.signal));
+    }
+    for (const ref of secretRefsIn(target.desired.spec)) {
+      const file = secrets.fileOf(ref);
+      if (file !== undefined) arms.push((wake) => ports.files.watch(file, wake, stop.signal));
+    }
+    const done = Promise.all(arms.map((arm) => this.#supervise(key, arm, stop.signal)));
+    this.#watches.set(key, { digest, stop, done });
+  }
+
+  remove(key: string): void {
+    this.#watches.get(key)?.stop.abort();
+    this.#watches.delete(key);
+  }
+
+  async stop(): Promise<void> {
+    const all = [...this.#watches.values()];
+    for (const key of [...this.#watches.keys()]) this.remove(key);
+    await Promise.all(all.map((w) => w.done));
+  }
+
+  async #supervise(
+    key: string,
+    arm: (wake: () => void) => Promise<void>,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const { ports, log, wake, up } = this.#deps;
+    let backoffMs = FIRST_BACKOFF_MS;
+    while (!signal.aborted) {
+      try {
+        await arm(() => {
+          if (signal.aborted) return;
+          backoffMs = FIRST_BACKOFF_MS;
+          up(key, true);
+          wake(key);
+        });
+        if (signal.aborted) return;
+        throw new Error('the stream of events ended');
+      } catch (error) {
+        if (signal.aborted) return;
+        up(key, false);
+        // Once a failure, not once a try: a service that is not installed would fill the log.
+        const level = backoffMs === FIRST_BACKOFF_MS ? 'warn' : 'debug';
+        log[level]({ key, error: inWords(error), againMs: backoffMs }, 'watch died and is armed again');
+        await ports.clock.sleep(backoffMs, signal).catch(() => {});
+        backoffMs = Math.min(LONGEST_BACKOFF_MS, backoffMs * 2);
+        wake(key);
+      }
+    }
+  }
+}

@@ -1,0 +1,200 @@
+// What the agent currently wants and knows, key by key: the assigned payload beside each resource's state in
+// memory. Everything that must survive a crash is in the journal instead.
+import { keyOf, type Payload, type Resource } from '../../api/bundle.ts';
+import { digestOf, sha256 } from '../../api/json.ts';
+import { type AnyKind, type Claim, type Concern, claimsOverlap } from '../../kinds/kind.ts';
+import type { Journal } from '../journal/journal.ts';
+import { ConditionSet } from './conditions.ts';
+import { DEFAULT_PATIENCE, HealBudget } from './patience.ts';
+
+export interface ResourceState {
+  readonly key: string;
+  /** Undefined once the resource left the payload and only its inventory record is left to be dealt with. */
+  resource: Resource | undefined;
+  /** The parsed spec, for as long as the resource is the same object. */
+  parsed:
+    | { readonly from: Resource; readonly spec: Record<string, unknown>; readonly digest?: string }
+    | undefined;
+  desiredDigest: string;
+  /** A desired state that could not even be tried; tried again on anything but a mere file event. */
+  stalled: { readonly digest: string; readonly reason: string; readonly message: string } | undefined;
+  /** The digest that this process itself put into force; after a restart nobody knows. */
+  activated: string | undefined;
+  readonly conditions: ConditionSet;
+  concerns: readonly Concern[];
+  drift: string[];
+  healedTotal: number;
+  lastHealSeconds: number | undefined;
+  readonly budget: HealBudget;
+}
+
+export interface Assignment {
+  readonly sequence: number;
+  readonly commit: string;
+  readonly payload: Payload;
+}
+
+/** Removals that were held back because they are too many at once. */
+export interface ParkedRemovals {
+  readonly digest: string;
+  readonly keys: readonly string[];
+}
+
+export class World {
+  readonly #kinds: ReadonlyMap<string, AnyKind>;
+  readonly #journal: Journal;
+  readonly #states = new Map<string, ResourceState>();
+  readonly #dependents = new Map<string, Set<string>>();
+  assignment: Assignment | undefined;
+  parked: ParkedRemovals | undefined;
+
+  constructor(kinds: ReadonlyMap<string, AnyKind>, journal: Journal) {
+    this.#kinds = kinds;
+    this.#journal = journal;
+  }
+
+  get(key: string): ResourceState | undefined {
+    return this.#states.get(key);
+  }
+
+  states(): ResourceState[] {
+    return [...this.#states.values()];
+  }
+
+  /** Keys that wait for this one or restart on it. */
+  dependentsOf(key: string): ReadonlySet<string> {
+    return this.#dependents.get(key) ?? new Set();
+  }
+
+  kindOf(key: string): AnyKind | undefined {
+    return this.#kinds.get(key.slice(0, key.indexOf('/')));
+  }
+
+  /**
+   * Takes over a payload: states for what is new, nothing lost for what stays, and for what left the payload a
+   * state without resource. @returns the keys to be worked on, dependencies before those that wait for them.
+   */
+  assign(assignment: Assignment, nowMonotonic: number, { handOver = true } = {}): string[] {
+    this.assignment = assignment;
+    const { host, resources } = assignment.payload;
+    const wanted = new Map(host.decommission ? [] : resources.map((r) => [keyOf(r), r]));
+    if (handOver) this.#handOver(wanted);
+    for (const [key, resource] of wanted) {
+      this.#ensure(key, nowMonotonic).resource = resource;
+      const holding = this.#journal.inventory.get(key);
+      if (handOver && holding !== undefined && holding.policy !== resource.prune) {
+        this.#journal.inventory.set(key, { ...holding, policy: resource.prune });
+      }
+    }
+    const leaving = this.#journal.inventory.keys().filter((key) => !wanted.has(key));
+    for (const key of leaving) this.#ensure(key, nowMonotonic).resource = undefined;
+    for (const key of this.#states.keys()) {
+      if (!wanted.has(key) && !leaving.includes(key)) this.#states.delete(key);
+    }
+    this.#indexDependents(wanted);
+    this.parked = parkedRemovals(leaving, wanted.size, host);
+    return [...inDependencyOrder(wanted), ...leaving];
+  }
+
+  forget(key: string): void {
+    this.#states.delete(key);
+  }
+
+  #ensure(key: string, now: number): ResourceState {
+    let state = this.#states.get(key);
+    if (state === undefined) {
+      state = {
+        key,
+        resource: undefined,
+        parsed: undefined,
+        desiredDigest: '',
+        stalled: undefined,
+        activated: undefined,
+        conditions: new ConditionSet(),
+        concerns: [],
+        drift: [],
+        healedTotal: 0,
+        lastHealSeconds: undefined,
+        budget: new HealBudget(this.kindOf(key)?.patience ?? DEFAULT_PATIENCE, now),
+      };
+      this.#states.set(key, state);
+    }
+    return state;
+  }
+
+  /** A claim that moved to another document takes its record along: handed over, never pruned. */
+  #handOver(wanted: ReadonlyMap<string, Resource>): void {
+    const { inventory, intents } = this.#journal;
+    for (const oldKey of inventory.keys()) {
+      if (wanted.has(oldKey)) continue;
+      const holding = inventory.get(oldKey)!;
+      for (const [newKey, resource] of wanted) {
+        if (inventory.get(newKey) !== undefined) continue;
+        if (!overlap(holding.owns, this.#claimsOf(resource))) continue;
+        const { owns, origin, original, policy } = holding;
+        inventory.set(newKey, { owns, origin, original, policy });
+        intents.delete(oldKey);
+        inventory.delete(oldKey);
+        break;
+      }
+    }
+  }
+
+  #claimsOf(resource: Resource): readonly Claim[] {
+    const parsed = this.#kinds.get(resource.kind)?.spec.safeParse(resource.spec);
+    return parsed?.success ? this.#kinds.get(resource.kind)!.owns(parsed.data) : [];
+  }
+
+  #indexDependents(wanted: ReadonlyMap<string, Resource>): void {
+    this.#dependents.clear();
+    for (const [key, resource] of wanted) {
+      const kind = this.#kinds.get(resource.kind);
+      const parsed = kind?.inputs === undefined ? undefined : kind.spec.safeParse(resource.spec);
+      const inputs = parsed?.success ? kind!.inputs!(parsed.data) : [];
+      for (const ref of [...resource.dependsOn.map((d) => d.ref), ...inputs]) {
+        let dependents = this.#dependents.get(ref);
+        if (dependents === undefined) {
+          dependents = new Set();
+          this.#dependents.set(ref, dependents);
+        }
+        dependents.add(key);
+      }
+    }
+  }
+}
+
+function overlap(a: readonly Claim[], b: readonly Claim[]): boolean {
+  return a.some((x) => b.some((y) => claimsOverlap(x, y)));
+}
+
+/** More than max(3, 20 %) of removals at once wait until git names their digest, or the host is decommissioned. */
+function parkedRemovals(
+  leaving: readonly string[],
+  staying: number,
+  host: Payload['host'],
+): ParkedRemovals | undefined {
+  if (host.decommission || leaving.length <= Math.max(3, 0.2 * (leaving.length + staying))) return undefined;
+  const keys = [...leaving].sort();
+  const digest = sha256(keys.join('\n')).slice(0, 12);
+  return host.confirmRemovals.includes(digest) ? undefined : { digest, keys };
+}
+
+/** Depth-first; the controller has refused cycles, so a cycle here only costs the order. */
+function inDependencyOrder(wanted: ReadonlyMap<string, Resource>): string[] {
+  const order = new Set<string>();
+  const visiting = new Set<string>();
+  const visit = (key: string): void => {
+    const resource = wanted.get(key);
+    if (resource === undefined || order.has(key) || visiting.has(key)) return;
+    visiting.add(key);
+    for (const { ref } of resource.dependsOn) visit(ref);
+    order.add(key);
+  };
+  for (const key of wanted.keys()) visit(key);
+  return [...order];
+}
+
+/** Digest of a desired state: the spec, and what its secrets are just now. */
+export function desiredDigest(kind: string, spec: unknown, secretHmacs: readonly string[]): string {
+  return digestOf(secretHmacs.length === 0 ? { kind, spec } : { kind, spec, secretHmacs });
+}

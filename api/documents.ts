@@ -1,0 +1,128 @@
+// The documents that people write in git. Schemas are strict and transform nothing: what was written is what is
+// rendered, so a diagnostic can always point at the place that is wrong. A kind's own `spec` is in kinds/.
+import { z } from 'zod';
+
+export const API_VERSION = 'homeostat.dev/v1';
+
+/** A document's, host's or label's name: what DNS allows for a label, with dots, at most 63 characters. */
+export const Name = z
+  .string()
+  .regex(
+    /^[a-z0-9](?:[a-z0-9.-]{0,61}[a-z0-9])?$/,
+    'a name has lower-case letters, digits, "-" and ".", begins and ends with a letter or digit, and has at most 63 characters',
+  );
+
+/** `Kind/name`: how one document names another. */
+export const Ref = z
+  .string()
+  .regex(
+    /^[A-Z][A-Za-z0-9]*\/[a-z0-9](?:[a-z0-9.-]{0,61}[a-z0-9])?$/,
+    'a reference is Kind/name, as in File/motd',
+  );
+
+export const Labels = z.record(z.string().min(1).max(63), z.string().max(253));
+export const Vars = z.record(
+  z.string().regex(/^[A-Za-z_][A-Za-z0-9_-]*$/, 'a variable name has letters, digits, "_" and "-"'),
+  z.union([z.string(), z.number(), z.boolean()]),
+);
+
+export const Metadata = z.strictObject({
+  name: Name,
+  labels: Labels.optional(),
+  annotations: z.record(z.string(), z.string()).optional(),
+});
+
+/** Which hosts a document of scope host goes to. `all: true` has to be said in words. */
+export const HostSelector = z.union(
+  [
+    z.strictObject({
+      matchLabels: Labels.refine((l) => Object.keys(l).length > 0, 'name at least one label'),
+    }),
+    z.strictObject({ names: z.array(Name).min(1) }),
+    z.strictObject({ all: z.literal(true) }),
+  ],
+  'hosts is one of matchLabels: {label: value}, names: [host, …] or all: true',
+);
+export type HostSelector = z.infer<typeof HostSelector>;
+
+export const Dependency = z.strictObject({ ref: Ref, until: z.enum(['Applied', 'Ready']).optional() });
+
+/** What every document that becomes a resource on a host has around its `spec`. */
+export const ResourceDocument = z.strictObject({
+  apiVersion: z.literal(API_VERSION),
+  kind: z.string(),
+  metadata: Metadata,
+  hosts: HostSelector.optional(),
+  runOn: Name.optional(),
+  dependsOn: z.array(Dependency).optional(),
+  drift: z.enum(['enforce', 'warn']).optional(),
+  prune: z.enum(['delete', 'orphan']).optional(),
+  suspend: z.boolean().optional(),
+  spec: z.unknown(),
+});
+export type ResourceDocument = z.infer<typeof ResourceDocument>;
+
+export const Mode = z.enum(['observe', 'enforce']);
+
+export const HostSpec = z.strictObject({
+  /** The host's tailnet address, as `${host.address}`. */
+  address: z.union([z.ipv4(), z.ipv6()]).optional(),
+  /** StableNodeID in the tailnet; requests for this host must then come from that node. */
+  nodeID: z.string().min(1).optional(),
+  /** The agent's Ed25519 public key, base64 of its 32 bytes; wins over the key recorded at enrolment. */
+  publicKey: z
+    .string()
+    .regex(/^[A-Za-z0-9+/]{43}=$/, 'a public key is 44 characters of base64, as `homeostat keygen` prints it')
+    .optional(),
+  vars: Vars.optional(),
+  /** A new host observes: it reports what it would do and touches nothing. */
+  mode: Mode.optional(),
+  /** Empties the host: everything that homeostat created goes, what it adopted is put back. */
+  decommission: z.boolean().optional(),
+  /** Digests of large removals that were looked at and are meant (the agent's status names them). */
+  confirmRemovals: z
+    .array(z.string().regex(/^[0-9a-f]{12}$/, 'a removal digest has 12 hex digits'))
+    .optional(),
+});
+export const HostDocument = z.strictObject({
+  apiVersion: z.literal(API_VERSION),
+  kind: z.literal('Host'),
+  metadata: Metadata,
+  spec: HostSpec,
+});
+export type HostDocument = z.infer<typeof HostDocument>;
+
+export const FleetSpec = z.strictObject({
+  vars: Vars.optional(),
+  /** Tailnet logins that may use the operators' routes. */
+  operators: z.array(z.string().min(1)).optional(),
+});
+export const FleetDocument = z.strictObject({
+  apiVersion: z.literal(API_VERSION),
+  kind: z.literal('Fleet'),
+  metadata: Metadata,
+  spec: FleetSpec,
+});
+export type FleetDocument = z.infer<typeof FleetDocument>;
+
+/** Where the host finds a secret; its value never leaves the host. */
+export const SecretSource = z.union(
+  [
+    z.strictObject({ file: z.string().startsWith('/', 'a secret file is named by its absolute path') }),
+    z.strictObject({ env: z.string().min(1) }),
+    z.strictObject({ credential: z.string().regex(/^[A-Za-z0-9_.-]+$/) }),
+  ],
+  'secretFrom is one of file: /path, env: NAME or credential: name (systemd LoadCredential)',
+);
+export const SecretRef = z.strictObject({ secretFrom: SecretSource });
+export type SecretRef = z.infer<typeof SecretRef>;
+
+export function isSecretRef(value: unknown): value is SecretRef {
+  return typeof value === 'object' && value !== null && !Array.isArray(value) && 'secretFrom' in value;
+}
+
+/** Text written here, or read by the controller from a file beside the manifest. */
+export const contentFields = {
+  content: z.union([z.string(), SecretRef]).optional(),
+  contentFrom: z.string().min(1).optional(),
+};

@@ -1,0 +1,107 @@
+// `homeostat controller`: follows git and tells every host what to run.
+import { homedir } from 'node:os';
+import { join } from 'node:path';
+import { type Command, InvalidArgumentError } from 'commander';
+import { VERSION } from './version.ts';
+
+/** Where the controller keeps its key and its store. */
+export function defaultStateDir(): string {
+  return process.getuid?.() === 0
+    ? '/var/lib/homeostat-controller'
+    : join(homedir(), '.local/state/homeostat-controller');
+}
+
+export const STATE_OPTION = [
+  '--state <dir>',
+  'where the controller keeps its key and its store',
+  defaultStateDir(),
+] as const;
+
+interface Options {
+  readonly repo: string;
+  readonly branch?: string;
+  readonly subdir?: string;
+  readonly state: string;
+  readonly listen: string;
+  readonly listenEverywhere?: true;
+  readonly tailscaleSocket?: string;
+  readonly openReads?: true;
+  readonly name: string[];
+  readonly hookSecretFile?: string;
+  readonly poll: number;
+}
+
+export function register(program: Command): void {
+  program
+    .command('controller')
+    .description('follow the manifests in git, and tell every host what to run')
+    .requiredOption('--repo <repo>', 'path or URL of the git repository')
+    .option('--branch <branch>', 'branch to follow; default: what the repository’s HEAD names')
+    .option('--subdir <dir>', 'where in the repository the manifests are; default: all of it')
+    .option(...STATE_OPTION)
+    .option('--listen <address:port>', 'where to answer; on a tailnet, its address', '127.0.0.1:8420')
+    .option('--listen-everywhere', 'said in words when 0.0.0.0 or [::] is meant')
+    .option('--tailscale-socket <path>', 'tailscaled’s socket, to ask who is calling')
+    .option('--open-reads', 'whoever can reach the controller may read the fleet’s state')
+    .option(
+      '--name <name>',
+      'a name with dots by which browsers call the controller; may be repeated',
+      (n: string, all: string[]) => [...all, n.toLowerCase()],
+      [] as string[],
+    )
+    .option('--hook-secret-file <file>', 'file with the secret that signs POST /hooks/git')
+    .option('--poll <seconds>', 'how often to fetch a repository that is elsewhere', seconds, 30)
+    .addHelpText(
+      'after',
+      '\nExit codes: 0 stopped by SIGTERM or SIGINT, 1 it could not be started as told.\nBad manifests never end it: the last good revision keeps serving.',
+    )
+    .action(run);
+}
+
+async function run(options: Options): Promise<void> {
+  const { Controller } = await import('../controller/main.ts');
+  const { kinds } = await import('../kinds/index.ts');
+  const { systemClock } = await import('../agent/providers/clock.ts');
+  const { pino } = await import('pino');
+  const { repo, branch, subdir, state, listen, tailscaleSocket, hookSecretFile } = options;
+  const log = pino({
+    base: null,
+    timestamp: pino.stdTimeFunctions.isoTime,
+    formatters: { level: (level) => ({ level }) },
+  });
+  const controller = new Controller(
+    {
+      repo,
+      stateDir: state,
+      listen,
+      listenEverywhere: options.listenEverywhere ?? false,
+      openReads: options.openReads ?? false,
+      names: options.name,
+      pollMs: options.poll * 1000,
+      ...(branch === undefined ? {} : { branch }),
+      ...(subdir === undefined ? {} : { subdir }),
+      ...(tailscaleSocket === undefined ? {} : { tailscaleSocket }),
+      ...(hookSecretFile === undefined ? {} : { hookSecretFile }),
+    },
+    { clock: systemClock, environment: process.env, log, kinds, version: VERSION },
+  );
+  const stopped = new Promise<void>((resolve, reject) => {
+    let stopping = false;
+    const stop = (signal: NodeJS.Signals): void => {
+      if (stopping) process.exit(1); // asked twice: somebody is in a hurry
+      stopping = true;
+      log.info({ signal }, 'controller is being stopped');
+      controller.stop().then(resolve, reject);
+    };
+    process.on('SIGTERM', stop);
+    process.on('SIGINT', stop);
+  });
+  await controller.start();
+  await stopped;
+}
+
+function seconds(text: string): number {
+  const value = Number(text);
+  if (!(value >= 1 && value <= 86_400)) throw new InvalidArgumentError('a number of seconds from 1 to 86400');
+  return value;
+}

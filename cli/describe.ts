@@ -1,0 +1,69 @@
+// `homeostat describe host NAME`: everything that a controller knows of one host.
+import type { Command } from 'commander';
+import { type AgentStatus, findCondition } from '../api/status.ts';
+import type { HostView } from '../controller/fleet/view.ts';
+import { ask, type ClientOptions, clientOptions } from './controller-client.ts';
+import { table } from './table.ts';
+
+type HostAnswer = HostView & { readonly status: AgentStatus | null };
+
+export function register(program: Command): void {
+  const describe = program.command('describe').description('show one thing in full');
+  clientOptions(
+    describe
+      .command('host')
+      .description('show a host with its resources, conditions and events')
+      .argument('<name>'),
+  )
+    .option('-o, --output <format>', 'json, or text')
+    .addHelpText(
+      'after',
+      '\nExit codes: 0 printed, 1 there is no such host, or the controller could not be reached or refused.',
+    )
+    .action(async (name: string, options: ClientOptions & { output?: string }) => {
+      const host = (await ask(options, `/v1/hosts/${encodeURIComponent(name)}`)) as HostAnswer;
+      console.log(options.output === 'json' ? JSON.stringify(host, null, 2) : text(host));
+    });
+}
+
+function text(host: HostAnswer): string {
+  const revision = ({ commit, sequence }: HostView['desired']): string =>
+    sequence === 0 ? '-' : `${commit.slice(0, 12)} (sequence ${sequence})`;
+  const labels = Object.entries(host.labels).map(([key, value]) => `${key}=${value}`);
+  const facts: [string, string][] = [
+    ['Name', host.name],
+    ['State', `${host.state}: ${host.reason}`],
+    ['Mode', host.mode],
+    ['Address', host.address || '-'],
+    ['Labels', labels.join(', ') || '-'],
+    ['Desired', revision(host.desired)],
+    ['Running', revision(host.running)],
+    ['Last seen', host.lastSeen || 'never'],
+    ['Agent', `${host.agentVersion} ${host.platform}`.trim() || '-'],
+  ];
+  const lines = [facts.map(([key, value]) => `${`${key}:`.padEnd(11)}${value}`).join('\n')];
+  const { status } = host;
+  if (status === null) return lines.join('\n');
+  const conditions = status.conditions.map((c) => [c.type, c.status, c.reason, c.message]);
+  if (conditions.length > 0) lines.push('', table(['CONDITION', 'STATUS', 'REASON', 'MESSAGE'], conditions));
+  const resources = status.resources.map((r) => {
+    const ready = findCondition(r.conditions, 'Ready');
+    const detail = ready?.status === 'True' ? '' : (ready?.message ?? 'not looked at yet');
+    return [
+      r.key,
+      ready?.status ?? 'Unknown',
+      ready?.reason ?? 'Pending',
+      String(r.healedTotal),
+      r.source,
+      detail,
+    ];
+  });
+  if (resources.length > 0)
+    lines.push('', table(['RESOURCE', 'READY', 'REASON', 'HEALED', 'IN GIT', 'MESSAGE'], resources));
+  const events = status.events
+    .slice(-20)
+    .reverse()
+    .map((e) => [e.at, e.type, e.key, e.reason, e.message]);
+  if (events.length > 0) lines.push('', table(['EVENT', 'TYPE', 'RESOURCE', 'REASON', 'MESSAGE'], events));
+  return lines.join('\n');
+}

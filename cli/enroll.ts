@@ -1,0 +1,131 @@
+// `homeostat enroll`: makes the host's key, shows it to the controller with a one-time token, checks by the
+// token's fingerprint that it is the right controller, and writes the agent's configuration.
+import { existsSync, readFileSync } from 'node:fs';
+import { hostname } from 'node:os';
+import { join } from 'node:path';
+import type { Command } from 'commander';
+import { AgentConfig, DEFAULT_CONFIG_FILE, readAgentConfig, writeAgentConfig } from '../agent/config.ts';
+import { keyIdOf, privateKeyOf, rawPublicKey } from '../api/bundle.ts';
+import { EnrollAnswer, type EnrollRequest, isGenuine, type ParsedToken, parseToken } from '../api/enroll.ts';
+import { inWords } from '../api/errors.ts';
+import { signRequest } from '../api/signatures.ts';
+import { newSeed, writePrivate } from '../controller/fleet/keys.ts';
+
+interface Options {
+  readonly controller: string;
+  readonly token?: string;
+  readonly tokenFile?: string;
+  readonly host: string;
+  readonly config: string;
+  readonly state?: string;
+}
+
+export function register(program: Command): void {
+  program
+    .command('enroll')
+    .description('make this host known to a controller')
+    .requiredOption('--controller <url>', 'URL of the controller')
+    .option('--token <token>', 'one-time token, as homeostat token create prints it (or HOMEOSTAT_TOKEN)')
+    .option('--token-file <file>', 'file with the token')
+    .option('--host <name>', 'name of this host’s Host document', hostname().toLowerCase())
+    .option(
+      '--config <file>',
+      'where the agent’s configuration is written; what it allows is kept',
+      DEFAULT_CONFIG_FILE,
+    )
+    .option('--state <dir>', 'where the agent keeps its state and its key; default: the configuration’s')
+    .addHelpText(
+      'after',
+      '\nExit codes: 0 enrolled, 1 refused, not reached, or not the controller that the token is from.',
+    )
+    .action(enroll);
+}
+
+async function enroll(options: Options): Promise<void> {
+  const text =
+    options.tokenFile === undefined
+      ? (options.token ?? process.env['HOMEOSTAT_TOKEN'] ?? '')
+      : readFileSync(options.tokenFile, 'utf8');
+  const token = parseToken(text);
+  if (token?.fingerprint === undefined)
+    throw new Error('say --token with what homeostat token create printed, all of it');
+  const before = existsSync(options.config) ? readAgentConfig(options.config) : undefined;
+  const stateDir = options.state ?? before?.stateDir ?? AgentConfig.parse({ host: options.host }).stateDir;
+  const keyFile = before?.keyFile ?? join(stateDir, 'agent.key');
+  const seed = existsSync(keyFile) ? readFileSync(keyFile, 'utf8').trim() : newSeed();
+  const answer = await send(options, token, seed);
+  // Nothing is written before the controller has proved itself.
+  if (!existsSync(keyFile)) writePrivate(keyFile, `${seed}\n`);
+  const controller = options.controller.replace(/\/$/, '');
+  writeAgentConfig(options.config, {
+    ...before,
+    host: options.host,
+    controller,
+    trustedKeys: answer.trustedKeys,
+    stateDir,
+  });
+  console.log(`${options.host} is enrolled at ${controller}, whose key ${token.fingerprint} it trusts`);
+  if (before === undefined) {
+    console.log(`what manifests may do here is closed: open it under "allow" in ${options.config}`);
+  }
+}
+
+async function send(options: Options, token: ParsedToken, seed: string): Promise<EnrollAnswer> {
+  const { request } = await import('undici');
+  const privateKey = privateKeyOf(seed);
+  const publicKey = rawPublicKey(privateKey);
+  const url = `${options.controller.replace(/\/$/, '')}/v1/enroll`;
+  const question: EnrollRequest = { token: `hs1_${token.id}.${token.secret}`, host: options.host, publicKey };
+  const body = JSON.stringify(question);
+  let nowSeconds = Math.floor(Date.now() / 1000);
+  for (let attempt = 0; ; attempt++) {
+    const signed = signRequest({
+      method: 'POST',
+      url,
+      body,
+      privateKey,
+      keyId: keyIdOf(publicKey),
+      createdSeconds: nowSeconds,
+    });
+    let response: Awaited<ReturnType<typeof request>>;
+    let text: string;
+    try {
+      response = await request(url, {
+        method: 'POST',
+        headers: { ...signed, 'content-type': 'application/json' },
+        body,
+        headersTimeout: 15_000,
+        bodyTimeout: 15_000,
+      });
+      text = await response.body.text();
+    } catch (error) {
+      throw new Error(`the controller at ${options.controller} can't be reached: ${inWords(error)}`);
+    }
+    if (response.statusCode === 200) return genuine(text, publicKey, token);
+    const { code, message } = errorOf(text, response.statusCode);
+    const theirs = Date.parse(String(response.headers['date']));
+    if (code !== 'ClockSkew' || attempt > 0 || Number.isNaN(theirs)) throw new Error(message);
+    console.error('this host’s clock is off; the controller’s is used for this request');
+    nowSeconds = Math.floor(theirs / 1000);
+  }
+}
+
+function genuine(text: string, publicKey: string, token: ParsedToken): EnrollAnswer {
+  const answer = EnrollAnswer.parse(JSON.parse(text));
+  if (isGenuine(answer, publicKey, token.fingerprint ?? '')) return answer;
+  throw new Error(
+    `this is not the controller that the token is from: the token wants key ${token.fingerprint}, and the answer is not signed by it; nothing was written, and the token is used up: make another`,
+  );
+}
+
+function errorOf(text: string, status: number): { code: string; message: string } {
+  try {
+    const { error } = JSON.parse(text) as { error: { code: string; message: string } };
+    return error;
+  } catch {
+    return {
+      code: '',
+      message: `the controller answers ${status}, and not as a controller does: is it one?`,
+    };
+  }
+}

@@ -1,0 +1,90 @@
+// A host's manifest from a directory, run on this machine without a controller: what plan and once share.
+
+import fs from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+import type { Command } from 'commander';
+import { AgentConfig, DEFAULT_CONFIG_FILE, readAgentConfig } from '../agent/config.ts';
+import { createAgent, createLog } from '../agent/main.ts';
+import type { Assignment } from '../agent/reconcile/world.ts';
+import { Payload } from '../api/bundle.ts';
+import { didYouMean } from '../api/diagnostics.ts';
+import { compileDirectory, report } from './manifests.ts';
+import { VERSION } from './version.ts';
+
+export interface LocalOptions {
+  readonly dir: string;
+  readonly host?: string;
+  readonly config: string;
+  readonly root?: string;
+  readonly state?: string;
+}
+
+export function localOptions(command: Command): Command {
+  return command
+    .option('--dir <dir>', 'directory of manifests', '.')
+    .option(
+      '--host <name>',
+      'which Host document this machine is; default: the one of its configuration, or its hostname',
+    )
+    .option('--config <file>', 'the agent’s configuration, for its allow-list', DEFAULT_CONFIG_FILE)
+    .option('--root <dir>', 'a sandbox: all paths are below it, and everything is allowed there')
+    .option(
+      '--state <dir>',
+      'where to remember what was done; default: the configuration’s, or below the sandbox',
+    );
+}
+
+/**
+ * The manifest of this host, and an agent that could carry it out.
+ * @returns undefined when the manifests have errors; they have been printed.
+ * @throws Error when there is no such host, or no configuration.
+ */
+export async function openLocal(options: LocalOptions) {
+  const compilation = await compileDirectory(options.dir);
+  if (compilation.diagnostics.length > 0) console.error(report(compilation));
+  if (compilation.revision === undefined) return undefined;
+  const config = localConfig(options);
+  const found = compilation.revision.hosts.get(config.host);
+  if (found === undefined) {
+    const hosts = [...compilation.revision.hosts.keys()];
+    const near = didYouMean(config.host, hosts);
+    throw new Error(
+      `there is no Host/${config.host} in ${options.dir}${near === undefined ? '' : `, did you mean ${near}?`}; --host names one of: ${hosts.join(', ') || 'none'}`,
+    );
+  }
+  const assignment: Assignment = {
+    sequence: Date.now(),
+    commit: compilation.revision.commit,
+    payload: Payload.parse(JSON.parse(found.payloadText)),
+  };
+  return { config, assignment, ...createAgent(config, VERSION, createLog('silent')) };
+}
+
+function localConfig({ config, host, root, state }: LocalOptions): AgentConfig {
+  if (root === undefined) {
+    const { controller: _, ...own } = readAgentConfig(config);
+    return {
+      ...own,
+      ...(host === undefined ? {} : { host }),
+      ...(state === undefined ? {} : { stateDir: state }),
+    };
+  }
+  const full = path.resolve(root);
+  fs.mkdirSync(full, { recursive: true });
+  const everything = ['*'];
+  return AgentConfig.parse({
+    host: host ?? os.hostname().toLowerCase(),
+    root: full,
+    stateDir: state === undefined ? path.join(full, '.homeostat') : path.resolve(state),
+    allow: {
+      kinds: everything,
+      paths: ['/'],
+      units: everything,
+      exec: everything,
+      users: everything,
+      tailscale: everything,
+      rootEquivalent: everything,
+    },
+  });
+}

@@ -1,0 +1,148 @@
+// Which host is to run what. A good revision becomes new assignments in one step: stored first, then served. Each
+// gets its envelope signed when its host first asks, and not before: a commit costs little until then.
+import type { KeyObject } from 'node:crypto';
+import { type Envelope, type SignedBundle, signEnvelope } from '../../api/bundle.ts';
+import { API_VERSION, type HostDocument } from '../../api/documents.ts';
+import type { HostRevision, Revision } from '../pipeline/compile.ts';
+import type { Assignment, Store } from '../store/store.ts';
+
+/** An agent that says it saw a sequence more than this ahead of the clock is not believed: ten years. */
+const BELIEVABLE_MS = 10 * 365 * 24 * 3600_000;
+
+export interface Published {
+  readonly sequence: number;
+  readonly hosts: number;
+  /** How many of them get another payload than before. */
+  readonly changed: number;
+  /** Whether it will outlive a restart. */
+  readonly stored: boolean;
+}
+
+export class Assignments {
+  readonly #store: Store;
+  readonly #key: KeyObject;
+  #byHost = new Map<string, Assignment>();
+  #documents = new Map<string, HostDocument>();
+  #signed = new Map<string, Omit<SignedBundle, 'payload'>>();
+  #revision: ReadonlyMap<string, HostRevision> | undefined;
+  #highest = 0;
+
+  constructor(store: Store, key: KeyObject) {
+    this.#store = store;
+    this.#key = key;
+  }
+
+  /** What was served before the last stop. */
+  load(): void {
+    this.#take(this.#store.assignments());
+    this.observe(Number(this.#store.meta('sequence') ?? 0), Number.MAX_SAFE_INTEGER);
+  }
+
+  get(host: string): Assignment | undefined {
+    return this.#byHost.get(host);
+  }
+
+  /** The Host document at the commit that is served. */
+  document(host: string): HostDocument | undefined {
+    const known = this.#documents.get(host);
+    if (known !== undefined) return known;
+    const assignment = this.#byHost.get(host);
+    if (assignment === undefined) return undefined;
+    const document = JSON.parse(assignment.document) as HostDocument;
+    this.#documents.set(host, document);
+    return document;
+  }
+
+  all(): IterableIterator<Assignment> {
+    return this.#byHost.values();
+  }
+
+  get size(): number {
+    return this.#byHost.size;
+  }
+
+  /** Strong: the same tag means the same envelope. */
+  static etag({ sequence, payloadDigest }: Assignment): string {
+    return `"${sequence}-${payloadDigest.slice(0, 16)}"`;
+  }
+
+  signed(host: string): Omit<SignedBundle, 'payload'> {
+    let signed = this.#signed.get(host);
+    if (signed === undefined) {
+      const { sequence, commit, payloadDigest, issuedAt } = this.#byHost.get(host)!;
+      const envelope: Envelope = { apiVersion: API_VERSION, host, sequence, commit, payloadDigest, issuedAt };
+      signed = signEnvelope(envelope, this.#key);
+      this.#signed.set(host, signed);
+    }
+    return signed;
+  }
+
+  /** Undefined when the store was lost and no revision has been rendered since. */
+  payload(host: string): string | undefined {
+    const assignment = this.#byHost.get(host);
+    const rendered = this.#revision?.get(host);
+    if (rendered !== undefined && rendered.payloadDigest === assignment?.payloadDigest)
+      return rendered.payloadText;
+    return assignment === undefined ? undefined : this.#store.payload(assignment.payloadDigest);
+  }
+
+  /** Notes a sequence that an agent saw: no new one may be lower, whatever was lost here. */
+  observe(sequence: number, nowMs: number): void {
+    if (Number.isSafeInteger(sequence) && sequence <= nowMs + BELIEVABLE_MS)
+      this.#highest = Math.max(this.#highest, sequence);
+  }
+
+  /**
+   * @param meta of the new sequence: stored with the assignments, in the same transaction.
+   * @returns undefined when every host has just this already.
+   */
+  publish(
+    revision: Revision,
+    nowMs: number,
+    meta: (sequence: number) => Readonly<Record<string, string>>,
+  ): Published | undefined {
+    const changed = [...revision.hosts].filter(
+      ([host, { payloadDigest }]) => this.#byHost.get(host)?.payloadDigest !== payloadDigest,
+    );
+    const first = this.#byHost.values().next().value;
+    const same =
+      changed.length === 0 && revision.hosts.size === this.#byHost.size && first?.commit === revision.commit;
+    this.#revision = revision.hosts;
+    if (same) return undefined;
+    const sequence = Math.max(this.#highest + 1, nowMs);
+    const issuedAt = new Date(nowMs).toISOString();
+    const next = [...revision.hosts].map(([host, { document, payloadDigest }]) => ({
+      host,
+      sequence,
+      commit: revision.commit,
+      payloadDigest,
+      issuedAt,
+      document: JSON.stringify(document),
+    }));
+    const stored = this.#store.saveAssignments(
+      next,
+      { ...meta(sequence), sequence: String(sequence) },
+      (host) => revision.hosts.get(host)!.payloadText,
+    );
+    this.#take(next);
+    return { sequence, hosts: next.length, changed: changed.length, stored };
+  }
+
+  /** Writes everything once more, into a store that was lost. */
+  save(meta: Readonly<Record<string, string>>): boolean {
+    if (this.#byHost.size === 0) return true;
+    const texts = (host: string): string => this.#revision?.get(host)?.payloadText ?? '';
+    return this.#store.saveAssignments(
+      this.#byHost.values(),
+      { ...meta, sequence: String(this.#highest) },
+      texts,
+    );
+  }
+
+  #take(assignments: readonly Assignment[]): void {
+    this.#byHost = new Map(assignments.map((a) => [a.host, a]));
+    this.#documents = new Map();
+    this.#signed = new Map();
+    for (const { sequence } of assignments) this.#highest = Math.max(this.#highest, sequence);
+  }
+}

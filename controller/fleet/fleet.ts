@@ -1,0 +1,211 @@
+// The controller's state, put together: who enrolled, what is assigned, what the agents say, what git says. HTTP,
+// page, metrics and CLI read it here; the publisher, enrolment and the agents' statuses change it.
+import type { KeyObject } from 'node:crypto';
+import { formatDiagnostic } from '../../api/diagnostics.ts';
+import { FleetDocument } from '../../api/documents.ts';
+import type { AgentStatus } from '../../api/status.ts';
+import type { Clock } from '../../kinds/ports.ts';
+import type { Compilation } from '../pipeline/compile.ts';
+import type { CommitInfo } from '../source/git-source.ts';
+import type { EnrolledHost, Store } from '../store/store.ts';
+import { Assignments, type Published } from './assignments.ts';
+import { Statuses } from './statuses.ts';
+import { type FleetView, HOST_STATES, type HostView, summarise, viewHost } from './view.ts';
+import { Waiters } from './waiters.ts';
+
+export interface FleetDeps {
+  readonly store: Store;
+  readonly signingKey: KeyObject;
+  readonly clock: Clock;
+}
+
+interface Serving extends CommitInfo {
+  readonly publishedAt: string;
+  readonly sequence: number;
+}
+
+/** What is told to whoever listens (SSE): that something is to be looked at again. */
+export type FleetChange = {
+  readonly type: 'published' | 'source' | 'status' | 'enrolled';
+  readonly host?: string;
+};
+
+export class Fleet {
+  readonly assignments: Assignments;
+  readonly statuses: Statuses;
+  readonly waiters: Waiters;
+  readonly #store: Store;
+  readonly #clock: Clock;
+  readonly #enrolled = new Map<string, EnrolledHost>();
+  readonly #listeners = new Set<(change: FleetChange) => void>();
+  #document: FleetDocument | undefined;
+  #serving: Serving | undefined;
+  #head: CommitInfo | undefined;
+  #compilation: Pick<Compilation, 'revision' | 'diagnostics'> | undefined;
+  #sourceProblem: string | undefined;
+
+  constructor({ store, signingKey, clock }: FleetDeps) {
+    this.#store = store;
+    this.#clock = clock;
+    this.assignments = new Assignments(store, signingKey);
+    this.statuses = new Statuses(store);
+    this.waiters = new Waiters(clock);
+  }
+
+  /** What the last run left in the store. It is served before git has been looked at. */
+  load(): void {
+    for (const host of this.#store.hosts()) this.#enrolled.set(host.name, host);
+    this.assignments.load();
+    this.statuses.load();
+    const serving = this.#store.meta('serving');
+    if (serving !== undefined) this.#serving = JSON.parse(serving) as Serving;
+    const document = FleetDocument.safeParse(JSON.parse(this.#store.meta('fleet') ?? 'null'));
+    if (document.success) this.#document = document.data;
+  }
+
+  onChange(listener: (change: FleetChange) => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  /** git could not be read, or could again. */
+  sourceChanged(problem: string | undefined): void {
+    this.#sourceProblem = problem;
+    this.#tell({ type: 'source' });
+  }
+
+  /**
+   * Takes over what came out of a commit; without a revision the last good one stays.
+   * @returns undefined when nothing had to be published.
+   */
+  compiled(
+    head: CommitInfo,
+    compilation: Pick<Compilation, 'revision' | 'diagnostics'>,
+  ): Published | undefined {
+    this.#head = head;
+    this.#compilation = compilation;
+    this.#sourceProblem = undefined;
+    const { revision } = compilation;
+    if (revision === undefined) {
+      this.#tell({ type: 'source' });
+      return undefined;
+    }
+    const nowMs = this.#clock.now();
+    const before = new Set([...this.assignments.all()].map((a) => a.host));
+    this.#document = revision.fleet;
+    const meta = (sequence: number): Record<string, string> => {
+      const serving = { ...head, publishedAt: new Date(nowMs).toISOString(), sequence };
+      return { serving: JSON.stringify(serving), fleet: JSON.stringify(revision.fleet ?? null) };
+    };
+    const published = this.assignments.publish(revision, nowMs, meta);
+    if (published === undefined) {
+      this.#tell({ type: 'source' });
+      return undefined;
+    }
+    this.#serving = { ...head, publishedAt: new Date(nowMs).toISOString(), sequence: published.sequence };
+    for (const host of new Set([...before, ...revision.hosts.keys()])) this.waiters.wake(host);
+    this.#tell({ type: 'published' });
+    return published;
+  }
+
+  /** The key that signs this host's requests: git's, or else that of its enrolment. */
+  publicKey(host: string): string | undefined {
+    return this.assignments.document(host)?.spec.publicKey ?? this.#enrolled.get(host)?.publicKey;
+  }
+
+  /** The tailnet node that requests for this host must come from. */
+  nodeID(host: string): string | undefined {
+    return this.assignments.document(host)?.spec.nodeID ?? this.#enrolled.get(host)?.nodeID;
+  }
+
+  /** Whether git itself names the host's key, so that none can be enrolled in its place. */
+  pinnedKey(host: string): string | undefined {
+    return this.assignments.document(host)?.spec.publicKey;
+  }
+
+  enroll(host: EnrolledHost, sequenceSeen: number): boolean {
+    this.#enrolled.set(host.name, host);
+    this.assignments.observe(sequenceSeen, this.#clock.now());
+    const stored = this.#store.saveHosts([host]);
+    this.#tell({ type: 'enrolled', host: host.name });
+    return stored;
+  }
+
+  recordStatus(status: AgentStatus, text: string): void {
+    const nowMs = this.#clock.now();
+    const before = this.statuses.summary(status.host);
+    this.assignments.observe(Math.max(status.sequence.desired, status.sequence.running), nowMs);
+    this.statuses.record(status, text, nowMs);
+    const after = this.statuses.summary(status.host);
+    const same = JSON.stringify({ ...before, receivedAt: 0 }) === JSON.stringify({ ...after, receivedAt: 0 });
+    if (!same) this.#tell({ type: 'status', host: status.host });
+  }
+
+  isOperator(login: string): boolean {
+    return login !== '' && (this.#document?.spec.operators ?? []).includes(login);
+  }
+
+  get operators(): readonly string[] {
+    return this.#document?.spec.operators ?? [];
+  }
+
+  get compilation(): Pick<Compilation, 'revision' | 'diagnostics'> | undefined {
+    return this.#compilation;
+  }
+
+  get sourceProblem(): string | undefined {
+    return this.#sourceProblem;
+  }
+
+  /** Whether there is something to serve, or git was read and there is nothing. */
+  get isReady(): boolean {
+    return this.#serving !== undefined || this.#compilation !== undefined;
+  }
+
+  host(name: string): HostView | undefined {
+    const assignment = this.assignments.get(name);
+    const status = this.statuses.summary(name);
+    const enrolled = this.#enrolled.has(name);
+    if (assignment === undefined && status === undefined && !enrolled) return undefined;
+    const known = enrolled || this.publicKey(name) !== undefined;
+    return viewHost(name, assignment, this.assignments.document(name), status, known, this.#clock.now());
+  }
+
+  view(): FleetView {
+    const names = new Set([...this.assignments.all()].map((a) => a.host));
+    for (const { host } of this.statuses.all()) names.add(host);
+    for (const name of this.#enrolled.keys()) names.add(name);
+    const hosts = [...names].sort().map((name) => this.host(name)!);
+    hosts.sort((a, b) => HOST_STATES.indexOf(a.state) - HOST_STATES.indexOf(b.state));
+    const diagnostics = this.#compilation?.diagnostics ?? [];
+    const errors = diagnostics.filter((d) => d.severity === 'error').map(formatDiagnostic);
+    const view = {
+      serving: this.#serving ?? null,
+      head: this.#head ?? null,
+      refused: errors.length === 0 ? null : { diagnostics: errors.slice(0, 200), errors: errors.length },
+      warnings: diagnostics
+        .filter((d) => d.severity === 'warning')
+        .slice(0, 50)
+        .map(formatDiagnostic),
+      sourceProblem: this.#sourceProblem ?? null,
+      storeProblem: this.#store.problem ?? null,
+      hosts,
+      at: new Date(this.#clock.now()).toISOString(),
+    };
+    return { ...summarise(view), ...view };
+  }
+
+  /** Writes what is only in memory; everything, into a store that was lost. */
+  save(everything: boolean): void {
+    if (everything) {
+      this.#store.saveHosts(this.#enrolled.values());
+      const serving = this.#serving === undefined ? {} : { serving: JSON.stringify(this.#serving) };
+      this.assignments.save({ ...serving, fleet: JSON.stringify(this.#document ?? null) });
+    }
+    this.statuses.flush();
+  }
+
+  #tell(change: FleetChange): void {
+    for (const listener of this.#listeners) listener(change);
+  }
+}

@@ -1,0 +1,76 @@
+// The controller's signing keys: one file, mode 0600, one base64 seed a line. The first signs; the others are
+// handed to new agents as trusted too, so that a key can be changed without locking anybody out.
+import { generateKeyPairSync, type KeyObject } from 'node:crypto';
+import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { dirname } from 'node:path';
+import { keyIdOf, privateKeyOf, rawPublicKey } from '../../api/bundle.ts';
+import { fingerprintOf } from '../../api/enroll.ts';
+import { errnoOf, inWords } from '../../api/errors.ts';
+
+export interface SigningKeys {
+  readonly privateKey: KeyObject;
+  readonly keyId: string;
+  /** Base64 raw public keys; the signing one first. */
+  readonly trusted: readonly string[];
+  /** Of the signing key; what a token carries. */
+  readonly fingerprint: string;
+}
+
+/** @throws Error in words when the file is there and can't be used. */
+export function readKeys(file: string): SigningKeys | undefined {
+  let text: string;
+  try {
+    text = readFileSync(file, 'utf8');
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT') return undefined;
+    throw new Error(`the signing key can't be read: ${inWords(error)}`);
+  }
+  const seeds = seedsOf(text);
+  if (seeds.length === 0)
+    throw new Error(`${file} holds no key: remove it, and a new one is made; agents must then enrol again`);
+  try {
+    const keys = seeds.map(privateKeyOf);
+    const trusted = keys.map(rawPublicKey);
+    return {
+      privateKey: keys[0]!,
+      keyId: keyIdOf(trusted[0]!),
+      trusted,
+      fingerprint: fingerprintOf(trusted[0]!),
+    };
+  } catch (error) {
+    throw new Error(`${file} is not a file of signing keys: ${(error as Error).message}`);
+  }
+}
+
+/** Adds a key in front of those that are there; it signs from the next start on. */
+export function addKey(file: string): SigningKeys {
+  let seeds: string[] = [];
+  try {
+    seeds = seedsOf(readFileSync(file, 'utf8'));
+  } catch (error) {
+    if (errnoOf(error) !== 'ENOENT') throw error;
+  }
+  writePrivate(file, `${[newSeed(), ...seeds].join('\n')}\n`);
+  return readKeys(file)!;
+}
+
+/** Base64 of the 32-byte seed of a new Ed25519 key. */
+export function newSeed(): string {
+  const { d } = generateKeyPairSync('ed25519').privateKey.export({ format: 'jwk' });
+  return Buffer.from(d!, 'base64url').toString('base64');
+}
+
+/** Whole or not at all, and for nobody else to read. */
+export function writePrivate(file: string, text: string): void {
+  mkdirSync(dirname(file), { recursive: true, mode: 0o700 });
+  const temporary = `${file}.new`;
+  writeFileSync(temporary, text, { mode: 0o600, flush: true });
+  renameSync(temporary, file);
+}
+
+function seedsOf(text: string): string[] {
+  return text
+    .split('\n')
+    .map((line) => line.trim())
+    .filter((line) => line !== '' && !line.startsWith('#'));
+}

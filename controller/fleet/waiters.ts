@@ -1,0 +1,55 @@
+// Requests that wait for something to change. A wake answers all who wait for a host, in slices, so that ten
+// thousand of them don't keep the loop from everything else.
+import type { Clock } from '../../kinds/ports.ts';
+
+export type Woken = 'changed' | 'timeout' | 'gone' | 'stopping';
+
+export class Waiters {
+  readonly #clock: Pick<Clock, 'setTimeout'>;
+  readonly #byHost = new Map<string, Set<(woken: Woken) => void>>();
+  #stopping = false;
+  #count = 0;
+
+  constructor(clock: Pick<Clock, 'setTimeout'>) {
+    this.#clock = clock;
+  }
+
+  get count(): number {
+    return this.#count;
+  }
+
+  /** @param signal aborts when the asker hung up. */
+  wait(host: string, ms: number, signal: AbortSignal): Promise<Woken> {
+    if (this.#stopping) return Promise.resolve('stopping');
+    if (signal.aborted) return Promise.resolve('gone');
+    return new Promise((resolve) => {
+      let set = this.#byHost.get(host);
+      if (set === undefined) {
+        set = new Set();
+        this.#byHost.set(host, set);
+      }
+      const end = (woken: Woken): void => {
+        if (!set.delete(end)) return;
+        this.#count--;
+        if (set.size === 0 && this.#byHost.get(host) === set) this.#byHost.delete(host);
+        timer.cancel();
+        signal.removeEventListener('abort', hungUp);
+        resolve(woken);
+      };
+      const hungUp = (): void => end('gone');
+      const timer = this.#clock.setTimeout(() => end('timeout'), ms);
+      signal.addEventListener('abort', hungUp, { once: true });
+      set.add(end);
+      this.#count++;
+    });
+  }
+
+  wake(host: string): void {
+    for (const end of [...(this.#byHost.get(host) ?? [])]) end('changed');
+  }
+
+  stop(): void {
+    this.#stopping = true;
+    for (const set of [...this.#byHost.values()]) for (const end of [...set]) end('stopping');
+  }
+}

@@ -1,0 +1,158 @@
+// What agents ask for: to be enrolled, what to run, and to say how it went.
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import { z } from 'zod';
+import { EnrollRequest, parseToken, signEnrollment } from '../../api/enroll.ts';
+import { AgentStatus } from '../../api/status.ts';
+import { Assignments } from '../fleet/assignments.ts';
+import type { AppDeps } from './app.ts';
+import { HttpError } from './errors.ts';
+import type { Identity } from './identity.ts';
+
+const Params = z.object({ host: z.string().max(63) });
+const Query = z.object({ wait: z.coerce.number().int().min(0).max(55).default(0) });
+export const MAX_BODY_BYTES = 1024 * 1024;
+
+export function agentRoutes(app: FastifyInstance, deps: AppDeps, identity: Identity): void {
+  const { fleet, log } = deps;
+  const hostOf = (request: FastifyRequest): string => Params.parse(request.params).host;
+  const preview = async (request: FastifyRequest): Promise<void> =>
+    identity.preview(hostOf(request), request);
+
+  app.get('/v1/hosts/:host/bundle', { onRequest: preview }, async (request, reply) => {
+    const host = hostOf(request);
+    const { wait } = read(Query, request.query);
+    await identity.requireHost(host, request, false);
+    const known = request.headers['if-none-match'];
+    const current = (): string | undefined => {
+      const assignment = fleet.assignments.get(host);
+      return assignment === undefined ? undefined : Assignments.etag(assignment);
+    };
+    // What has nothing to tell waits, be it that nothing is new or that the host is not in git yet.
+    if (wait > 0 && (current() === undefined || current() === known)) {
+      const woken = await fleet.waiters.wait(host, wait * 1000, hangUp(reply));
+      if (woken === 'stopping')
+        throw new HttpError('Stopping', 'the controller is being stopped: come back in a moment');
+      if (woken === 'gone') return reply.hijack();
+    }
+    const etag = current();
+    if (etag === undefined) {
+      throw new HttpError(
+        'Unassigned',
+        `there is no Host/${host} in git at the commit that is served: add a Host document`,
+      );
+    }
+    reply.header('etag', etag).header('cache-control', 'no-store');
+    if (etag === known) return reply.code(304).send();
+    return sendBundle(host, request, reply);
+  });
+
+  function sendBundle(host: string, request: FastifyRequest, reply: FastifyReply): FastifyReply {
+    const { payloadDigest } = fleet.assignments.get(host)!;
+    const signed = fleet.assignments.signed(host);
+    reply.type('application/json');
+    if (request.headers['homeostat-have-payload'] === payloadDigest)
+      return reply.send(JSON.stringify(signed));
+    const payload = fleet.assignments.payload(host);
+    if (payload === undefined) {
+      throw new HttpError(
+        'PayloadUnavailable',
+        'the payload was lost with the store, and git has not been read since: come back in a moment',
+      );
+    }
+    return reply.send(JSON.stringify({ ...signed, payload }));
+  }
+
+  app.put(
+    '/v1/hosts/:host/status',
+    { onRequest: preview, bodyLimit: MAX_BODY_BYTES },
+    async (request, reply) => {
+      const host = hostOf(request);
+      await identity.requireHost(host, request, true);
+      const text = textOf(request);
+      const status = read(AgentStatus, parseJson(text));
+      if (status.host !== host)
+        throw new HttpError('BadRequest', `the status is of host ${status.host}, and was sent for ${host}`);
+      fleet.recordStatus(status, text);
+      return reply.code(204).send();
+    },
+  );
+
+  app.post('/v1/enroll', { bodyLimit: 16 * 1024 }, async (request, reply) => {
+    const body = read(EnrollRequest, parseJson(textOf(request)));
+    try {
+      const answer = await enroll(body, request);
+      deps.onEnroll('enrolled');
+      return reply.send(answer);
+    } catch (error) {
+      const code = error instanceof HttpError ? error.code : 'Internal';
+      deps.onEnroll(code);
+      deps.audit({ who: request.ip, action: 'enroll-refused', subject: body.host, detail: code });
+      throw error;
+    }
+  });
+
+  async function enroll(body: EnrollRequest, request: FastifyRequest) {
+    const { host, publicKey } = body;
+    // That the key is the asker's own, before a token is used up.
+    identity.verify(publicKey, request, true);
+    const token = parseToken(body.token);
+    if (token === undefined)
+      throw new HttpError('TokenUnknown', 'this is no enrolment token: homeostat token create makes one');
+    const pinned = fleet.pinnedKey(host);
+    if (pinned !== undefined && pinned !== publicKey) {
+      throw new HttpError(
+        'KeyPinned',
+        `git names another publicKey for Host/${host}: change it there, or enrol with that key`,
+      );
+    }
+    const peer = await identity.peer(request);
+    const nowMs = deps.clock.now();
+    const result = deps.tokens.redeem(token.id, token.secret, host, nowMs);
+    if (result !== 'ok') throw new HttpError(result, TOKEN_WORDS[result]);
+    const enrolled = { name: host, publicKey, nodeID: peer?.nodeID, enrolledAt: nowMs };
+    fleet.enroll(enrolled, body.sequenceSeen ?? 0);
+    deps.audit({
+      who: peer?.nodeName ?? request.ip,
+      action: 'enroll',
+      subject: host,
+      detail: `token ${token.id}`,
+    });
+    log.info({ host, node: peer?.nodeName ?? '', token: token.id }, 'host enrolled');
+    return signEnrollment(host, publicKey, deps.keys.trusted, deps.keys.privateKey);
+  }
+}
+
+const TOKEN_WORDS = {
+  TokenUnknown: 'the token is unknown here: was it made with another --state, or for another controller?',
+  TokenUsed: 'the token was already used, and works once: make another with homeostat token create',
+  TokenExpired: 'the token has expired: make another with homeostat token create',
+  TokenRevoked: 'the token was revoked: make another with homeostat token create',
+  TokenForOtherHost: 'the token is for another host: make one for this host with homeostat token create',
+  StoreUnavailable: 'the token could not be marked as used, so it is not accepted: see the controller’s log',
+};
+
+/** The body as it was signed. */
+function textOf(request: FastifyRequest): string {
+  return Buffer.isBuffer(request.body) ? request.body.toString('utf8') : '';
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch (error) {
+    throw new HttpError('BadRequest', `the body is not JSON: ${(error as Error).message}`);
+  }
+}
+
+export function read<T>(schema: z.ZodType<T>, value: unknown): T {
+  const parsed = schema.safeParse(value);
+  if (parsed.success) return parsed.data;
+  throw new HttpError('BadRequest', z.prettifyError(parsed.error).slice(0, 1000));
+}
+
+/** Aborts when the asker hung up. */
+function hangUp(reply: FastifyReply): AbortSignal {
+  const gone = new AbortController();
+  reply.raw.once('close', () => gone.abort());
+  return gone.signal;
+}

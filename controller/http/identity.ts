@@ -1,0 +1,191 @@
+// Who is asking. An agent is known by its signature, and on a tailnet also by its node; an operator by the login
+// that tailscaled tells, by a capability of tailnet policy, or by a token. An address alone proves nothing.
+import { isIP } from 'node:net';
+import type { FastifyRequest } from 'fastify';
+import { keyIdOf, publicKeyOf } from '../../api/bundle.ts';
+import { parseToken } from '../../api/enroll.ts';
+import { inWords } from '../../api/errors.ts';
+import { CLOCK_WINDOW_SECONDS, claimedKeyId, SignatureRefused, verifyRequest } from '../../api/signatures.ts';
+import type { Clock } from '../../kinds/ports.ts';
+import type { Fleet } from '../fleet/fleet.ts';
+import { OPERATOR_CAPABILITY, type Peer, type Whois } from '../source/whois.ts';
+import type { Tokens } from '../store/tokens.ts';
+import { HttpError } from './errors.ts';
+
+export interface IdentityDeps {
+  readonly fleet: Fleet;
+  readonly tokens: Tokens;
+  readonly clock: Pick<Clock, 'now'>;
+  readonly whois: Whois | undefined;
+  /** Whoever can reach the controller may read; said in words at its start. */
+  readonly openReads: boolean;
+  /** Names, beside addresses and single words, by which browsers may call the controller. */
+  readonly names: readonly string[];
+}
+
+export class Identity {
+  readonly #deps: IdentityDeps;
+  /** Nonces of accepted writes by key, with the second until which each must be remembered. */
+  readonly #seen = new Map<string, Map<string, number>>();
+  readonly #peers = new WeakMap<object, Promise<Peer | undefined>>();
+
+  constructor(deps: IdentityDeps) {
+    this.#deps = deps;
+  }
+
+  /** Refuses what can't be right, before a body is read. @throws HttpError */
+  preview(host: string, request: FastifyRequest): void {
+    const key = this.#keyOf(host);
+    const claimed = refused(() => claimedKeyId(request.headers));
+    if (claimed !== keyIdOf(key)) {
+      throw new HttpError(
+        'BadSignature',
+        `the request is signed by key ${claimed}, and ${host} enrolled with another: enrol it again, or mend the publicKey of Host/${host}`,
+      );
+    }
+  }
+
+  /**
+   * The request is this host's own.
+   * @param write whether a second one with the same signature must be refused.
+   * @throws HttpError
+   */
+  async requireHost(host: string, request: FastifyRequest, write: boolean): Promise<void> {
+    this.verify(this.#keyOf(host), request, write);
+    const nodeID = this.#deps.fleet.nodeID(host);
+    if (nodeID === undefined || this.#deps.whois === undefined) return;
+    const peer = await this.peer(request);
+    if (peer?.nodeID === nodeID) return;
+    const from =
+      peer === undefined
+        ? `${request.ip}, which is not on the tailnet`
+        : `node ${peer.nodeName} (${peer.nodeID})`;
+    throw new HttpError(
+      'WrongNode',
+      `requests for ${host} must come from tailnet node ${nodeID}, and this one comes from ${from}`,
+    );
+  }
+
+  /** @param publicKey base64 raw. @throws HttpError */
+  verify(publicKey: string, request: FastifyRequest, write: boolean): void {
+    const nowSeconds = Math.floor(this.#deps.clock.now() / 1000);
+    const body = Buffer.isBuffer(request.body) ? { body: request.body } : {};
+    const { nonce } = refused(() =>
+      verifyRequest({
+        method: request.method,
+        url: request.raw.url ?? '',
+        headers: request.headers,
+        ...body,
+        publicKey: publicKeyOf(publicKey),
+        nowSeconds,
+      }),
+    );
+    if (write && !this.#isFirst(publicKey, nonce, nowSeconds)) {
+      throw new HttpError('Replayed', 'this very request was already accepted: sign each anew');
+    }
+  }
+
+  /** Who is at the other end, as tailscaled says. @throws HttpError when it can't be asked. */
+  async peer(request: FastifyRequest): Promise<Peer | undefined> {
+    const { whois } = this.#deps;
+    const { socket } = request.raw;
+    if (whois === undefined || socket.remoteAddress === undefined || socket.remotePort === undefined)
+      return undefined;
+    // For the life of a connection its peer is the same.
+    let peer = this.#peers.get(socket);
+    if (peer === undefined) {
+      peer = whois.whois(socket.remoteAddress.replace(/^::ffff:/, ''), socket.remotePort);
+      this.#peers.set(socket, peer);
+      peer.catch(() => this.#peers.delete(socket));
+    }
+    try {
+      return await peer;
+    } catch (error) {
+      throw new HttpError('WhoisUnavailable', `tailscaled can't be asked who is calling: ${inWords(error)}`);
+    }
+  }
+
+  /** @returns who it is, for the audit log. @throws HttpError */
+  async requireOperator(request: FastifyRequest): Promise<string> {
+    this.requireHostHeader(request);
+    const { fleet, tokens, clock, openReads, whois } = this.#deps;
+    const bearer = /^Bearer (\S+)$/.exec(request.headers.authorization ?? '')?.[1];
+    if (bearer !== undefined) {
+      const token = parseToken(bearer);
+      const name = token === undefined ? undefined : tokens.operator(token.id, token.secret, clock.now());
+      if (name !== undefined) return `token:${name}`;
+      throw new HttpError(
+        'NotAnOperator',
+        'the bearer token is unknown, expired or revoked: homeostat token create --operator NAME makes one',
+      );
+    }
+    if (openReads) return 'anyone';
+    const peer = await this.peer(request);
+    if (
+      peer !== undefined &&
+      (fleet.isOperator(peer.login) || peer.capabilities.includes(OPERATOR_CAPABILITY))
+    ) {
+      return peer.login === '' ? `node:${peer.nodeName}` : peer.login;
+    }
+    const who =
+      peer === undefined
+        ? ''
+        : ` (tailscaled says that you are ${peer.login === '' ? peer.nodeName : peer.login})`;
+    const how = whois === undefined ? '' : 'be listed in spec.operators of the Fleet document, or ';
+    throw new HttpError(
+      'NotAnOperator',
+      `this is for operators${who}: ${how}send a token (homeostat token create --operator NAME)`,
+    );
+  }
+
+  /** A page of somebody else's must not get a browser to ask in its place (DNS rebinding, other origins). */
+  requireHostHeader(request: FastifyRequest): void {
+    const host = (request.headers.host ?? '').toLowerCase();
+    const name = host.replace(/:\d+$/, '').replace(/^\[|\]$/g, '');
+    // A name without a dot can't be somebody else's in the public DNS.
+    const known = isIP(name) !== 0 || (!name.includes('.') && name !== '') || this.#deps.names.includes(name);
+    if (!known)
+      throw new HttpError(
+        'WrongHost',
+        `the controller is not known as ${name}: start it with --name ${name}, or call it by its address`,
+      );
+    const { origin } = request.headers;
+    if (origin !== undefined && origin !== `http://${host}` && origin !== `https://${host}`) {
+      throw new HttpError('WrongOrigin', `a page of ${origin} may not ask here`);
+    }
+  }
+
+  #keyOf(host: string): string {
+    const key = this.#deps.fleet.publicKey(host);
+    if (key !== undefined) return key;
+    throw new HttpError(
+      'NotEnrolled',
+      `${host} is not enrolled here: homeostat token create --host ${host} makes a token for homeostat enroll`,
+    );
+  }
+
+  #isFirst(publicKey: string, nonce: string, nowSeconds: number): boolean {
+    let nonces = this.#seen.get(publicKey);
+    if (nonces === undefined) {
+      nonces = new Map();
+      this.#seen.set(publicKey, nonces);
+    }
+    // In the order of insertion, which is that of expiry.
+    for (const [old, until] of nonces) {
+      if (until >= nowSeconds) break;
+      nonces.delete(old);
+    }
+    if (nonces.has(nonce)) return false;
+    nonces.set(nonce, nowSeconds + 2 * CLOCK_WINDOW_SECONDS);
+    return true;
+  }
+}
+
+function refused<T>(run: () => T): T {
+  try {
+    return run();
+  } catch (error) {
+    if (error instanceof SignatureRefused) throw new HttpError(error.code, error.message);
+    throw error;
+  }
+}

@@ -1,0 +1,170 @@
+// The controller as a process: everything made, started in order, and stopped without anything left behind. The
+// only place that knows the clock, the environment and the listening socket.
+import { readFileSync } from 'node:fs';
+import { isIP } from 'node:net';
+import { join } from 'node:path';
+import type { FastifyInstance } from 'fastify';
+import type { Logger } from 'pino';
+import type { Clock } from '../kinds/ports.ts';
+import { Fleet } from './fleet/fleet.ts';
+import { addKey, readKeys } from './fleet/keys.ts';
+import { Publisher } from './fleet/publisher.ts';
+import { buildApp } from './http/app.ts';
+import { createMetrics } from './metrics.ts';
+import type { Kinds } from './pipeline/document.ts';
+import type { Environment } from './source/git.ts';
+import { GitSource } from './source/git-source.ts';
+import { TailscaleWhois } from './source/whois.ts';
+import { Database } from './store/database.ts';
+import { Store } from './store/store.ts';
+import { Tokens } from './store/tokens.ts';
+
+export interface ControllerOptions {
+  readonly repo: string;
+  readonly branch?: string;
+  readonly subdir?: string;
+  readonly stateDir: string;
+  /** `address:port`; port 0 takes any that is free. */
+  readonly listen: string;
+  /** Whether 0.0.0.0 and :: are meant. */
+  readonly listenEverywhere?: boolean;
+  readonly tailscaleSocket?: string;
+  readonly openReads?: boolean;
+  readonly names?: readonly string[];
+  readonly hookSecretFile?: string;
+  readonly pollMs?: number;
+}
+
+export interface ControllerPorts {
+  readonly clock: Clock;
+  readonly environment: Environment;
+  readonly log: Logger;
+  readonly kinds: Kinds;
+  readonly version: string;
+}
+
+/** How often statuses are written, and a lost store is looked after. */
+const SAVE_MS = 2_000;
+
+export const KEY_FILE = 'controller.key';
+export const STORE_FILE = 'controller.sqlite';
+
+export class Controller {
+  readonly #options: ControllerOptions;
+  readonly #ports: ControllerPorts;
+  #database: Database | undefined;
+  #fleet: Fleet | undefined;
+  #publisher: Publisher | undefined;
+  #app: FastifyInstance | undefined;
+  #whois: TailscaleWhois | undefined;
+  #saving: { cancel(): void } | undefined;
+  #storeProblem: string | undefined;
+
+  constructor(options: ControllerOptions, ports: ControllerPorts) {
+    this.#options = options;
+    this.#ports = ports;
+  }
+
+  /**
+   * Serves what the store has at once, then follows git.
+   * @returns the address it listens on, as a URL.
+   * @throws Error in words when it can't be started as told.
+   */
+  async start(): Promise<string> {
+    const { stateDir, hookSecretFile, tailscaleSocket } = this.#options;
+    const { clock, log, kinds, version, environment } = this.#ports;
+    const listen = parseListen(this.#options.listen, this.#options.listenEverywhere ?? false);
+    const hookSecret = hookSecretFile === undefined ? undefined : readSecret(hookSecretFile);
+    const keyFile = join(stateDir, KEY_FILE);
+    const keys = readKeys(keyFile) ?? addKey(keyFile);
+    const database = new Database(join(stateDir, STORE_FILE), clock.now);
+    database.open();
+    this.#database = database;
+    const store = new Store(database);
+    const metrics = createMetrics(version);
+    const fleet = new Fleet({ store, signingKey: keys.privateKey, clock });
+    fleet.load();
+    this.#fleet = fleet;
+    const source = new GitSource(this.#options, { clock, environment });
+    const publisher = new Publisher({ source, fleet, kinds, clock, log, onResult: metrics.published });
+    this.#publisher = publisher;
+    this.#whois = tailscaleSocket === undefined ? undefined : new TailscaleWhois(tailscaleSocket);
+    this.#app = buildApp({
+      fleet,
+      store,
+      tokens: new Tokens(database),
+      keys,
+      clock,
+      log,
+      metrics,
+      whois: this.#whois,
+      openReads: this.#options.openReads ?? false,
+      names: this.#options.names ?? [],
+      hookSecret,
+      refresh: () => void publisher.refresh(),
+      audit: (entry) => {
+        store.audit({ at: clock.now(), ...entry });
+        metrics.audited();
+      },
+      onEnroll: metrics.enrolled,
+    });
+    const url = await this.#app.listen({ host: listen.host, port: listen.port });
+    log.info(
+      { url, keyId: keys.keyId, repo: this.#options.repo, hosts: fleet.assignments.size, version },
+      'controller started',
+    );
+    this.#save();
+    await publisher.start();
+    return url;
+  }
+
+  /** Waiting agents are sent away, running requests end, what is in memory only is written. */
+  async stop(): Promise<void> {
+    await this.#publisher?.stop();
+    await this.#app?.close();
+    this.#saving?.cancel();
+    this.#fleet?.save(false);
+    await this.#whois?.close();
+    this.#database?.close();
+    this.#ports.log.info('controller stopped');
+  }
+
+  #save(): void {
+    this.#saving = this.#ports.clock.setTimeout(() => {
+      const { log } = this.#ports;
+      const lost = this.#database?.heal() ?? false;
+      if (lost) log.warn('the store was lost: a new one is written from memory');
+      this.#fleet?.save(lost);
+      const problem = this.#database?.problem;
+      if (problem !== this.#storeProblem) {
+        if (problem === undefined) log.info('the store can be written again');
+        else log.error({ error: problem }, 'the store can not be written');
+        this.#storeProblem = problem;
+      }
+      this.#save();
+    }, SAVE_MS);
+  }
+}
+
+/** @throws Error when the text is no address and port, or an address that has to be meant in words. */
+export function parseListen(text: string, everywhere: boolean): { host: string; port: number } {
+  const match = /^(?:\[([0-9a-fA-F:.]+)\]|([^:[\]]+)):(\d{1,5})$/.exec(text);
+  const host = match?.[1] ?? match?.[2] ?? '';
+  const port = Number(match?.[3] ?? Number.NaN);
+  if (match === null || port > 65535 || (isIP(host) === 0 && host !== 'localhost')) {
+    throw new Error(`--listen ${text} is not address:port, as in 127.0.0.1:8420 or [::1]:8420`);
+  }
+  if ((host === '0.0.0.0' || host === '::') && !everywhere) {
+    throw new Error(
+      `--listen ${text} would answer on every network: say --listen-everywhere if that is meant, or the tailnet address alone`,
+    );
+  }
+  return { host, port };
+}
+
+function readSecret(file: string): string {
+  const secret = readFileSync(file, 'utf8').trim();
+  if (secret.length < 16)
+    throw new Error(`the secret in ${file} is shorter than 16 characters: make a longer one`);
+  return secret;
+}

@@ -1,0 +1,252 @@
+// One YAML document, checked as far as that goes without the others: the envelope, the kind, the spec. What
+// comes out keeps the document's places, so that everything said about it later points at the right line.
+import type { z } from 'zod';
+import { type Diagnostic, didYouMean } from '../../api/diagnostics.ts';
+import {
+  API_VERSION,
+  FleetDocument,
+  HostDocument,
+  type HostSelector,
+  Name,
+  ResourceDocument,
+} from '../../api/documents.ts';
+import type { AnyKind } from '../../kinds/kind.ts';
+import { describeIssues, show } from './describe-issue.ts';
+import { isDynamic } from './interpolate.ts';
+import type { Path, Place, YamlDocument } from './yaml.ts';
+
+export type Kinds = ReadonlyMap<string, AnyKind>;
+
+const ENVELOPE = Object.keys(ResourceDocument.shape);
+
+interface Common {
+  readonly file: string;
+  readonly yaml: YamlDocument;
+  readonly name: string;
+  /** Whether its own schema has complaints; it then only stands in for its name. */
+  readonly broken: boolean;
+}
+export interface ParsedHost extends Common {
+  readonly type: 'host';
+  readonly document: HostDocument;
+}
+export interface ParsedFleet extends Common {
+  readonly type: 'fleet';
+  readonly document: FleetDocument;
+}
+export interface ParsedResource extends Common {
+  readonly type: 'resource';
+  /** `Kind/name`. */
+  readonly key: string;
+  /** Undefined for an unknown kind. */
+  readonly kind: AnyKind | undefined;
+  readonly document: ResourceDocument;
+  /** The hosts it names; undefined when it names none rightly. */
+  readonly selector: HostSelector | undefined;
+  readonly spec: Readonly<Record<string, unknown>>;
+  /** Whether values of the host enter the spec itself. */
+  readonly dynamic: boolean;
+}
+export type Parsed = ParsedHost | ParsedFleet | ParsedResource;
+
+export interface Checked {
+  readonly parsed?: Parsed;
+  readonly diagnostics: readonly Diagnostic[];
+}
+
+/** A diagnostic about a path of a document. */
+export function diagnosticAt(
+  document: { readonly file: string; readonly yaml: YamlDocument },
+  path: Path,
+  at: 'key' | 'value',
+  message: string,
+  severity: Diagnostic['severity'] = 'error',
+): Diagnostic {
+  return { file: document.file, ...document.yaml.locate(path)[at], severity, message };
+}
+
+/** `file:line`, as other diagnostics and the payload name a document. */
+export function sourceOf(document: {
+  readonly file: string;
+  readonly yaml: { readonly place: Place };
+}): string {
+  return `${document.file}:${document.yaml.place.line}`;
+}
+
+export function checkDocument(file: string, yaml: YamlDocument, kinds: Kinds): Checked {
+  return new Checker(file, yaml, kinds).check();
+}
+
+class Checker {
+  readonly #file: string;
+  readonly #yaml: YamlDocument;
+  readonly #kinds: Kinds;
+  readonly #diagnostics: Diagnostic[] = [];
+
+  constructor(file: string, yaml: YamlDocument, kinds: Kinds) {
+    this.#file = file;
+    this.#yaml = yaml;
+    this.#kinds = kinds;
+  }
+
+  check(): Checked {
+    const value = this.#yaml.value;
+    if (!isMapping(value)) {
+      const is = Array.isArray(value) ? 'a list' : 'plain text';
+      this.#report(
+        [],
+        'value',
+        `a document is a mapping with apiVersion, kind, metadata and spec, and this is ${is}`,
+      );
+      return { diagnostics: this.#diagnostics };
+    }
+    const parsed = this.#parse(value);
+    return parsed === undefined
+      ? { diagnostics: this.#diagnostics }
+      : { parsed, diagnostics: this.#diagnostics };
+  }
+
+  #parse(value: Record<string, unknown>): Parsed | undefined {
+    if (value['apiVersion'] === undefined && value['kind'] === undefined) {
+      this.#report(
+        [],
+        'value',
+        `apiVersion and kind are missing: begin a document with "apiVersion: ${API_VERSION}"; a file that is only there for contentFrom must not end in .yaml or .yml`,
+      );
+      return undefined;
+    }
+    const kindName = value['kind'];
+    if (typeof kindName !== 'string') {
+      this.#report(
+        ['kind'],
+        'value',
+        `"kind" ${kindName === undefined ? 'is missing' : 'must be text'}: it is one of ${this.#kindNames().join(', ')}`,
+      );
+      return undefined;
+    }
+    if (kindName === 'Host' || kindName === 'Fleet') {
+      const schema: z.ZodType = kindName === 'Host' ? HostDocument : FleetDocument;
+      const broken = !this.#fits(schema, value, [], `a ${kindName}`);
+      const name = this.#name(value);
+      if (name === undefined) return undefined;
+      const common = { file: this.#file, yaml: this.#yaml, name, broken };
+      return kindName === 'Host'
+        ? { ...common, type: 'host', document: value as unknown as HostDocument }
+        : { ...common, type: 'fleet', document: value as unknown as FleetDocument };
+    }
+    return this.#resource(kindName, value);
+  }
+
+  #resource(kindName: string, value: Record<string, unknown>): ParsedResource | undefined {
+    const kind = this.#kinds.get(kindName);
+    if (kind === undefined) {
+      const near = didYouMean(kindName, this.#kindNames());
+      const hint =
+        near === undefined ? `this version knows ${this.#kindNames().join(', ')}` : `did you mean ${near}?`;
+      this.#report(['kind'], 'value', `unknown kind ${show(kindName)}: ${hint}`);
+    }
+    let broken = !this.#fits(ResourceDocument, value, [], `a ${kindName}`) || kind === undefined;
+    const spec = value['spec'];
+    if (kind !== undefined && spec !== undefined) {
+      if (!isMapping(spec)) {
+        this.#report(
+          ['spec'],
+          'value',
+          `"spec" must be a mapping, and is ${Array.isArray(spec) ? 'a list' : show(spec)}`,
+        );
+        broken = true;
+      } else if (!this.#fits(kind.spec, spec, ['spec'], `the spec of a ${kindName}`)) broken = true;
+      if (!this.#placement(kind, value)) broken = true;
+    }
+    const name = this.#name(value);
+    if (name === undefined) return undefined;
+    const selector = HostSelectorOf(value, kind);
+    return {
+      type: 'resource',
+      file: this.#file,
+      yaml: this.#yaml,
+      name,
+      key: `${kindName}/${name}`,
+      kind,
+      broken,
+      document: value as unknown as ResourceDocument,
+      selector,
+      spec: isMapping(spec) ? spec : {},
+      dynamic: someText(spec, isDynamic),
+    };
+  }
+
+  /** `hosts` for kinds of scope host, `runOn` for those of scope fleet. */
+  #placement(kind: AnyKind, value: Record<string, unknown>): boolean {
+    const [wanted, other] = kind.scope === 'host' ? ['hosts', 'runOn'] : ['runOn', 'hosts'];
+    const how =
+      kind.scope === 'host'
+        ? `a ${kind.kind} goes to hosts: give it hosts, with matchLabels, names or all: true`
+        : `a ${kind.kind} is there once for the fleet: give it runOn with the name of the one host that works on it`;
+    if (value[other!] !== undefined) this.#report([other!], 'key', `"${other}" doesn't belong here: ${how}`);
+    else if (
+      Object.keys(value).some((key) => !ENVELOPE.includes(key) && didYouMean(key, ENVELOPE) === wanted)
+    )
+      return false;
+    else if (value[wanted!] === undefined) this.#report([], 'value', `"${wanted}" is missing: ${how}`);
+    else return true;
+    return false;
+  }
+
+  #fits(schema: z.ZodType, value: unknown, prefix: Path, what: string): boolean {
+    const result = schema.safeParse(value);
+    if (result.success) return true;
+    const raw = (path: Path): string => this.#yaml.locate([...prefix, ...path]).raw;
+    let fits = true;
+    for (const problem of describeIssues(result.error, schema, value, raw, what)) {
+      // A text that a host's values enter is judged when they are in it.
+      const text = valueAt(value, problem.path);
+      if (problem.aboutText && typeof text === 'string' && isDynamic(text)) continue;
+      this.#report([...prefix, ...problem.path], problem.at, problem.message);
+      fits = false;
+    }
+    return fits;
+  }
+
+  #name(value: Record<string, unknown>): string | undefined {
+    const metadata = value['metadata'];
+    const name = isMapping(metadata) ? metadata['name'] : undefined;
+    return Name.safeParse(name).success ? (name as string) : undefined;
+  }
+
+  #kindNames(): string[] {
+    return [...this.#kinds.keys(), 'Fleet', 'Host'].sort();
+  }
+
+  #report(path: Path, at: 'key' | 'value', message: string): void {
+    this.#diagnostics.push(diagnosticAt({ file: this.#file, yaml: this.#yaml }, path, at, message));
+  }
+}
+
+function HostSelectorOf(value: Record<string, unknown>, kind: AnyKind | undefined): HostSelector | undefined {
+  if (kind?.scope === 'fleet') {
+    const runOn = value['runOn'];
+    return typeof runOn === 'string' ? { names: [runOn] } : undefined;
+  }
+  const parsed = ResourceDocument.shape.hosts.safeParse(value['hosts']);
+  return parsed.success ? parsed.data : undefined;
+}
+
+export function isMapping(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+export function valueAt(value: unknown, path: Path): unknown {
+  let at = value;
+  for (const step of path) {
+    if (typeof at !== 'object' || at === null) return undefined;
+    at = (at as Record<PropertyKey, unknown>)[step];
+  }
+  return at;
+}
+
+function someText(value: unknown, test: (text: string) => boolean): boolean {
+  if (typeof value === 'string') return test(value);
+  if (Array.isArray(value)) return value.some((item) => someText(item, test));
+  return isMapping(value) && Object.values(value).some((item) => someText(item, test));
+}

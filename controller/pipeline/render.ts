@@ -1,0 +1,181 @@
+// One document for one host: files inlined, names filled in, checked once more with everything in place, and
+// written as the JSON that will be signed. Pure.
+
+import type { Diagnostic } from '../../api/diagnostics.ts';
+import { canonical } from '../../api/json.ts';
+import type { Claim } from '../../kinds/kind.ts';
+import { type Bound, NO_HOST } from './bind.ts';
+import { type Content, resolvePath } from './content.ts';
+import { describeIssues } from './describe-issue.ts';
+import { diagnosticAt, isMapping, sourceOf, valueAt } from './document.ts';
+import { HOSTS } from './findings.ts';
+import { interpolate, isDynamic, type Scope, type Unknown } from './interpolate.ts';
+import type { Path, Place } from './yaml.ts';
+
+export interface Rendered {
+  readonly key: string;
+  readonly bound: Bound;
+  /** Canonical JSON of the api's Resource. */
+  readonly text: string;
+  readonly claims: readonly Claim[];
+  /** What it names with dependsOn and, through its kind, with restartOn; with the path of each name. */
+  readonly references: readonly { readonly ref: string; readonly path: Path }[];
+  /** Messages may hold HOSTS. */
+  readonly findings: readonly Diagnostic[];
+}
+
+const shared = new WeakMap<Bound, Rendered>();
+
+/** @param scope of the host; a document that nothing of the host enters is rendered once for all of them. */
+export function render(bound: Bound, scope: Scope): Rendered {
+  if (bound.dynamic) return new Renderer(bound, scope).render();
+  let rendered = shared.get(bound);
+  if (rendered === undefined) {
+    rendered = new Renderer(bound, NO_HOST).render();
+    shared.set(bound, rendered);
+  }
+  return rendered;
+}
+
+class Renderer {
+  readonly #bound: Bound;
+  readonly #scope: Scope;
+  readonly #findings: Diagnostic[] = [];
+
+  constructor(bound: Bound, scope: Scope) {
+    this.#bound = bound;
+    this.#scope = scope;
+  }
+
+  render(): Rendered {
+    const { resource } = this.#bound;
+    const { document, kind } = resource;
+    const spec = this.#value(resource.spec, ['spec']) as Record<string, unknown>;
+    let claims: readonly Claim[] = [];
+    const references = (document.dependsOn ?? []).map(({ ref }, i) => ({
+      ref,
+      path: ['dependsOn', i, 'ref'] as Path,
+    }));
+    if (kind !== undefined && this.#findings.length === 0 && this.#fits(spec)) {
+      try {
+        for (const { path, message } of kind.check?.(spec) ?? [])
+          this.#report(['spec', ...path], this.#where(message));
+        claims = kind.owns(spec);
+        for (const ref of kind.inputs?.(spec) ?? [])
+          references.push({ ref, path: findText(spec, ref) ?? ['spec'] });
+      } catch (error) {
+        this.#report(
+          ['spec'],
+          this.#where(
+            `kind ${kind.kind} can't read this spec (${(error as Error).message}): this is a defect of homeostat`,
+          ),
+        );
+      }
+    }
+    const text = canonical({
+      kind: document.kind,
+      name: resource.name,
+      dependsOn: (document.dependsOn ?? []).map(({ ref, until }) => ({ ref, until: until ?? 'Ready' })),
+      drift: document.drift ?? 'enforce',
+      prune: document.prune ?? 'delete',
+      suspend: document.suspend ?? false,
+      spec,
+      source: sourceOf(resource),
+    });
+    return { key: resource.key, bound: this.#bound, text, claims, references, findings: this.#findings };
+  }
+
+  #value(value: unknown, path: Path): unknown {
+    if (typeof value === 'string') {
+      return interpolate(value, this.#scope, (unknown) => this.#unknownInSpec(path, value, unknown));
+    }
+    if (Array.isArray(value)) return value.map((item, i) => this.#value(item, [...path, i]));
+    if (!isMapping(value)) return value;
+    const out: Record<string, unknown> = {};
+    for (const [key, item] of Object.entries(value)) {
+      if (key !== 'contentFrom' || typeof item !== 'string') out[key] = this.#value(item, [...path, key]);
+      else if ('content' in value) {
+        this.#report([...path, key], 'content and contentFrom are both given: keep one of them', 'key');
+      } else out['content'] = this.#content(item, [...path, key]);
+    }
+    return out;
+  }
+
+  #content(written: string, path: Path): string {
+    const name = this.#value(written, path) as string;
+    const resolved = resolvePath(this.#bound.resource.file, name);
+    const content = 'path' in resolved ? this.#bound.contents.get(resolved.path) : undefined;
+    if (content === undefined || content.problem !== undefined) {
+      const problem =
+        'problem' in resolved ? resolved.problem : (content?.problem ?? 'contentFrom can not be read');
+      // A name that has an unknown in it was reported for that already.
+      if (!isDynamic(name)) this.#report(path, problem);
+      return '';
+    }
+    return interpolate(content.text, this.#scope, (unknown) => this.#unknownInFile(content, unknown));
+  }
+
+  /** The schema again, now that the host's values are in the texts. */
+  #fits(spec: Record<string, unknown>): boolean {
+    const { resource, dynamic, contents } = this.#bound;
+    const { kind } = resource;
+    if (kind === undefined || (!dynamic && contents.size === 0)) return true;
+    const result = kind.spec.safeParse(spec);
+    if (result.success) return true;
+    const raw = (path: Path): string => resource.yaml.locate(['spec', ...path]).raw;
+    for (const problem of describeIssues(result.error, kind.spec, spec, raw, `the spec of a ${kind.kind}`)) {
+      this.#report(['spec', ...problem.path], this.#where(problem.message), problem.at);
+    }
+    return false;
+  }
+
+  #where(message: string): string {
+    return this.#bound.dynamic ? `on ${HOSTS}, ${message}` : message;
+  }
+
+  #unknownInSpec(path: Path, text: string, { offset, message }: Unknown): void {
+    const { resource } = this.#bound;
+    const located = resource.yaml.locate(path);
+    // The text as written may have other escapes than the value; the reference itself has none.
+    const reference = text.slice(offset, text.indexOf('}', offset) + 1);
+    const nth = text.slice(0, offset).split(reference).length - 1;
+    let at = -1;
+    for (let i = 0; i <= nth; i++) at = located.raw.indexOf(reference, at + 1);
+    this.#findings.push({
+      file: resource.file,
+      ...(at < 0 ? located.value : located.at(at)),
+      severity: 'error',
+      message,
+    });
+  }
+
+  #unknownInFile(content: Content, { offset, message }: Unknown): void {
+    this.#findings.push({ file: content.path, ...placeIn(content.text, offset), severity: 'error', message });
+  }
+
+  #report(path: Path, message: string, at: 'key' | 'value' = 'value'): void {
+    const { resource } = this.#bound;
+    // What came in through contentFrom stands, for people, where contentFrom does.
+    const written =
+      path.at(-1) === 'content' && valueAt(resource.document, path) === undefined
+        ? [...path.slice(0, -1), 'contentFrom']
+        : path;
+    this.#findings.push(diagnosticAt(resource, written, at, message));
+  }
+}
+
+/** The path of the first text that is just this one. */
+function findText(value: unknown, text: string, path: Path = ['spec']): Path | undefined {
+  if (value === text) return path;
+  if (typeof value !== 'object' || value === null) return undefined;
+  for (const [key, item] of Object.entries(value)) {
+    const found = findText(item, text, [...path, Array.isArray(value) ? Number(key) : key]);
+    if (found !== undefined) return found;
+  }
+  return undefined;
+}
+
+function placeIn(text: string, offset: number): Place {
+  const before = text.slice(0, offset);
+  return { line: before.split('\n').length, column: offset - before.lastIndexOf('\n') };
+}

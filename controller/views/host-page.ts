@@ -1,0 +1,111 @@
+// One host: what it is to run and what it runs, every resource with its conditions, and what happened last.
+import { type AgentStatus, type Condition, findCondition, type ResourceStatus } from '../../api/status.ts';
+import type { HostState, HostView } from '../fleet/view.ts';
+import { type Html, html } from './html.ts';
+import { badge, layout, sentence, shortCommit, since } from './layout.ts';
+
+/** @param now RFC 3339. */
+export function hostPage(
+  host: HostView,
+  status: AgentStatus | undefined,
+  now: string,
+  nonce: string,
+): string {
+  const main = html`<section class="hero host"><h1>${host.name} ${badge(host.state)}</h1><p>${sentence(host.reason)}</p></section>
+<div class="card"><dl>
+${fact('Address', host.address)}${fact('Mode', host.mode)}
+${fact('Desired', html`${shortCommit(host.desired.commit)} <span class="quiet">${sequence(host.desired.sequence)}</span>`)}
+${fact('Running', html`${shortCommit(host.running.commit)} <span class="quiet">${sequence(host.running.sequence)}</span>`)}
+${fact('Last seen', since(host.lastSeen, now))}
+${fact('Agent', `${host.agentVersion} ${host.platform}`.trim())}
+${fact('Labels', labels(host.labels))}
+</dl></div>
+${status === undefined ? unheard(host) : heard(status, now)}`;
+  return layout(`${host.name}: ${host.state} – homeostat`, main, nonce);
+}
+
+function heard(status: AgentStatus, now: string): Html {
+  const trouble = status.conditions.filter((c) => c.status !== 'True');
+  return html`${trouble.length === 0 ? undefined : html`<h2>The agent</h2><div class="card"><table><tbody>${trouble.map((c) => conditionRow(c, now))}</tbody></table></div>`}
+<h2>Resources</h2>
+<div class="card">${
+    status.resources.length === 0
+      ? html`<div class="empty"><p>Nothing goes to this host yet. Commit a document whose hosts select it, by label or by name.</p></div>`
+      : html`<div class="scroll"><table><thead><tr><th scope="col">Resource</th><th scope="col">State</th><th scope="col" class="wide">In git</th><th scope="col" class="num">Healed</th></tr></thead>
+<tbody>${[...status.resources].sort(worstFirst).map((r) => resourceRow(r, status.mode, now))}</tbody></table></div>`
+  }</div>
+<h2>Recent events</h2>
+<div class="card">${
+    status.events.length === 0
+      ? html`<div class="empty"><p>Nothing has happened since the agent started.</p></div>`
+      : html`<div class="scroll"><table><tbody>${[...status.events]
+          .reverse()
+          .slice(0, 50)
+          .map(
+            (e) =>
+              html`<tr><td class="tight">${since(e.at, now)}</td><td><span class="name">${e.key}</span> ${e.type === 'Warning' ? '! ' : ''}${e.reason}<span class="why">${e.message}</span></td></tr>`,
+          )}</tbody></table></div>`
+  }</div>`;
+}
+
+function conditionRow(c: Condition, now: string): Html {
+  return html`<tr><td class="name">${c.type}</td><td>${c.reason}<span class="why">${c.message}</span></td><td class="tight">${c.lastTransitionTime === '' ? undefined : since(c.lastTransitionTime, now)}</td></tr>`;
+}
+
+function resourceRow(r: ResourceStatus, mode: AgentStatus['mode'], now: string): Html {
+  const ready = findCondition(r.conditions, 'Ready');
+  const others = r.conditions.filter(
+    (c) => c.type !== 'Ready' && c.type !== 'Applied' && c.status !== 'False',
+  );
+  const message = ready?.status === 'True' && others.length === 0 ? undefined : ready?.message;
+  return html`<tr><td class="name">${r.key}</td>
+<td>${badge(stateOf(ready, mode))} ${ready !== undefined && ready.status !== 'True' ? ready.reason : undefined}${message === undefined ? undefined : html`<span class="why">${message}</span>`}
+${others.map((c) => html`<span class="why">${c.type}: ${c.message}</span>`)}
+${r.drift.length === 0 ? undefined : html`<ul>${r.drift.map((line) => html`<li>${line}</li>`)}</ul>`}</td>
+<td class="wide"><code>${r.source}</code></td>
+<td class="num">${r.healedTotal}${r.lastHealSeconds === undefined ? undefined : html`<span class="why">last in ${milliseconds(r.lastHealSeconds)}</span>`}${
+    ready?.lastTransitionTime
+      ? html`<span class="why">${since(ready.lastTransitionTime, now)}</span>`
+      : undefined
+  }</td></tr>`;
+}
+
+function stateOf(ready: Condition | undefined, mode: AgentStatus['mode']): HostState {
+  if (ready === undefined) return 'Healing';
+  if (ready.status === 'True') return 'Ready';
+  if (ready.reason === 'RolledBack') return 'RolledBack';
+  if (mode === 'observe' && ready.reason === 'Drifted') return 'Observing';
+  return ready.status === 'Unknown' || ready.reason === 'Dependency' ? 'Healing' : 'Degraded';
+}
+
+function worstFirst(a: ResourceStatus, b: ResourceStatus): number {
+  const rank = (r: ResourceStatus): number =>
+    findCondition(r.conditions, 'Ready')?.status === 'True' ? 1 : 0;
+  return rank(a) - rank(b) || (a.key < b.key ? -1 : 1);
+}
+
+function unheard(host: HostView): Html {
+  return html`<h2>Nothing heard yet</h2><div class="card"><div class="empty"><p>Make a token here, and enrol with it on the host:</p>
+<pre>homeostat token create --host ${host.name}
+homeostat enroll --host ${host.name} --controller URL --token TOKEN</pre>
+<p>Then start the agent there: <code>homeostat agent</code>.</p></div></div>`;
+}
+
+function fact(name: string, value: Html | string): Html {
+  const shown = value === '' ? html`<span class="quiet">–</span>` : value;
+  return html`<div><dt>${name}</dt><dd>${shown}</dd></div>`;
+}
+
+function labels(all: HostView['labels']): Html {
+  const entries = Object.entries(all);
+  if (entries.length === 0) return html`<span class="quiet">none</span>`;
+  return html`${entries.map(([key, value]) => html`<span class="label">${key}: ${value}</span>`)}`;
+}
+
+function sequence(n: number): string {
+  return n === 0 ? '' : `sequence ${n}`;
+}
+
+function milliseconds(seconds: number): string {
+  return seconds < 1 ? `${Math.max(1, Math.round(seconds * 1000))} ms` : `${seconds.toFixed(1)} s`;
+}

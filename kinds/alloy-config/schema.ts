@@ -1,0 +1,30 @@
+import { z } from 'zod';
+import { contentFields } from '../../api/documents.ts';
+import { AbsolutePath, Account, Address, Manager, Mode, UnitName } from '../fields.ts';
+
+export const AlloyConfigSpec = z.strictObject({
+  /** Default /etc/alloy/config.alloy. */
+  path: AbsolutePath.optional(),
+  ...contentFields,
+  /** Octal, as text; default 0644, and 0640 where a group is named. */
+  mode: Mode.optional(),
+  /** Default: as it is, for a new file the agent's own. */
+  owner: Account.optional(),
+  group: Account.optional(),
+  /** Keep the inode: for a config that is mounted into a container as a single file. */
+  inPlace: z.boolean().optional(),
+  /** Where Alloy serves its API (--server.http.listen-addr); default 127.0.0.1:12345. */
+  address: Address.optional(),
+  /** The unit whose start and stop make a difference; default alloy.service. */
+  unit: UnitName.optional(),
+  /** Who runs the unit; `none` for an Alloy in a container, which only its address tells of. Default systemd. */
+  manager: z.union([Manager, z.literal('none')]).optional(),
+  /** The program that validates; default `alloy`, looked for on PATH. */
+  binary: z
+    .string()
+    .regex(/^(?:\/\S+|[A-Za-z0-9._-]+)$/, 'a program is a name on PATH, or an absolute path')
+    .optional(),
+  /** What Alloy runs with (--stability.level), so that it is validated with the same. */
+  stability: z.enum(['experimental', 'public-preview', 'generally-available']).optional(),
+});
+export type AlloyConfigSpec = z.infer<typeof AlloyConfigSpec>;

@@ -1,0 +1,82 @@
+// `alloy validate`, on a file beside the real one: modules that a config imports are found relative to it.
+import path from 'node:path';
+import { errnoOf, Stalled } from '../../api/errors.ts';
+import type { Files, Processes } from '../ports.ts';
+
+const VALIDATE_TIMEOUT_MS = 30_000;
+
+export interface Candidate {
+  /** Where the config is going to stand. */
+  readonly path: string;
+  readonly bytes: Buffer;
+  readonly secret: boolean;
+  readonly binary: string;
+  readonly stability: string | undefined;
+}
+
+/**
+ * @returns 'valid', or 'unvalidated' where there is no such program yet: a config may come before the package.
+ * @throws Stalled('Invalid') with Alloy's diagnostics under the config's own name.
+ */
+export async function validate(
+  candidate: Candidate,
+  { files, processes }: { files: Files; processes: Processes },
+  signal: AbortSignal,
+): Promise<'valid' | 'unvalidated'> {
+  const directory = path.dirname(candidate.path);
+  // Hidden, and without the suffix .alloy: an Alloy that runs a whole directory does not load it.
+  const temporary = path.join(directory, `.${path.basename(candidate.path)}.homeostat-validate`);
+  const madeDirectory = files.read(directory).type === 'absent';
+  const real = files.hostPath?.(temporary) ?? temporary;
+  try {
+    files.replaceAtomic(temporary, candidate.bytes, { mode: 0o600 });
+    const level = candidate.stability === undefined ? [] : [`--stability.level=${candidate.stability}`];
+    const result = await processes.run(candidate.binary, ['validate', ...level, real], {
+      timeoutMs: VALIDATE_TIMEOUT_MS,
+      signal,
+    });
+    if (result.exitCode === 0) return 'valid';
+    throw new Stalled('Invalid', diagnostics(result.stderr || result.stdout, real, candidate));
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT' && !(error instanceof Stalled)) return 'unvalidated';
+    throw error;
+  } finally {
+    files.remove(temporary);
+    if (madeDirectory) removeIfEmpty(files, directory);
+  }
+}
+
+/** Pure. Alloy's diagnostics for people: under the real name, without its own closing lines. */
+export function diagnostics(
+  output: string,
+  temporary: string,
+  config: Pick<Candidate, 'path' | 'secret'>,
+): string {
+  const named = output
+    .replaceAll(temporary, config.path)
+    .replaceAll(path.basename(temporary), path.basename(config.path));
+  const kept = named
+    .split('\n')
+    .filter((line) => !/^Error: validation failed$|collector server run finished/.test(line))
+    .map((line) => line.replace(/^Error: /, ''));
+  if (config.secret) return withoutText(kept.join('\n'), config.path);
+  return kept.join('\n').trim() || 'alloy validate refuses it, and does not say why';
+}
+
+/** Of a secret config only the places are told: excerpts and messages quote it. */
+export function withoutText(text: string, configPath: string): string {
+  const places = [...text.matchAll(/:(\d+):(\d+): /g)].map(
+    ([, line, column]) => `${configPath}:${line}:${column}`,
+  );
+  return places.length === 0
+    ? `Alloy refuses ${configPath}; its words are left out, since the content is secret`
+    : `Alloy refuses it at ${[...new Set(places)].join(', ')}; its words are left out, since the content is secret`;
+}
+
+function removeIfEmpty(files: Files, directory: string): void {
+  try {
+    files.remove(directory);
+  } catch (error) {
+    if (errnoOf(error) !== 'ENOTEMPTY') throw error;
+  }
+}

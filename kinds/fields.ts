@@ -1,0 +1,40 @@
+// Fields that the schemas of several kinds share. Strict and without transforms, like all of them.
+import { z } from 'zod';
+
+export const AbsolutePath = z
+  .string()
+  .regex(
+    /^\/(?!.*(?:^|\/)\.\.?(?:\/|$))[^\0]*[^/\0]$/,
+    'an absolute path without "." or ".." parts and without a slash at its end',
+  );
+
+/** Octal, as text: YAML would read 0644 as a number, and not as the one that is meant. */
+export const Mode = z.string().regex(/^0?[0-7]{3,4}$/, 'a mode is written as text in octal, as "0644"');
+
+export const Account = z
+  .string()
+  .regex(/^[a-z_][a-z0-9_-]*\$?$|^\d+$/, 'an account is a name, or a number as text');
+
+/** systemd.unit(5), without templates that no instance is named of. */
+export const UnitName = z
+  .string()
+  .max(255)
+  .regex(
+    /^[A-Za-z0-9:_.\\-]+(?:@[A-Za-z0-9:_.\\-]+)?\.(?:service|socket|timer|path|mount|target)$/,
+    'a unit is named in full, as alloy.service or backup.timer',
+  );
+
+/** Who runs a unit: systemd, or the agent itself (demo and containers only). */
+export const Manager = z.enum(['systemd', 'supervised']);
+
+/** Host and port, as people write them for a client: 127.0.0.1:12345, [::1]:12345, alloy:12345. */
+export const Address = z
+  .string()
+  .regex(
+    /^(?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\]):\d{1,5}$/,
+    'an address is host:port, as 127.0.0.1:12345; an IPv6 address stands in brackets',
+  );
+
+export function octal(mode: number): string {
+  return mode.toString(8).padStart(4, '0');
+}

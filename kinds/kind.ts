@@ -1,0 +1,186 @@
+// The contract between the reconcile loop and a kind. A kind is level-based: a pass knows its key and what the
+// host looks like now, never what happened. It may run at any time, again after any crash, and must get from
+// wherever the host is to where the manifest wants it. docs/add-a-kind.md walks through writing one.
+import type { z } from 'zod';
+import type { SecretRef } from '../api/documents.ts';
+import type { Json } from '../api/json.ts';
+import type { PortName, Ports } from './ports.ts';
+
+/**
+ * What a resource owns, exclusively, on its host: `file:/etc/alloy/config.alloy`, `unit:alloy.service`,
+ * `tailscale:prefs/RunWebClient`. Hierarchical at '/' and '#': who owns `file:/a` owns `file:/a#block` too, so
+ * that a whole and its part can't have two owners. A directory that is owned for its attributes only is
+ * `file:/a/.`, which leaves what is in it to others.
+ */
+export type Claim = string;
+
+/** One thing that a manifest wants to be allowed to do on a host; the agent's allow-list answers it. */
+export interface Ask {
+  readonly type: 'path' | 'unit' | 'exec' | 'user' | 'tailscale' | 'root-equivalent';
+  readonly value: string;
+  /** Why it is asked, where the value alone does not say. */
+  readonly why?: string;
+}
+
+/** One difference between desired and observed, for people (plan, page, log) and for `apply`. */
+export interface Change {
+  /** What differs: 'content', 'mode', 'enabled', 'webclient', … */
+  readonly what: string;
+  readonly from: string;
+  readonly to: string;
+  /** Texts to be shown as a diff; of secret ones only line numbers are shown. */
+  readonly text?: { readonly before: string; readonly after: string; readonly secret: boolean };
+}
+
+/**
+ * How to go back, and what the gate compares with; JSON, since it must survive a crash, and whole in itself
+ * (paths included), since the manifest may be gone when it is needed.
+ */
+export interface Snapshot {
+  /** Whether what the resource owns was there before: decides `created` or `adopted`. */
+  readonly existed: boolean;
+  readonly data: Json;
+}
+
+export type Verdict =
+  | { readonly verdict: 'Yes' }
+  | { readonly verdict: 'No'; readonly reason: string; readonly evidence: string }
+  /** The gate could not tell. Never undoes and never quarantines. */
+  | { readonly verdict: 'Unknown'; readonly reason: string; readonly evidence: string };
+
+export interface Applied {
+  /** What the kind wants to find again in `Desired.memory`; kept in the inventory, survives restarts. */
+  readonly memory?: Json;
+}
+
+/** A secret's value: prints as [secret], is compared by HMAC under a key that never leaves the host. */
+export interface Secret {
+  reveal(): Buffer;
+  readonly hmac: string;
+  toString(): string;
+}
+
+/** A dependency whose content this resource's running process has read (restartOn). */
+export interface Input {
+  /** Digest of what was last written for it. */
+  readonly digest: string;
+  /** When that was written by us, unix milliseconds; 0 when it was found right and never written. */
+  readonly appliedAtMs: number;
+}
+
+export interface HostFacts {
+  readonly name: string;
+  readonly address?: string;
+  readonly labels: Readonly<Record<string, string>>;
+}
+
+export interface Desired<S> {
+  readonly key: string;
+  readonly spec: S;
+  readonly host: HostFacts;
+  /** Of spec and the secrets it names: what makes two desired states the same. */
+  readonly digest: string;
+  /** This digest ran here before and was confirmed: nothing new is being tried, only put back. */
+  readonly heal: boolean;
+  /** Content that may be a secret, as bytes. @throws Stalled('SecretMissing') */
+  content(value: string | SecretRef): { bytes: Buffer; secret: boolean };
+  /** By reference, what `inputs(spec)` named; those that never were applied are missing. */
+  readonly inputs: Readonly<Record<string, Input>>;
+  readonly memory: Json | undefined;
+}
+
+export interface InventoryRecord {
+  readonly key: string;
+  readonly owns: readonly Claim[];
+  readonly origin: 'created' | 'adopted';
+  /** The state before our first write. */
+  readonly original: Snapshot;
+  readonly policy: 'delete' | 'orphan';
+  readonly memory: Json | undefined;
+}
+
+export interface Kind<S, O, P extends PortName = PortName> {
+  readonly kind: string;
+  readonly scope: 'host' | 'fleet';
+  /** Strict, and without transforms: what people wrote is what is signed. */
+  readonly spec: z.ZodType<S>;
+  /** The ports it uses; the agent says `Unsupported` on a host that lacks one. */
+  readonly needs: readonly P[];
+  /** What it owns on a host. Pure. */
+  owns(spec: S): readonly Claim[];
+  /** What it must be allowed to do on a host. Pure. */
+  asks(spec: S): readonly Ask[];
+  /** Names that only serialise passes (`dpkg`); claims serialise by themselves. */
+  locks?(spec: S): readonly string[];
+  /** References whose content the resource's process reads at its start; their digests arrive as `inputs`. */
+  inputs?(spec: S): readonly string[];
+  /**
+   * What else is wrong with a spec that fits the schema, path by path. Pure; on the controller, before anything
+   * is signed. Return [] when all is well.
+   */
+  check?(spec: S): readonly { readonly path: readonly (string | number)[]; readonly message: string }[];
+
+  /** What is there now. Never writes. */
+  observe(d: Desired<S>, io: Pick<Ports, P>, signal: AbortSignal): Promise<O>;
+  /** Pure; [] means in sync. `plan`, warn-only drift, observe mode and the heal all use this one. */
+  diff(d: Desired<S>, observed: O): readonly Change[];
+  /**
+   * Validates what is about to be written and records how to go back. Writes nothing that lasts.
+   * @throws Stalled when the desired state can't be right (the running state then stays).
+   */
+  prepare(d: Desired<S>, observed: O, io: Pick<Ports, P>, signal: AbortSignal): Promise<Snapshot>;
+  /**
+   * Gets the host there. With no changes: puts into force what is on disk (after a crash nobody knows whether
+   * the reload happened). @throws Stalled when the host refused the new state: it is undone and quarantined.
+   */
+  apply(changes: readonly Change[], d: Desired<S>, io: Pick<Ports, P>, signal: AbortSignal): Promise<Applied>;
+  /**
+   * Whether what was applied works; without it, an empty diff after apply is enough. The snapshot is the one that
+   * `prepare` made; undefined after a heal, which needs no way back and has no baseline.
+   */
+  confirm?(
+    d: Desired<S>,
+    snapshot: Snapshot | undefined,
+    io: Pick<Ports, P>,
+    signal: AbortSignal,
+  ): Promise<Verdict>;
+  /** Back to the snapshot, in force; for one with `existed: false`, removes what was created. */
+  undo(snapshot: Snapshot, record: InventoryRecord, io: Pick<Ports, P>, signal: AbortSignal): Promise<void>;
+  /** Arms first, then wakes once, then at each event; throwing has it re-armed with backoff. */
+  watch?(d: Desired<S>, io: Pick<Ports, P>, wake: () => void, signal: AbortSignal): Promise<void>;
+  /** The program's version, part of the quarantine's key: a new Alloy may accept what the old one refused. */
+  version?(d: Desired<S>, io: Pick<Ports, P>, signal: AbortSignal): Promise<string>;
+  /** Conditions that are not about drift (a key about to expire). */
+  conditions?(d: Desired<S>, observed: O): readonly Concern[];
+  /** How often it may heal before it counts as contended: a burst, and how many a second for good. */
+  readonly patience?: { readonly burst: number; readonly perSecond: number };
+}
+
+export interface Concern {
+  readonly type: string;
+  readonly status: 'True' | 'False' | 'Unknown';
+  readonly reason: string;
+  readonly message: string;
+}
+
+/** A kind whose own types are known to itself only: what the registry holds and the loop runs. */
+export type AnyKind = Kind<Record<string, unknown>, unknown>;
+
+/** Checks a kind against the contract and forgets its own types. The only cast that the contract needs. */
+export function defineKind<S extends object, O, P extends PortName>(kind: Kind<S, O, P>): AnyKind {
+  return kind as unknown as AnyKind;
+}
+
+/** Whether two claims concern the same thing: equal, or one is a whole of which the other is a part. */
+export function claimsOverlap(a: Claim, b: Claim): boolean {
+  if (a === b) return true;
+  const [short, long] = a.length < b.length ? [a, b] : [b, a];
+  return long.startsWith(short) && (long[short.length] === '/' || long[short.length] === '#');
+}
+
+/** One line for people, without text. */
+export function describeChange(change: Change): string {
+  return change.from === ''
+    ? `${change.what}: ${change.to}`
+    : `${change.what}: ${change.from} → ${change.to}`;
+}

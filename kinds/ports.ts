@@ -1,0 +1,215 @@
+// The ports through which a kind touches a host. agent/providers implements them; tests bring their own. A kind
+// names those it needs and gets no others. Everything here may throw Node system errors; none of it retries.
+
+/** What stands at a path, without following a symbolic link. */
+export type FileState =
+  | { readonly type: 'absent' }
+  | {
+      readonly type: 'file';
+      readonly content: Buffer;
+      readonly mode: number;
+      readonly uid: number;
+      readonly gid: number;
+      /** When the content was last written, unix milliseconds; missing where a port can't tell. */
+      readonly mtimeMs?: number;
+    }
+  | { readonly type: 'directory'; readonly mode: number; readonly uid: number; readonly gid: number }
+  | { readonly type: 'symlink'; readonly target: string }
+  | { readonly type: 'other' };
+
+export interface FileAttributes {
+  /** Permission bits, 0 to 0o7777. */
+  readonly mode?: number;
+  readonly uid?: number;
+  readonly gid?: number;
+}
+
+/**
+ * Files, synchronously: small files on the hot path are read and written about a millisecond sooner that way
+ * (docs/decisions/0003). Paths are absolute; below a sandbox root, where the agent has one.
+ * Writing creates missing parents with mode 0755.
+ */
+export interface Files {
+  /** @throws system errors other than ENOENT and ENOTDIR, which read as absent; EFBIG above 16 MiB. */
+  read(path: string): FileState;
+  /**
+   * A new file with these attributes takes the path's place in one step: readers see the old or the new whole.
+   * Durable: it is on the disk before it takes the place (2–3 ms more); needed for content that was not there
+   * before, not for putting back what was confirmed.
+   */
+  replaceAtomic(
+    path: string,
+    content: Uint8Array,
+    attributes: FileAttributes,
+    options?: { durable?: boolean },
+  ): void;
+  /** Keeps the inode, for a file that is bind-mounted on its own; readers may see a part. */
+  rewriteInPlace(path: string, content: Uint8Array, attributes: FileAttributes): void;
+  setAttributes(path: string, attributes: FileAttributes): void;
+  makeDirectory(path: string, attributes: FileAttributes): void;
+  makeSymlink(path: string, target: string): void;
+  /** A file, a link or an empty directory; absent is fine. @throws ENOTEMPTY */
+  remove(path: string): void;
+  /** @throws Stalled when there is no such account on this host. */
+  userID(name: string): number;
+  groupID(name: string): number;
+  /** The path as the host's other programs see it; itself, unless the agent has a sandbox root. */
+  hostPath?(path: string): string;
+  /**
+   * Arms, wakes once, then wakes at each change of the path (its content, attributes, place, or a parent's).
+   * Settles when the signal aborts; rejects when the watch died.
+   */
+  watch(path: string, wake: () => void, signal: AbortSignal): Promise<void>;
+}
+
+export interface ProcessResult {
+  readonly exitCode: number;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+export interface Processes {
+  /**
+   * Runs a program with an argument array, never a shell.
+   * @throws Error when it can't be started (ENOENT) or did not end within timeoutMs.
+   */
+  run(
+    command: string,
+    args: readonly string[],
+    options: {
+      timeoutMs: number;
+      signal?: AbortSignal;
+      input?: string;
+      env?: Readonly<Record<string, string>>;
+    },
+  ): Promise<ProcessResult>;
+}
+
+export interface HttpResponse {
+  readonly status: number;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body: string;
+}
+
+export interface Http {
+  /** One request, no redirects, body capped at 8 MiB. @throws Error when no response came within timeoutMs. */
+  request(
+    url: string,
+    options: {
+      timeoutMs: number;
+      signal?: AbortSignal;
+      method?: string;
+      headers?: Readonly<Record<string, string>>;
+      body?: string;
+    },
+  ): Promise<HttpResponse>;
+}
+
+/** A unit as its manager knows it; the names are systemd's (org.freedesktop.systemd1(5)). */
+export interface UnitState {
+  readonly loadState: 'loaded' | 'not-found' | 'masked' | 'error' | 'bad-setting';
+  /** The manager's own words about a unit that it could not load. */
+  readonly loadError: string;
+  readonly activeState: 'active' | 'reloading' | 'inactive' | 'failed' | 'activating' | 'deactivating';
+  readonly subState: string;
+  /** 'enabled', 'disabled', 'masked', 'static', 'enabled-runtime', …; '' where there is no unit file. */
+  readonly unitFileState: string;
+  /** A unit file or drop-in changed on disk since it was loaded. */
+  readonly needDaemonReload: boolean;
+  /** Hex; '' when it never ran. A new one for every start. */
+  readonly invocationID: string;
+  /** When the running invocation began, unix milliseconds; 0 when none runs. */
+  readonly startedAtMs: number;
+  readonly mainPID: number;
+  /** The result of the last run: 'success', 'exit-code', 'signal', … */
+  readonly result: string;
+  /** 'simple', 'oneshot', 'notify', …; '' for units that are no services. */
+  readonly serviceType: string;
+  /** The unit file that was loaded; '' when none was. */
+  readonly fragmentPath: string;
+  /** The drop-ins that were loaded, whoever wrote them. */
+  readonly dropInPaths: readonly string[];
+}
+
+export type UnitJob = 'start' | 'stop' | 'restart' | 'reload';
+
+/** A job that a manager ended with another result than 'done' (org.freedesktop.systemd1(5), JobRemoved). */
+export class JobFailed extends Error {
+  override readonly name = 'JobFailed';
+  readonly result: 'failed' | 'timeout' | 'canceled' | 'dependency' | 'skipped' | (string & {});
+  constructor(result: JobFailed['result'], message: string) {
+    super(message);
+    this.result = result;
+  }
+}
+
+export interface Units {
+  /** Whose units these are: systemd's, or children of the agent (demo and containers only). */
+  readonly manager: 'systemd' | 'supervised';
+  /** Loads the unit if need be. */
+  show(unit: string, signal?: AbortSignal): Promise<UnitState>;
+  /** Runs a job to its end. @throws JobFailed when its result is not 'done'. */
+  run(job: UnitJob, unit: string, signal?: AbortSignal): Promise<void>;
+  daemonReload(): Promise<void>;
+  /** @throws Stalled when the unit file has no [Install] section. */
+  enable(unit: string): Promise<void>;
+  disable(unit: string): Promise<void>;
+  mask(unit: string): Promise<void>;
+  unmask(unit: string): Promise<void>;
+  resetFailed(unit: string): Promise<void>;
+  /** Arms, wakes once, then wakes whenever a property or the unit file of the unit changed. */
+  watch(unit: string, wake: () => void, signal: AbortSignal): Promise<void>;
+}
+
+export interface TailscaleStatus {
+  /** 'Running', 'NeedsLogin', 'Stopped', … (ipn.State). */
+  readonly backendState: string;
+  readonly addresses: readonly string[];
+  /** RFC 3339; '' when the key does not expire. */
+  readonly keyExpiry: string;
+  readonly health: readonly string[];
+  readonly version: string;
+}
+
+/** tailscaled's LocalAPI, or the `tailscale` program where there is no socket. */
+export interface Tailscale {
+  /** ipn.Prefs as tailscaled gives it: RunWebClient, RunSSH, Hostname, … */
+  prefs(signal?: AbortSignal): Promise<Readonly<Record<string, unknown>>>;
+  /** Sets the given members and leaves the others. */
+  setPrefs(prefs: Readonly<Record<string, unknown>>, signal?: AbortSignal): Promise<void>;
+  status(signal?: AbortSignal): Promise<TailscaleStatus>;
+  /** Arms, wakes once, then wakes at each change of prefs or state; rejects when the stream ends. */
+  watch(wake: () => void, signal: AbortSignal): Promise<void>;
+}
+
+export interface Clock {
+  /** Unix milliseconds; may jump. */
+  now(): number;
+  /** Milliseconds that never go back. */
+  monotonic(): number;
+  setTimeout(callback: () => void, ms: number): { cancel(): void };
+  sleep(ms: number, signal?: AbortSignal): Promise<void>;
+}
+
+export interface Ports {
+  readonly files: Files;
+  readonly processes: Processes;
+  readonly http: Http;
+  readonly units: Units;
+  /** Children of the agent, for `manager: supervised`. */
+  readonly supervised: Units & SupervisedUnits;
+  readonly tailscale: Tailscale;
+  readonly clock: Clock;
+}
+export type PortName = keyof Ports;
+
+/** What the supervised manager has instead of unit files. */
+export interface SupervisedUnits {
+  define(
+    unit: string,
+    definition: { command: readonly string[]; env: Readonly<Record<string, string>>; enabled: boolean },
+  ): void;
+  /** The definition the unit has, as JSON text, or undefined. */
+  definition(unit: string): string | undefined;
+  undefine(unit: string): Promise<void>;
+}

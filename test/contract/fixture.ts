@@ -1,0 +1,20 @@
+// What the contract suite needs to know of a kind: some specs, ports that stand for a host, and ways to break it.
+import type { TestContext } from 'node:test';
+import type { AnyKind } from '../../kinds/kind.ts';
+import type { Ports } from '../../kinds/ports.ts';
+
+export interface Fixture {
+  readonly kind: AnyKind;
+  /** Ports on a fresh, small host; everything is gone after the test. */
+  open(t: TestContext): Promise<Opened> | Opened;
+}
+
+export interface Opened {
+  readonly ports: Partial<Ports>;
+  /** Two desired states that differ. */
+  readonly specs: readonly [Record<string, unknown>, Record<string, unknown>];
+  /** What another one does to the host behind homeostat's back, by name. */
+  readonly breakages: Readonly<Record<string, () => void | Promise<void>>>;
+  /** The whole of the host as far as the kind could write to it, to be compared. */
+  fingerprint(): string | Promise<string>;
+}

@@ -1,0 +1,54 @@
+// What some tests need of the machine, how to tell that it is missing, and what would provide it. With
+// HOMEOSTAT_NO_SKIP set (CI), a test that lacks something fails instead of being skipped.
+import { existsSync } from 'node:fs';
+import path from 'node:path';
+import type { TestContext } from 'node:test';
+
+export interface Capability {
+  readonly name: string;
+  /** Why it is missing; undefined when it is there. */
+  readonly missing: () => string | undefined;
+  readonly remedy: string;
+}
+
+const root = path.dirname(path.dirname(import.meta.dirname));
+export const SHARED_DATA = path.join(path.dirname(root), 'shared', 'data');
+
+function onPath(program: string): boolean {
+  return (process.env['PATH'] ?? '').split(path.delimiter).some((d) => existsSync(path.join(d, program)));
+}
+
+export const RECORDINGS: Capability = {
+  name: 'recordings of real programs',
+  missing: () => (existsSync(SHARED_DATA) ? undefined : `${path.join('..', 'shared', 'data')} is absent`),
+  remedy: 'put the recordings there',
+};
+export const BOOTED_HOSTS: Capability = {
+  name: 'real systemd hosts',
+  missing: () => {
+    if (process.platform !== 'linux') return 'this is not Linux';
+    if (process.getuid?.() !== 0) return 'only root can boot one';
+    return onPath('systemd-nspawn') ? undefined : 'systemd-nspawn is not installed';
+  },
+  remedy: 'sudo scripts/system-packages.sh, then sudo npm test',
+};
+export const ROOT: Capability = {
+  name: 'root',
+  missing: () => (process.getuid?.() === 0 ? undefined : 'this is not root'),
+  remedy: 'sudo npm test',
+};
+
+export const CAPABILITIES: readonly Capability[] = [RECORDINGS, BOOTED_HOSTS, ROOT];
+
+/** Skips the test where the machine can't run it, saying why. @returns whether it can. */
+export function require(t: TestContext, ...needed: Capability[]): boolean {
+  for (const { name, missing, remedy } of needed) {
+    const reason = missing();
+    if (reason === undefined) continue;
+    const sentence = `needs ${name}: ${reason}; to run it: ${remedy}`;
+    if (process.env['HOMEOSTAT_NO_SKIP'] !== undefined) throw new Error(sentence);
+    t.skip(sentence);
+    return false;
+  }
+  return true;
+}

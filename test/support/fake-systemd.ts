@@ -1,0 +1,212 @@
+// A systemd that runs nothing: units as files below a directory, loaded when they are first asked for and again
+// at a daemon-reload, with links for enablement and masks. Real systemd is in test/integration.
+import fs from 'node:fs';
+import path from 'node:path';
+import { sha256 } from '../../api/json.ts';
+import { type Clock, JobFailed, type UnitJob, type UnitState, type Units } from '../../kinds/ports.ts';
+
+const DIRECTORIES = ['etc/systemd/system', 'run/systemd/system', 'lib/systemd/system'];
+const WANTS = 'etc/systemd/system/multi-user.target.wants';
+
+interface Loaded {
+  readonly masked: boolean;
+  readonly fragment: string;
+  readonly dropIns: readonly string[];
+  readonly text: string;
+}
+
+interface Activity {
+  activeState: UnitState['activeState'];
+  subState: string;
+  result: string;
+  invocationID: string;
+  startedAtMs: number;
+  /** What the process was started with. */
+  text: string;
+}
+
+export class FakeSystemd implements Units {
+  readonly manager = 'systemd';
+  /** What was asked for that changes something, in order. */
+  readonly log: string[] = [];
+  /** How a start with this unit text ends. */
+  outcome: (text: string) => 'stays' | 'fails' | 'dies' = () => 'stays';
+  readonly #root: string;
+  readonly #clock: Clock;
+  readonly #loaded = new Map<string, Loaded>();
+  readonly #active = new Map<string, Activity>();
+  readonly #wakes = new Set<() => void>();
+  #invocations = 0;
+
+  constructor(root: string, clock: Clock) {
+    this.#root = root;
+    this.#clock = clock;
+    for (const directory of [...DIRECTORIES, WANTS])
+      fs.mkdirSync(path.join(root, directory), { recursive: true });
+  }
+
+  async show(unit: string): Promise<UnitState> {
+    const loaded = this.#load(unit);
+    const { text: _, ...activity } = this.#activity(unit);
+    const masked = this.#onDisk(unit).masked;
+    return {
+      ...activity,
+      loadState: loaded.masked ? 'masked' : loaded.fragment === '' ? 'not-found' : 'loaded',
+      loadError: '',
+      unitFileState: masked
+        ? 'masked'
+        : loaded.fragment === ''
+          ? ''
+          : this.#isLinked(unit)
+            ? 'enabled'
+            : 'disabled',
+      needDaemonReload: JSON.stringify(loaded) !== JSON.stringify(this.#onDisk(unit)),
+      mainPID: 0,
+      serviceType: /^Type=(.*)$/m.exec(loaded.text)?.[1] ?? 'simple',
+      fragmentPath: loaded.fragment,
+      dropInPaths: loaded.dropIns,
+    };
+  }
+
+  async run(job: UnitJob, unit: string): Promise<void> {
+    this.log.push(`${job} ${unit}`);
+    const loaded = this.#load(unit);
+    if (job === 'stop') return this.#become(unit, 'inactive', 'dead', 'success');
+    if (loaded.masked) throw new Error(`${unit} is masked`);
+    if (loaded.fragment === '') throw new Error(`${unit} not found`);
+    const activity = this.#activity(unit);
+    if (job === 'start' && activity.activeState === 'active') return;
+    if (activity.result === 'start-limit-hit')
+      throw new JobFailed('failed', `start of ${unit}: start-limit-hit`);
+    activity.invocationID = sha256(`${unit}${++this.#invocations}`).slice(0, 32);
+    activity.startedAtMs = this.#clock.now();
+    activity.text = loaded.text;
+    const outcome = this.outcome(loaded.text);
+    if (outcome === 'fails') {
+      this.#become(unit, 'failed', 'failed', 'exit-code');
+      throw new JobFailed('failed', `start of ${unit} failed`);
+    }
+    this.#become(unit, 'active', 'running', 'success');
+    if (outcome === 'dies') setImmediate(() => this.#become(unit, 'failed', 'failed', 'exit-code'));
+  }
+
+  async daemonReload(): Promise<void> {
+    this.log.push('daemon-reload');
+    this.#loaded.clear();
+    this.#wake();
+  }
+
+  async enable(unit: string): Promise<void> {
+    this.log.push(`enable ${unit}`);
+    fs.rmSync(this.#link(unit), { force: true });
+    fs.symlinkSync(path.join('/', DIRECTORIES[0]!, unit), this.#link(unit));
+  }
+
+  async disable(unit: string): Promise<void> {
+    this.log.push(`disable ${unit}`);
+    fs.rmSync(this.#link(unit), { force: true });
+  }
+
+  async mask(unit: string): Promise<void> {
+    this.log.push(`mask ${unit}`);
+    fs.symlinkSync('/dev/null', path.join(this.#root, DIRECTORIES[0]!, unit));
+  }
+
+  async unmask(unit: string): Promise<void> {
+    this.log.push(`unmask ${unit}`);
+    for (const directory of DIRECTORIES.slice(0, 2)) {
+      const file = path.join(this.#root, directory, unit);
+      if (isMask(file)) fs.unlinkSync(file);
+    }
+  }
+
+  async resetFailed(unit: string): Promise<void> {
+    this.log.push(`reset-failed ${unit}`);
+    const activity = this.#activity(unit);
+    if (activity.activeState === 'failed') this.#become(unit, 'inactive', 'dead', 'success');
+  }
+
+  async watch(_unit: string, wake: () => void, signal: AbortSignal): Promise<void> {
+    this.#wakes.add(wake);
+    wake();
+    await new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }));
+    this.#wakes.delete(wake);
+  }
+
+  /** Something happens to a unit by itself, or by somebody else. */
+  happens(unit: string, state: Pick<UnitState, 'activeState' | 'subState' | 'result'>): void {
+    this.#become(unit, state.activeState, state.subState, state.result);
+  }
+
+  /** The text that the running process was started with; '' when none runs. */
+  runningText(unit: string): string {
+    const { activeState, text } = this.#activity(unit);
+    return activeState === 'active' ? text : '';
+  }
+
+  #become(unit: string, activeState: UnitState['activeState'], subState: string, result: string): void {
+    const startedAtMs = activeState === 'active' ? this.#activity(unit).startedAtMs : 0;
+    Object.assign(this.#activity(unit), { activeState, subState, result, startedAtMs });
+    this.#wake();
+  }
+
+  #wake(): void {
+    for (const wake of this.#wakes) wake();
+  }
+
+  #activity(unit: string): Activity {
+    let activity = this.#active.get(unit);
+    if (activity === undefined) {
+      activity = {
+        activeState: 'inactive',
+        subState: 'dead',
+        result: 'success',
+        invocationID: '',
+        startedAtMs: 0,
+        text: '',
+      };
+      this.#active.set(unit, activity);
+    }
+    return activity;
+  }
+
+  #load(unit: string): Loaded {
+    const loaded = this.#loaded.get(unit) ?? this.#onDisk(unit);
+    this.#loaded.set(unit, loaded);
+    return loaded;
+  }
+
+  #onDisk(unit: string): Loaded {
+    const fragment = DIRECTORIES.map((d) => path.join(d, unit)).find((file) => {
+      const stat = fs.lstatSync(path.join(this.#root, file), { throwIfNoEntry: false });
+      return stat !== undefined;
+    });
+    const masked = fragment !== undefined && isMask(path.join(this.#root, fragment));
+    const dropIns = DIRECTORIES.flatMap((d) => {
+      const directory = path.join(this.#root, d, `${unit}.d`);
+      return fs.existsSync(directory)
+        ? fs.readdirSync(directory).map((name) => path.join(d, `${unit}.d`, name))
+        : [];
+    });
+    const texts = [...(fragment === undefined || masked ? [] : [fragment]), ...dropIns];
+    return {
+      masked,
+      fragment: fragment === undefined ? '' : `/${fragment}`,
+      dropIns: dropIns.map((file) => `/${file}`),
+      text: texts.map((file) => fs.readFileSync(path.join(this.#root, file), 'utf8')).join(''),
+    };
+  }
+
+  #link(unit: string): string {
+    return path.join(this.#root, WANTS, unit);
+  }
+
+  #isLinked(unit: string): boolean {
+    return fs.lstatSync(this.#link(unit), { throwIfNoEntry: false }) !== undefined;
+  }
+}
+
+function isMask(file: string): boolean {
+  const stat = fs.lstatSync(file, { throwIfNoEntry: false });
+  return stat?.isSymbolicLink() === true && fs.readlinkSync(file) === '/dev/null';
+}

@@ -1,0 +1,330 @@
+// The pass, under everything that can go wrong with it. The kind is a test's own; queue, journal and disk are real.
+import assert from 'node:assert/strict';
+import fs from 'node:fs';
+import path from 'node:path';
+import { type TestContext, test } from 'node:test';
+import { Devices } from '../../support/device.ts';
+import { eventually } from '../../support/eventually.ts';
+import { temporaryDirectory } from '../../support/sandbox.ts';
+import { resource, Timeline } from '../../support/timeline.ts';
+
+const device = (value: string, more: Parameters<typeof resource>[3] = {}, name = 'd') =>
+  resource('Device', name, { value }, more);
+
+function begin(t: TestContext, devices = new Devices(), directory?: string) {
+  const line = new Timeline(t, { kinds: devices.kinds, ...(directory === undefined ? {} : { directory }) });
+  return { devices, line: line.start() };
+}
+
+function intents(line: Timeline): string[] {
+  return fs.readdirSync(path.join(line.directory, 'state', 'journal')).filter((f) => f.endsWith('.json'));
+}
+
+test('a new state is prepared, journalled, applied and confirmed; the intent is closed', async (t) => {
+  const { devices, line } = begin(t);
+  let during: string[] = [];
+  devices.hook = (step) => {
+    if (step === 'apply') during = intents(line);
+  };
+  line.assign(device('one'));
+  const status = await line.expect('Device/d', 'True');
+  assert.deepEqual(during, ['Device.d.json'], 'the intent is on disk before the first write');
+  assert.deepEqual(intents(line), []);
+  assert.equal(status.runningDigest, status.desiredDigest);
+  assert.deepEqual(devices.log, ['prepare one', 'apply one']);
+});
+
+test('drift is healed without a new journal entry, and counted', async (t) => {
+  const { devices, line } = begin(t);
+  line.assign(device('one'));
+  await line.expect('Device/d', 'True');
+  let during: string[] = ['not looked at'];
+  devices.hook = (step) => {
+    if (step === 'apply') during = intents(line);
+  };
+  devices.tamper('Device/d', 'other');
+  await eventually(() => assert.equal(line.status('Device/d').healedTotal, 1));
+  assert.equal(devices.values.get('Device/d'), 'one');
+  assert.deepEqual(during, []);
+  assert.match(await line.agent.exposition(), /homeostat_drift_healed_total\{kind="Device"\} 1/);
+});
+
+test('a change that fails its gate is undone, quarantined and reported as rolled back, and not tried again', async (t) => {
+  const { devices, line } = begin(t);
+  line.assign(device('good'));
+  await line.expect('Device/d', 'True');
+  devices.gate = (value) =>
+    value === 'bad' ? { verdict: 'No', reason: 'NoFlow', evidence: 'nothing arrives' } : { verdict: 'Yes' };
+  line.assign(device('bad'));
+  await line.expect('Device/d', 'False', 'RolledBack');
+  assert.equal(devices.values.get('Device/d'), 'good');
+  assert.match(line.condition('Device/d', 'Ready')!.message, /NoFlow: nothing arrives/);
+  assert.deepEqual(intents(line), []);
+  const applies = devices.log.filter((l) => l === 'apply bad').length;
+  line.agent.reconcile();
+  devices.tamper('Device/d', 'tampered');
+  await eventually(() =>
+    assert.equal(devices.values.get('Device/d'), 'good', 'the last confirmed state is kept up'),
+  );
+  assert.equal(devices.log.filter((l) => l === 'apply bad').length, applies);
+  assert.equal(line.condition('Device/d', 'Ready')!.reason, 'RolledBack', 'healing it is no success');
+  assert.match(await line.agent.exposition(), /homeostat_quarantined 1/);
+});
+
+test('the quarantine survives a restart, and ends with a new digest or a new version of the program', async (t) => {
+  const directory = temporaryDirectory(t);
+  const devices = new Devices();
+  const gate = devices.gate;
+  const first = begin(t, devices, directory).line.assign(device('good'));
+  await first.expect('Device/d', 'True');
+  devices.gate = (v) => (v === 'bad' ? { verdict: 'No', reason: 'R', evidence: 'E' } : { verdict: 'Yes' });
+  first.assign(device('bad'));
+  await first.expect('Device/d', 'False', 'RolledBack');
+  await first.stop();
+
+  const second = begin(t, devices, directory).line.assign(device('bad'));
+  await second.expect('Device/d', 'False', 'RolledBack');
+  assert.equal(devices.log.filter((l) => l === 'apply bad').length, 1);
+  devices.version = '2';
+  devices.gate = gate;
+  second.agent.reconcile();
+  await second.expect('Device/d', 'True');
+  assert.equal(devices.values.get('Device/d'), 'bad');
+});
+
+test('a refusal by the host in the middle of applying is undone in the same way', async (t) => {
+  const { devices, line } = begin(t);
+  line.assign(device('good'));
+  await line.expect('Device/d', 'True');
+  line.assign(device('refused'));
+  await line.expect('Device/d', 'False', 'RolledBack');
+  assert.equal(devices.values.get('Device/d'), 'good');
+});
+
+test('a first state that fails is undone to what was there before homeostat', async (t) => {
+  const { devices, line } = begin(t);
+  devices.values.set('Device/d', 'original');
+  line.assign(device('refused'));
+  await line.expect('Device/d', 'False', 'RolledBack');
+  assert.equal(devices.values.get('Device/d'), 'original');
+});
+
+test('what is invalid is never begun; the last confirmed state is kept up meanwhile', async (t) => {
+  const { devices, line } = begin(t);
+  line.assign(device('good'));
+  await line.expect('Device/d', 'True');
+  line.assign(device('invalid'));
+  await line.expect('Device/d', 'False', 'Invalid');
+  devices.tamper('Device/d', 'tampered');
+  await eventually(() => assert.equal(devices.values.get('Device/d'), 'good'));
+  assert.equal(
+    devices.log.filter((l) => l === 'prepare invalid').length,
+    1,
+    'a mere event does not try it again',
+  );
+  line.assign(device('good'));
+  await line.expect('Device/d', 'True');
+});
+
+test('a gate that fails after a mere heal is Degraded: nothing is undone, nothing quarantined', async (t) => {
+  const { devices, line } = begin(t);
+  line.assign(device('one'));
+  await line.expect('Device/d', 'True');
+  devices.gate = () => ({ verdict: 'No', reason: 'Unhealthy', evidence: 'it coughs' });
+  devices.tamper('Device/d', 'other');
+  await line.expect('Device/d', 'False', 'Degraded');
+  assert.equal(devices.values.get('Device/d'), 'one');
+  assert.ok(!devices.log.some((l) => l.startsWith('undo')));
+  assert.match(await line.agent.exposition(), /homeostat_quarantined 0/);
+});
+
+test('a gate that can’t tell keeps the intent open, is asked again, and applies nothing twice', async (t) => {
+  const { devices, line } = begin(t);
+  devices.gate = () => ({ verdict: 'Unknown', reason: 'NotRunning', evidence: 'it is off' });
+  line.assign(device('one'));
+  await line.expect('Device/d', 'Unknown', 'NotRunning');
+  assert.equal(line.condition('Device/d', 'Applied')!.status, 'True');
+  assert.deepEqual(intents(line), ['Device.d.json']);
+  devices.gate = () => ({ verdict: 'Yes' });
+  devices.wakes.get('Device/d')!();
+  await line.expect('Device/d', 'True');
+  assert.deepEqual(intents(line), []);
+  assert.deepEqual(devices.log, ['prepare one', 'apply one']);
+});
+
+test('after a crash between apply and gate the state is activated again and confirmed, though nothing differs', async (t) => {
+  const directory = temporaryDirectory(t);
+  const devices = new Devices();
+  devices.gate = () => ({ verdict: 'Unknown', reason: 'Later', evidence: '' });
+  const first = begin(t, devices, directory).line.assign(device('one'));
+  await first.expect('Device/d', 'Unknown');
+  await first.stop(); // the intent stays open, as after a kill
+  devices.log.length = 0;
+  devices.gate = () => ({ verdict: 'No', reason: 'NeverWorked', evidence: 'E' });
+  const second = begin(t, devices, directory).line.assign(device('one'));
+  await second.expect('Device/d', 'False', 'RolledBack');
+  assert.deepEqual(devices.log, ['activate one', 'undo to null']);
+  assert.equal(devices.values.has('Device/d'), false, 'it was created by us, also after the crash');
+});
+
+test('an undo that is cut off is finished by the next run', async (t) => {
+  const directory = temporaryDirectory(t);
+  const devices = new Devices();
+  const first = begin(t, devices, directory).line.assign(device('good'));
+  await first.expect('Device/d', 'True');
+  devices.hook = (step) => {
+    if (step === 'undo') throw new Error('cut off');
+  };
+  first.assign(device('refused'));
+  await first.expect('Device/d', 'False', 'Error');
+  await first.stop();
+  devices.hook = () => {};
+  const second = begin(t, devices, directory).line.assign(device('refused'));
+  await second.expect('Device/d', 'False', 'RolledBack');
+  assert.equal(devices.values.get('Device/d'), 'good');
+});
+
+test('errors back off and are told in words; one resource’s error is not another’s', async (t) => {
+  const { devices, line } = begin(t);
+  devices.hook = (step, value) => {
+    if (step === 'apply' && value === 'full') {
+      throw Object.assign(new Error('write'), { code: 'ENOSPC', path: '/etc/x' });
+    }
+  };
+  line.assign(device('full'), device('fine', {}, 'other'));
+  await line.expect('Device/other', 'True');
+  await line.expect('Device/d', 'False', 'ENOSPC');
+  assert.match(
+    line.condition('Device/d', 'Ready')!.message,
+    /\/etc\/x: no space is left on the device \(ENOSPC\)/,
+  );
+  devices.hook = () => {};
+  await line.expect('Device/d', 'True');
+});
+
+test('a kind that throws what is not an error stays in its own key', async (t) => {
+  const { devices, line } = begin(t);
+  devices.hook = (step, value) => {
+    if (step === 'observe' && value === 'panic') throw undefined;
+  };
+  line.assign(device('panic'), device('fine', {}, 'other'));
+  await line.expect('Device/other', 'True');
+  await line.expect('Device/d', 'False', 'Error');
+});
+
+test('what is new waits for its dependencies; a heal never does', async (t) => {
+  const { devices, line } = begin(t);
+  devices.gate = (v) =>
+    v === 'base' ? { verdict: 'Unknown', reason: 'Off', evidence: '' } : { verdict: 'Yes' };
+  line.assign(
+    device('top', { dependsOn: [{ ref: 'Device/base', until: 'Ready' }] }, 'top'),
+    device('side', { dependsOn: [{ ref: 'Device/base', until: 'Applied' }] }, 'side'),
+    device('base', {}, 'base'),
+  );
+  await line.expect('Device/side', 'True');
+  await line.expect('Device/top', 'False', 'Dependency');
+  devices.gate = () => ({ verdict: 'Yes' });
+  devices.wakes.get('Device/base')!();
+  await line.expect('Device/top', 'True');
+  devices.gate = (v) => (v === 'base' ? { verdict: 'No', reason: 'Sick', evidence: '' } : { verdict: 'Yes' });
+  devices.tamper('Device/base', 'x');
+  await line.expect('Device/base', 'False', 'Degraded');
+  devices.tamper('Device/top', 'x');
+  await eventually(() => assert.equal(devices.values.get('Device/top'), 'top'));
+});
+
+test('the same claim drifting again and again is healed, then slowed down, and says so', async (t) => {
+  const { devices, line } = begin(t);
+  line.assign(device('one'));
+  await line.expect('Device/d', 'True');
+  for (let i = 0; i < 3; i++) {
+    devices.tamper('Device/d', `fight ${i}`);
+    await eventually(() => assert.equal(devices.values.get('Device/d'), 'one'));
+  }
+  devices.tamper('Device/d', 'fight on');
+  await line.expect('Device/d', 'False', 'Contended');
+  assert.equal(line.condition('Device/d', 'Contended')?.status, 'True');
+  assert.match(await line.agent.exposition(), /homeostat_contended 1/);
+  await eventually(() => assert.equal(devices.values.get('Device/d'), 'one'));
+});
+
+test('many removals at once are parked until git names their digest', async (t) => {
+  const { devices, line } = begin(t);
+  const all = ['a', 'b', 'c', 'e', 'f'].map((n) => device('x', {}, n));
+  line.assign(...all);
+  for (const r of all) await line.expect(`Device/${r.name}`, 'True');
+  line.assign();
+  await line.expect('Device/a', 'False', 'RemovalParked');
+  assert.equal(devices.values.size, 5);
+  const digest = /\["([0-9a-f]{12})"\]/.exec(line.condition('Device/a', 'Ready')!.message)![1]!;
+  line.host = { confirmRemovals: [digest] };
+  line.assign();
+  await eventually(() => assert.equal(devices.values.size, 0));
+});
+
+test('decommission: true empties the host, however many there are', async (t) => {
+  const { devices, line } = begin(t);
+  const all = ['a', 'b', 'c', 'e', 'f'].map((n) => device('x', {}, n));
+  line.assign(...all);
+  for (const r of all) await line.expect(`Device/${r.name}`, 'True');
+  line.host = { decommission: true };
+  line.assign(...all);
+  await eventually(() => assert.equal(devices.values.size, 0));
+});
+
+test('suspend holds a resource still, for its time; resume heals it', async (t) => {
+  const { devices, line } = begin(t);
+  line.assign(device('one'));
+  await line.expect('Device/d', 'True');
+  line.agent.suspend('Device/d', 60_000, 'looking into it');
+  await line.expect('Device/d', 'Unknown', 'Suspended');
+  devices.tamper('Device/d', 'by hand');
+  line.agent.reconcile();
+  assert.match(line.condition('Device/d', 'Suspended')!.message, /looking into it/);
+  line.agent.resume('Device/d');
+  await line.expect('Device/d', 'True');
+  assert.equal(devices.values.get('Device/d'), 'one');
+  line.agent.suspend(undefined, 30, 'briefly');
+  devices.tamper('Device/d', 'by hand');
+  await eventually(() => assert.equal(devices.values.get('Device/d'), 'one'));
+  assert.throws(
+    () => line.agent.suspend('Device/nope', 1, ''),
+    /there is no Device\/nope on this host; there is Device\/d/,
+  );
+});
+
+test('an unknown kind or field stalls that resource only', async (t) => {
+  const { line } = begin(t);
+  line.assign(
+    resource('Teleporter', 't', {}),
+    resource('Device', 'odd', { value: 'x', colour: 'red' }),
+    device('fine'),
+  );
+  await line.expect('Device/d', 'True');
+  await line.expect('Teleporter/t', 'False', 'Unsupported');
+  await line.expect('Device/odd', 'False', 'Unsupported');
+});
+
+test('the three revisions are kept apart', async (t) => {
+  const { devices, line } = begin(t);
+  line.assign(device('good'));
+  await eventually(() =>
+    assert.deepEqual(line.agent.status().sequence, { desired: 1, attempted: 1, running: 1 }),
+  );
+  devices.gate = (v) => (v === 'bad' ? { verdict: 'No', reason: 'R', evidence: 'E' } : { verdict: 'Yes' });
+  line.assign(device('bad'));
+  await line.expect('Device/d', 'False', 'RolledBack');
+  assert.deepEqual(line.agent.status().sequence, { desired: 2, attempted: 2, running: 1 });
+  assert.deepEqual(line.agent.status().commit, { desired: 'commit-2', running: 'commit-1' });
+});
+
+test('state files that can’t be read are moved aside, and the agent starts', async (t) => {
+  const directory = temporaryDirectory(t);
+  const inventory = path.join(directory, 'state', 'inventory');
+  fs.mkdirSync(inventory, { recursive: true });
+  fs.writeFileSync(path.join(inventory, 'Device.d.json'), '{"half":');
+  const { line } = begin(t, new Devices(), directory);
+  line.assign(device('one'));
+  await line.expect('Device/d', 'True');
+  assert.ok(fs.existsSync(path.join(inventory, 'Device.d.json.broken')));
+});

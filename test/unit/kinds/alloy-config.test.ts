@@ -1,0 +1,187 @@
+// AlloyConfig, with a real agent and real files, against an Alloy that can be told what to do.
+import assert from 'node:assert/strict';
+import fs from 'node:fs';
+import path from 'node:path';
+import { type TestContext, test } from 'node:test';
+import { systemClock } from '../../../agent/providers/clock.ts';
+import { createFiles } from '../../../agent/providers/files.ts';
+import { parseComponents, parseMetrics } from '../../../kinds/alloy-config/alloy-api.ts';
+import { alloyConfig } from '../../../kinds/alloy-config/index.ts';
+import { diagnostics } from '../../../kinds/alloy-config/validate.ts';
+import { RECORDINGS, require, SHARED_DATA } from '../../support/capabilities.ts';
+import { eventually } from '../../support/eventually.ts';
+import { FakeAlloy } from '../../support/fake-alloy.ts';
+import { FakeSystemd } from '../../support/fake-systemd.ts';
+import { temporaryDirectory } from '../../support/sandbox.ts';
+import { resource, Timeline } from '../../support/timeline.ts';
+
+const KEY = 'AlloyConfig/alloy';
+
+interface Setting {
+  readonly line: Timeline;
+  readonly alloy: FakeAlloy;
+  readonly config: string;
+  assign(content: string, more?: object): void;
+}
+
+/** An agent whose gate does not take its time, beside an Alloy that runs `before`. */
+function setting(t: TestContext, before?: string): Setting {
+  const directory = temporaryDirectory(t);
+  const config = path.join(directory, 'config.alloy');
+  if (before !== undefined) fs.writeFileSync(config, before);
+  const alloy = new FakeAlloy(config);
+  if (before === undefined) alloy.running = false;
+  else alloy.start();
+  const files = createFiles();
+  const units = new FakeSystemd(temporaryDirectory(t), systemClock);
+  const line = new Timeline(t, {
+    kinds: new Map([[alloyConfig.kind, alloyConfig]]),
+    ports: { files, units, http: alloy.http, processes: alloy.processes },
+  }).start();
+  t.after(async () => {
+    await line.stop();
+    await files.close();
+  });
+  return {
+    line,
+    alloy,
+    config,
+    assign: (content, more = {}) =>
+      void line.assign(resource('AlloyConfig', 'alloy', { path: config, content, ...more })),
+  };
+}
+
+test('a config is validated, written, reloaded and confirmed', async (t) => {
+  const { line, alloy, config, assign } = setting(t, '// before\n');
+  assign('// ours\n');
+  await line.expect(KEY, 'True', 'Applied');
+  assert.equal(fs.readFileSync(config, 'utf8'), '// ours\n');
+  assert.equal(alloy.loaded, '// ours\n');
+  assert.deepEqual(fs.readdirSync(path.dirname(config)), ['config.alloy'], 'nothing is left beside it');
+});
+
+test('what validate refuses never reaches the file, and its words come under the config’s own name', async (t) => {
+  const { line, alloy, config, assign } = setting(t, '// before\n');
+  assign('// ours\n');
+  await line.expect(KEY, 'True');
+  assign('invalid\n');
+  await line.expect(KEY, 'False', 'Invalid');
+  const message = line.condition(KEY, 'Ready')!.message;
+  assert.ok(message.startsWith(`${config}:1:1: no such thing`), message);
+  assert.doesNotMatch(message, /validate|validation failed/);
+  assert.equal(fs.readFileSync(config, 'utf8'), '// ours\n');
+  assert.deepEqual(alloy.reloads, ['// ours\n']);
+});
+
+test('a refused reload is undone, reloaded, checked and quarantined', async (t) => {
+  const { line, alloy, config, assign } = setting(t, '// before\n');
+  assign('// ours\n');
+  await line.expect(KEY, 'True');
+  assign('// refused\n');
+  await line.expect(KEY, 'False', 'RolledBack');
+  assert.match(line.condition(KEY, 'Ready')!.message, /ReloadRefused.*it is refused/s);
+  assert.equal(fs.readFileSync(config, 'utf8'), '// ours\n');
+  assert.deepEqual(alloy.reloads, ['// ours\n', '// refused\n', '// ours\n']);
+  assert.deepEqual(alloy.unhealthy, []);
+});
+
+test('the first config that is refused takes the host back to what it had', async (t) => {
+  const { line, alloy, config, assign } = setting(t, '// before\n');
+  assign('// refused\n');
+  await line.expect(KEY, 'False', 'RolledBack');
+  assert.equal(fs.readFileSync(config, 'utf8'), '// before\n');
+  assert.equal(alloy.loaded, '// before\n');
+});
+
+test('a hand-edited file is put back and reloaded; a reload by hand of another text is seen', async (t) => {
+  const { line, alloy, config, assign } = setting(t, '// before\n');
+  assign('// ours\n');
+  await line.expect(KEY, 'True');
+  fs.writeFileSync(config, '// edited\n');
+  await eventually(() => assert.equal(line.status(KEY).healedTotal, 1));
+  assert.equal(fs.readFileSync(config, 'utf8'), '// ours\n');
+
+  alloy.loaded = '// edited\n'; // edited, reloaded and written back by somebody
+  line.agent.reconcile(KEY);
+  await eventually(() => assert.equal(alloy.loaded, '// ours\n'));
+  await eventually(() => assert.equal(line.status(KEY).healedTotal, 2));
+});
+
+test('an Alloy that does not run leaves its config Applied, and confirms it once it runs', async (t) => {
+  const { line, alloy, config, assign } = setting(t);
+  alloy.installed = false;
+  assign('// ours\n');
+  await line.expect(KEY, 'Unknown', 'AlloyNotRunning');
+  assert.equal(line.condition(KEY, 'Applied')?.status, 'True');
+  assert.equal(fs.readFileSync(config, 'utf8'), '// ours\n');
+  assert.deepEqual(alloy.reloads, []);
+  alloy.start();
+  line.agent.reconcile(KEY);
+  await line.expect(KEY, 'True', 'Applied');
+});
+
+test('a confirmed config is healed while Alloy is stopped, and that counts', async (t) => {
+  const { line, alloy, config, assign } = setting(t, '// before\n');
+  assign('// ours\n');
+  await line.expect(KEY, 'True');
+  alloy.running = false;
+  fs.unlinkSync(config);
+  await eventually(() => assert.equal(line.status(KEY).healedTotal, 1));
+  assert.equal(fs.readFileSync(config, 'utf8'), '// ours\n');
+});
+
+test('components that are not healthy are told, and are no drift', async (t) => {
+  const { line, alloy, assign } = setting(t, '// before\n');
+  assign('// ours\n');
+  await line.expect(KEY, 'True');
+  alloy.unhealthy = [{ localID: 'loki.write.central', message: 'no' }];
+  line.agent.reconcile(KEY);
+  await eventually(() => assert.equal(line.condition(KEY, 'AlloyHealthy')?.status, 'False'));
+  assert.deepEqual(line.status(KEY).drift, []);
+  assert.equal(line.condition(KEY, 'Ready')?.status, 'True');
+});
+
+test('what left the manifest is put back as it was, and is loaded again', async (t) => {
+  const { line, alloy, config, assign } = setting(t, '// before\n');
+  assign('// ours\n');
+  await line.expect(KEY, 'True');
+  line.assign();
+  await line.expectGone(KEY);
+  assert.equal(fs.readFileSync(config, 'utf8'), '// before\n');
+  assert.equal(alloy.loaded, '// before\n');
+});
+
+test('an empty config, or two sources of one, are mistakes', () => {
+  const check = (spec: object) => (alloyConfig.check?.(spec as never) ?? []).map(({ message }) => message);
+  assert.match(check({ content: ' \n' })[0]!, /an empty config stops all telemetry/);
+  assert.match(check({})[0]!, /needs content/);
+  assert.match(check({ content: 'x', contentFrom: 'y' })[0]!, /keep one/);
+  assert.deepEqual(check({ contentFrom: 'alloy/config.alloy' }), []);
+});
+
+test('of a secret config only the places of its faults are told', () => {
+  const output = 'Error: /etc/x.tmp:3:9: unrecognized "hunter2"\n\n3 | hunter2\nError: validation failed\n';
+  const text = diagnostics(output, '/etc/x.tmp', { path: '/etc/alloy/config.alloy', secret: true });
+  assert.match(text, /\/etc\/alloy\/config\.alloy:3:9/);
+  assert.doesNotMatch(text, /hunter2/);
+});
+
+test('Alloy’s own metrics and components are read as they were recorded', (t) => {
+  if (!require(t, RECORDINGS)) return;
+  const recorded = JSON.parse(fs.readFileSync(path.join(SHARED_DATA, 'alloy', 'bad-attr.json'), 'utf8'));
+  const metrics = parseMetrics(recorded.metrics_after_reload.join('\n'));
+  assert.deepEqual(metrics.hashes, ['1f4d711aba4e8adbf1c5acf64046e33551716f699c95c8e3b8f5015a3f3e586c']);
+  assert.equal(metrics.unhealthy, 1);
+  const [line, ...more] = parseComponents(JSON.stringify(recorded.components));
+  assert.match(line!, /^prometheus\.remote_write\.central: unhealthy: .*unrecognized attribute name/);
+  assert.deepEqual(more, []);
+  const told = diagnostics(recorded.validate.stderr, 'bad-attr.alloy', {
+    path: '/etc/alloy/config.alloy',
+    secret: false,
+  });
+  assert.match(
+    told,
+    /^config\.alloy:2:14: unrecognized attribute name "uri"|^\/etc\/alloy\/config\.alloy:2:14/,
+  );
+  assert.doesNotMatch(told, /validation failed|run finished/);
+});

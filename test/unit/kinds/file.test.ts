@@ -1,0 +1,166 @@
+// File, on a real file system with real events.
+import assert from 'node:assert/strict';
+import fs from 'node:fs';
+import { test } from 'node:test';
+import { eventually } from '../../support/eventually.ts';
+import { resource, Timeline } from '../../support/timeline.ts';
+
+const motd = (content: string, more: object = {}) =>
+  resource('File', 'motd', { path: '/etc/motd', content, ...more });
+
+test('a file is created with its parents, and comes back however it is broken', async (t) => {
+  const line = new Timeline(t).start().assign(motd('hello\n', { mode: '0640' }));
+  await line.expect('File/motd', 'True');
+  assert.equal(line.read('/etc/motd'), 'hello\n');
+  assert.equal(fs.statSync(line.path('/etc/motd')).mode & 0o7777, 0o640);
+  const breakages: Record<string, (p: string) => void> = {
+    write: (p) => fs.writeFileSync(p, 'tampered'),
+    truncate: (p) => fs.truncateSync(p),
+    delete: (p) => fs.unlinkSync(p),
+    replace: (p) => {
+      fs.writeFileSync(`${p}.x`, 'replaced');
+      fs.renameSync(`${p}.x`, p);
+    },
+    chmod: (p) => fs.chmodSync(p, 0o777),
+    symlink: (p) => {
+      fs.unlinkSync(p);
+      fs.symlinkSync('/dev/null', p);
+    },
+    'parent removed': (p) => fs.rmSync(p.replace('/motd', ''), { recursive: true }),
+    'parent moved away': (p) => fs.renameSync(p.replace('/motd', ''), p.replace('/motd', '2')),
+  };
+  for (const [name, tamper] of Object.entries(breakages)) {
+    const before = line.status('File/motd').healedTotal;
+    tamper(line.path('/etc/motd'));
+    await eventually(() => {
+      assert.ok(line.status('File/motd').healedTotal > before, `${name}: not healed`);
+      assert.equal(line.read('/etc/motd'), 'hello\n', name);
+      assert.equal(fs.lstatSync(line.path('/etc/motd')).mode & 0o7777, 0o640, name);
+    });
+  }
+});
+
+test('what was created is removed with its document; what was adopted is put back', async (t) => {
+  const line = new Timeline(t);
+  fs.mkdirSync(line.path('/etc'), { recursive: true });
+  fs.writeFileSync(line.path('/etc/motd'), 'mine\n', { mode: 0o600 });
+  line.start().assign(motd('ours\n'), resource('File', 'new', { path: '/etc/new', content: 'x' }));
+  await line.expect('File/motd', 'True');
+  await line.expect('File/new', 'True');
+  line.assign();
+  await line.expectGone('File/motd');
+  await line.expectGone('File/new');
+  assert.equal(line.read('/etc/motd'), 'mine\n');
+  assert.equal(fs.statSync(line.path('/etc/motd')).mode & 0o777, 0o600);
+  assert.equal(fs.existsSync(line.path('/etc/new')), false);
+});
+
+test('a claim that moves to another document is handed over, never pruned', async (t) => {
+  const line = new Timeline(t).start().assign(motd('one\n'));
+  await line.expect('File/motd', 'True');
+  const inode = fs.statSync(line.path('/etc/motd')).ino;
+  line.assign(resource('File', 'renamed', { path: '/etc/motd', content: 'one\n' }));
+  await line.expect('File/renamed', 'True');
+  await line.expectGone('File/motd');
+  assert.equal(fs.statSync(line.path('/etc/motd')).ino, inode);
+  line.assign();
+  await line.expectGone('File/renamed');
+  assert.equal(fs.existsSync(line.path('/etc/motd')), false, 'it was created by us, under its first name');
+});
+
+test('prune: orphan leaves what is there', async (t) => {
+  const line = new Timeline(t).start().assign(motd('stays\n'));
+  await line.expect('File/motd', 'True');
+  line.assign({ ...motd('stays\n'), prune: 'orphan' });
+  line.assign();
+  await line.expectGone('File/motd');
+  assert.equal(line.read('/etc/motd'), 'stays\n');
+});
+
+test('drift: warn and mode observe report and touch nothing', async (t) => {
+  const line = new Timeline(t).start().assign({ ...motd('wanted\n'), drift: 'warn' });
+  const status = await line.expect('File/motd', 'False', 'Drifted');
+  assert.match(status.drift.join(), /content: absent → 7 bytes/);
+  assert.equal(fs.existsSync(line.path('/etc/motd')), false);
+  line.mode = 'observe';
+  line.assign(motd('wanted\n'));
+  await line.expect('File/motd', 'False', 'Drifted');
+  assert.equal(fs.existsSync(line.path('/etc/motd')), false);
+  line.mode = 'enforce';
+  line.assign(motd('wanted\n'));
+  await line.expectContent('/etc/motd', 'wanted\n');
+});
+
+test('directories and links are kept, and a directory that others use is not removed', async (t) => {
+  const line = new Timeline(t)
+    .start()
+    .assign(
+      resource('File', 'dir', { path: '/srv/data', type: 'directory', mode: '0750' }),
+      resource('File', 'link', { path: '/srv/current', type: 'symlink', target: 'data' }),
+    );
+  await line.expect('File/dir', 'True');
+  await line.expect('File/link', 'True');
+  fs.chmodSync(line.path('/srv/data'), 0o777);
+  await eventually(() => assert.equal(fs.statSync(line.path('/srv/data')).mode & 0o777, 0o750));
+  fs.unlinkSync(line.path('/srv/current'));
+  await eventually(() => assert.equal(fs.readlinkSync(line.path('/srv/current')), 'data'));
+  fs.writeFileSync(line.path('/srv/data/theirs'), 'x');
+  line.assign();
+  await line.expectGone('File/dir');
+  assert.equal(fs.existsSync(line.path('/srv/data/theirs')), true);
+  assert.equal(fs.existsSync(line.path('/srv/current')), false);
+});
+
+test('a directory in the way is never replaced: stalled, with what to do', async (t) => {
+  const line = new Timeline(t);
+  fs.mkdirSync(line.path('/etc/motd'), { recursive: true });
+  line.start().assign(motd('x'));
+  await line.expect('File/motd', 'False', 'IsADirectory');
+  fs.rmdirSync(line.path('/etc/motd'));
+  line.agent.reconcile('File/motd');
+  await line.expectContent('/etc/motd', 'x');
+});
+
+test('a link on the way that leads out of what is allowed is refused', async (t) => {
+  const line = new Timeline(t);
+  const outside = `${line.directory}/outside`;
+  fs.mkdirSync(outside);
+  fs.symlinkSync(outside, line.path('/etc'));
+  line.start().assign(motd('x'));
+  await line.expect('File/motd', 'False', 'PathLeadsElsewhere');
+  assert.deepEqual(fs.readdirSync(outside), []);
+});
+
+test('in place: the inode stays', async (t) => {
+  const line = new Timeline(t).start().assign(motd('first\n', { inPlace: true }));
+  await line.expect('File/motd', 'True');
+  const inode = fs.statSync(line.path('/etc/motd')).ino;
+  line.assign(motd('second, and longer\n', { inPlace: true }));
+  await line.expectContent('/etc/motd', 'second, and longer\n');
+  line.assign(motd('3\n', { inPlace: true }));
+  await line.expectContent('/etc/motd', '3\n');
+  assert.equal(fs.statSync(line.path('/etc/motd')).ino, inode);
+});
+
+test('a secret is written, compared by HMAC, and followed when its source changes; it is in no status', async (t) => {
+  const line = new Timeline(t);
+  const source = `${line.root}/secret`;
+  fs.writeFileSync(source, 'open sesame\n');
+  // Secret files are read by their real path: the sandbox root is for what is managed.
+  line
+    .start()
+    .assign(
+      resource('File', 'env', { path: '/etc/env', content: { secretFrom: { file: source } }, mode: '0600' }),
+    );
+  await line.expectContent('/etc/env', 'open sesame');
+  fs.writeFileSync(line.path('/etc/env'), 'tampered');
+  await line.expectContent('/etc/env', 'open sesame');
+  assert.doesNotMatch(JSON.stringify(line.agent.status()), /sesame/);
+  fs.rmSync(source);
+  line.agent.reconcile();
+  await line.expect('File/env', 'False', 'SecretMissing');
+  fs.writeFileSync(line.path('/etc/env'), 'tampered again');
+  fs.writeFileSync(source, 'other');
+  line.agent.reconcile();
+  await line.expectContent('/etc/env', 'other');
+});

@@ -1,0 +1,344 @@
+// Service, with a real agent and real unit files, under a systemd that runs nothing.
+import assert from 'node:assert/strict';
+import fs from 'node:fs';
+import path from 'node:path';
+import { type TestContext, test } from 'node:test';
+import { systemClock } from '../../../agent/providers/clock.ts';
+import { file } from '../../../kinds/file/index.ts';
+import type { Desired } from '../../../kinds/kind.ts';
+import type { FileState, UnitState } from '../../../kinds/ports.ts';
+import { service } from '../../../kinds/service/index.ts';
+import type { ServiceSpec } from '../../../kinds/service/schema.ts';
+import { isDone, isRunning, type Memory, staleness } from '../../../kinds/service/state.ts';
+import { foreignFiles, programsOf, unitDigest } from '../../../kinds/service/unit-files.ts';
+import { eventually } from '../../support/eventually.ts';
+import { FakeSystemd } from '../../support/fake-systemd.ts';
+import { temporaryDirectory } from '../../support/sandbox.ts';
+import { resource, Timeline } from '../../support/timeline.ts';
+
+const KEY = 'Service/web';
+const UNIT = 'web.service';
+const text = (program: string) =>
+  `[Service]\nExecStart=${program}\n\n[Install]\nWantedBy=multi-user.target\n`;
+const web = (spec: object) => resource('Service', 'web', { unit: UNIT, ...spec });
+
+function setting(t: TestContext, directory = temporaryDirectory(t)) {
+  const root = path.join(directory, 'root');
+  fs.mkdirSync(root, { recursive: true });
+  const systemd = new FakeSystemd(root, systemClock);
+  const start = () =>
+    new Timeline(t, {
+      directory,
+      kinds: new Map([service, file].map((kind) => [kind.kind, kind])),
+      // A second to settle is over at once; what happens in it happens first.
+      ports: {
+        units: systemd,
+        clock: {
+          ...systemClock,
+          sleep: () => new Promise((resolve) => setImmediate(() => setImmediate(resolve))),
+        },
+      },
+    }).start();
+  return { systemd, start, line: start(), unitFile: path.join(root, 'etc/systemd/system', UNIT) };
+}
+
+test('a unit is written, loaded, enabled and started', async (t) => {
+  const { line, systemd } = setting(t);
+  line.assign(web({ unitFile: { content: text('/bin/one') }, enabled: true }));
+  await line.expect(KEY, 'True', 'Applied');
+  assert.deepEqual(systemd.log, [`enable ${UNIT}`, 'daemon-reload', `start ${UNIT}`]);
+  assert.equal(systemd.runningText(UNIT), text('/bin/one'));
+});
+
+test('a stopped unit is started with nothing before it', async (t) => {
+  const { line, systemd } = setting(t);
+  line.assign(web({ unitFile: { content: text('/bin/one') } }));
+  await line.expect(KEY, 'True');
+  systemd.log.length = 0;
+  systemd.happens(UNIT, { activeState: 'inactive', subState: 'dead', result: 'success' });
+  await eventually(() => assert.equal(line.status(KEY).healedTotal, 1));
+  assert.deepEqual(systemd.log, [`start ${UNIT}`]);
+});
+
+test('one that was started too often is reset and started', async (t) => {
+  const { line, systemd } = setting(t);
+  line.assign(web({ unitFile: { content: text('/bin/one') } }));
+  await line.expect(KEY, 'True');
+  systemd.log.length = 0;
+  systemd.happens(UNIT, { activeState: 'failed', subState: 'failed', result: 'start-limit-hit' });
+  await eventually(() => assert.equal(line.status(KEY).healedTotal, 1));
+  assert.deepEqual(systemd.log.slice(-2), [`reset-failed ${UNIT}`, `start ${UNIT}`]);
+});
+
+test('an edited unit file comes back, and the process that never saw the edit is left alone', async (t) => {
+  const { line, systemd, unitFile } = setting(t);
+  line.assign(web({ unitFile: { content: text('/bin/one') } }));
+  await line.expect(KEY, 'True');
+  systemd.log.length = 0;
+  fs.writeFileSync(unitFile, text('/bin/evil'));
+  await eventually(() => assert.equal(line.status(KEY).healedTotal, 1));
+  assert.equal(fs.readFileSync(unitFile, 'utf8'), text('/bin/one'));
+  assert.deepEqual(systemd.log, ['daemon-reload']);
+});
+
+test('a new unit file restarts the unit; one that fails, or dies at once, is undone', async (t) => {
+  const { line, systemd, unitFile } = setting(t);
+  line.assign(web({ unitFile: { content: text('/bin/one') } }));
+  await line.expect(KEY, 'True');
+  line.assign(web({ unitFile: { content: text('/bin/two') } }));
+  await eventually(() => assert.equal(systemd.runningText(UNIT), text('/bin/two')));
+  await line.expect(KEY, 'True');
+  for (const [outcome, reason] of [
+    ['fails', 'StartFailed'],
+    ['dies', 'NotRunning'],
+  ] as const) {
+    systemd.outcome = (unit) => (unit.includes('/bin/three') ? outcome : 'stays');
+    line.assign(web({ unitFile: { content: `${text('/bin/three')}# ${outcome}\n` } }));
+    await line.expect(KEY, 'False', 'RolledBack');
+    assert.match(line.condition(KEY, 'Ready')!.message, new RegExp(reason));
+    assert.equal(fs.readFileSync(unitFile, 'utf8'), text('/bin/two'));
+    assert.equal(systemd.runningText(UNIT), text('/bin/two'));
+    line.assign(web({ unitFile: { content: text('/bin/two') } }));
+    await line.expect(KEY, 'True');
+  }
+});
+
+test('a confirmed unit that fails is tried again, and is neither undone nor parked', async (t) => {
+  const { line, systemd } = setting(t);
+  line.assign(web({ unitFile: { content: text('/bin/one') } }));
+  await line.expect(KEY, 'True');
+  let starts = 0;
+  systemd.outcome = () => (++starts < 4 ? 'fails' : 'stays');
+  systemd.happens(UNIT, { activeState: 'failed', subState: 'failed', result: 'exit-code' });
+  await eventually(() => assert.equal(systemd.runningText(UNIT), text('/bin/one')));
+  await line.expect(KEY, 'True');
+});
+
+test('restartOn: a changed input restarts the unit, also when the agent died in between', async (t) => {
+  const setup = setting(t);
+  const { systemd } = setup;
+  const config = (content: string) => resource('File', 'config', { path: '/etc/web.conf', content });
+  const withInput = web({ unitFile: { content: text('/bin/one') }, restartOn: ['File/config'] });
+  setup.line.assign(config('a'), withInput);
+  await setup.line.expect('File/config', 'True');
+  await setup.line.expect(KEY, 'True');
+  const restarts = () => systemd.log.filter((entry) => entry === `restart ${UNIT}`).length;
+  const before = restarts();
+  setup.line.assign(config('b'), withInput);
+  await eventually(() => assert.equal(restarts(), before + 1));
+  await setup.line.expect(KEY, 'True');
+
+  // The next agent finds the file written and the process old.
+  await setup.line.stop();
+  setup.systemd.log.length = 0;
+  const next = setup.start();
+  next.assign(config('c'), { ...withInput, suspend: true });
+  await eventually(() => assert.equal(next.read('/etc/web.conf'), 'c'));
+  await next.stop();
+  const last = setup.start().assign(config('c'), withInput);
+  await last.expect(KEY, 'True');
+  await eventually(() => assert.equal(restarts(), 1));
+});
+
+test('a mask is taken off; an adopted unit is put back when its document goes', async (t) => {
+  const { line, systemd, unitFile } = setting(t);
+  const vendor = line.path(`/lib/systemd/system/${UNIT}`);
+  fs.writeFileSync(vendor, text('/bin/packaged'));
+  line.assign(web({ enabled: true }));
+  await line.expect(KEY, 'True');
+  assert.equal(systemd.runningText(UNIT), text('/bin/packaged'));
+  fs.symlinkSync('/dev/null', unitFile);
+  await systemd.daemonReload();
+  await eventually(() => assert.ok(!fs.existsSync(unitFile)));
+  await eventually(async () => assert.equal((await systemd.show(UNIT)).loadState, 'loaded'));
+  await line.expect(KEY, 'True');
+  line.assign();
+  await line.expectGone(KEY);
+  const { activeState, unitFileState } = await systemd.show(UNIT);
+  assert.deepEqual([activeState, unitFileState], ['inactive', 'disabled']);
+});
+
+test('what others put above the unit is told, and removed only when exclusive', async (t) => {
+  const { line, systemd, unitFile } = setting(t);
+  fs.writeFileSync(line.path(`/lib/systemd/system/${UNIT}`), text('/bin/packaged'));
+  fs.mkdirSync(`${unitFile}.d`);
+  fs.writeFileSync(`${unitFile}.d/override.conf`, '[Service]\nNice=19\n');
+  line.assign(web({}));
+  await line.expect(KEY, 'True');
+  assert.match(line.condition(KEY, 'ForeignUnitFiles')!.message, /override\.conf/);
+  line.assign();
+  await line.expectGone(KEY);
+  assert.ok(fs.existsSync(`${unitFile}.d/override.conf`), 'not ours');
+
+  await systemd.run('start', UNIT);
+  line.assign(web({ exclusive: true }));
+  await line.expect(KEY, 'True');
+  await eventually(() => assert.ok(!fs.existsSync(`${unitFile}.d/override.conf`)));
+  assert.equal(systemd.runningText(UNIT).includes('Nice'), true, 'no restart of what nobody wrote');
+  line.assign();
+  await line.expectGone(KEY);
+  assert.ok(fs.existsSync(`${unitFile}.d/override.conf`), 'put back');
+});
+
+test('a unit that is not installed yet is waited for', async (t) => {
+  const { line, systemd } = setting(t);
+  line.assign(web({ enabled: true }));
+  await line.expect(KEY, 'False', 'UnitNotFound');
+  fs.writeFileSync(line.path(`/lib/systemd/system/${UNIT}`), text('/bin/packaged'));
+  await systemd.daemonReload();
+  await line.expect(KEY, 'True');
+});
+
+const RUNNING: UnitState = {
+  loadState: 'loaded',
+  loadError: '',
+  activeState: 'active',
+  subState: 'running',
+  unitFileState: 'enabled',
+  needDaemonReload: false,
+  invocationID: 'aa',
+  startedAtMs: 1000,
+  mainPID: 1,
+  result: 'success',
+  serviceType: 'simple',
+  fragmentPath: '',
+  dropInPaths: [],
+};
+
+function desired(more: Partial<Desired<ServiceSpec>>): Desired<ServiceSpec> {
+  return {
+    key: KEY,
+    spec: { unit: UNIT, unitFile: { content: 'x' }, restartOn: ['File/a'] },
+    host: { name: 'h', labels: {} },
+    digest: '',
+    heal: false,
+    inputs: {},
+    memory: undefined,
+    content: (value) => ({ bytes: Buffer.from(String(value)), secret: false }),
+    ...more,
+  };
+}
+
+test('staleness is decided by what is known, and else by times', () => {
+  const digest = unitDigest(desired({}));
+  const memory = (more: Partial<Memory> = {}): Memory => ({
+    invocationID: 'aa',
+    inputs: { 'File/a': 'one' },
+    unitDigest: digest,
+    ...more,
+  });
+  const input = (digest: string, appliedAtMs: number) => ({ 'File/a': { digest, appliedAtMs } });
+  const written = (mtimeMs: number): FileState => ({
+    type: 'file',
+    content: Buffer.from('x'),
+    mode: 0o644,
+    uid: 0,
+    gid: 0,
+    mtimeMs,
+  });
+  const cases: [string, boolean, Partial<Desired<ServiceSpec>>, Partial<UnitState>, FileState[]][] = [
+    ['nothing was ever applied', false, {}, {}, []],
+    ['an input that was found right', false, { inputs: input('one', 0) }, {}, []],
+    ['an input that was written before the start', false, { inputs: input('one', 999) }, {}, []],
+    ['an input that was written after the start', true, { inputs: input('one', 1001) }, {}, []],
+    ['the known invocation has the input', false, { memory: memory(), inputs: input('one', 2000) }, {}, []],
+    ['the known invocation has another', true, { memory: memory(), inputs: input('two', 0) }, {}, []],
+    [
+      'an unknown invocation, started after the write',
+      false,
+      { memory: memory(), inputs: input('two', 900) },
+      { invocationID: 'bb' },
+      [],
+    ],
+    [
+      'an unknown invocation, started before the write',
+      true,
+      { memory: memory(), inputs: input('two', 1100) },
+      { invocationID: 'bb' },
+      [],
+    ],
+    [
+      'a new restartOn of the known invocation goes by time',
+      true,
+      { memory: memory({ inputs: {} }), inputs: input('one', 1500) },
+      {},
+      [],
+    ],
+    ['the unit changed since', true, { memory: memory({ unitDigest: 'other' }) }, {}, []],
+    ['the same unit, written again', false, { memory: memory() }, {}, [written(5000)]],
+    ['a unit file newer than an unknown invocation', true, {}, {}, [written(5000)]],
+    ['a unit file older than an unknown invocation', false, {}, {}, [written(500)]],
+    ['it does not run', false, { inputs: input('one', 1500) }, { activeState: 'inactive' }, []],
+  ];
+  for (const [name, stale, d, unit, files] of cases) {
+    assert.equal(staleness(desired(d), { ...RUNNING, ...unit }, files) !== undefined, stale, name);
+  }
+});
+
+test('what counts as running', () => {
+  const facts = (unit: Partial<UnitState>, memory?: Memory) => ({
+    running: isRunning({ ...RUNNING, ...unit }),
+    done: isDone({ ...RUNNING, ...unit }, memory),
+  });
+  assert.equal(facts({}).running, true);
+  assert.equal(facts({ activeState: 'reloading' }).running, true);
+  assert.equal(facts({ activeState: 'activating', subState: 'auto-restart' }).running, false);
+  assert.equal(facts({ activeState: 'activating', subState: 'start' }).running, false);
+  const oneshot = { serviceType: 'oneshot', activeState: 'inactive', subState: 'dead' } as const;
+  assert.equal(facts(oneshot).done, true);
+  assert.equal(facts({ ...oneshot, invocationID: '' }).done, false, 'it never ran');
+  const memory = { invocationID: 'aa', inputs: {}, unitDigest: '' };
+  assert.equal(facts({ ...oneshot, invocationID: '' }, memory).done, true, 'systemd forgot it, we did not');
+  assert.equal(facts({ ...oneshot, result: 'exit-code' }).done, false);
+});
+
+test('the programs of a unit file, without prefixes and quotes', () => {
+  const unit =
+    '[Service]\nExecStartPre=-/bin/a x\nExecStart=!!/usr/bin/b --flag\n ExecStop = "/opt/my app/c" y\n#Exec=/no\n';
+  assert.deepEqual(programsOf(unit), ['/bin/a', '/usr/bin/b', '/opt/my app/c']);
+});
+
+test('only files that change a unit from above are foreign', () => {
+  const files = {
+    read: (p: string) => ({ type: p.startsWith('/lib') || p.startsWith('/etc') ? 'file' : 'absent' }),
+  };
+  const of = (spec: ServiceSpec, unit: Partial<UnitState>) =>
+    foreignFiles(spec, { ...RUNNING, ...unit }, files as never);
+  const dropIns = [
+    `/lib/systemd/system/${UNIT}.d/vendor.conf`,
+    `/etc/systemd/system/${UNIT}.d/ours.conf`,
+    `/etc/systemd/system/${UNIT}.d/override.conf`,
+    `/etc/systemd/system/service.d/all.conf`,
+  ];
+  const fragmentPath = `/etc/systemd/system/${UNIT}`;
+  const ours = { unit: UNIT, dropIns: { 'ours.conf': {} } };
+  assert.deepEqual(of(ours, { dropInPaths: dropIns }), [dropIns[2]]);
+  assert.deepEqual(of(ours, { fragmentPath }), [fragmentPath], 'a copy above the package’s');
+  assert.deepEqual(of({ ...ours, unitFile: {} }, { fragmentPath }), []);
+});
+
+test('mistakes of a spec are told together', () => {
+  const check = (spec: object) =>
+    (service.check?.({ unit: UNIT, ...spec }) ?? []).map(({ path }) => path.join('.'));
+  assert.deepEqual(check({}), []);
+  assert.deepEqual(check({ command: ['/x'], unitFile: {} }), ['command', 'unitFile']);
+  assert.deepEqual(check({ masked: true, enabled: true }), ['masked', 'enabled']);
+  assert.deepEqual(check({ manager: 'supervised', unitFile: {} }), ['unitFile', 'manager']);
+  assert.deepEqual(check({ manager: 'supervised', command: ['x'] }), ['command.0']);
+});
+
+test('what writes a unit asks for it in words', () => {
+  const asks = (spec: object) =>
+    service.asks({ unit: UNIT, ...spec }).map(({ type, value }) => `${type} ${value}`);
+  assert.deepEqual(asks({}), [`unit ${UNIT}`]);
+  assert.deepEqual(asks({ unitFile: { content: text('/bin/one') } }), [
+    `unit ${UNIT}`,
+    `root-equivalent unit-file:${UNIT}`,
+    'exec /bin/one',
+  ]);
+  assert.deepEqual(asks({ manager: 'supervised', command: ['/bin/one'] }), [
+    `unit ${UNIT}`,
+    `root-equivalent command:${UNIT}`,
+    'exec /bin/one',
+  ]);
+});
