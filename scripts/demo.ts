@@ -213,8 +213,8 @@ async function diagnostics(): Promise<string[]> {
       .split('\n')
       .filter((line) => line.includes('demo.yaml:'))
       .flatMap((line) => {
-        const entry = JSON.parse(line) as { diagnostics?: string[] };
-        return entry.diagnostics ?? [];
+        const entry = JSON.parse(line) as { first?: string[] };
+        return entry.first ?? [];
       });
     return found.length > 0;
   });

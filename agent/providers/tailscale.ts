@@ -15,7 +15,7 @@ export const DEFAULT_SOCKETS = [
 const WATCH_MASK = 2 | 4 | 256;
 const CALL_TIMEOUT_MS = 10_000;
 /** What of a Notify makes a pass worth while; the netmap of a large tailnet changes all the time. */
-const WORTH_A_WAKE = ['Prefs', 'State', 'LoginFinished', 'ErrMessage', 'BrowseToURL'];
+const WORTH_A_WAKE = ['Prefs', 'State', 'SelfChange', 'LoginFinished', 'ErrMessage', 'BrowseToURL'];
 
 export interface TailscaleOptions {
   readonly socketPaths?: readonly string[];

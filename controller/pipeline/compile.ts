@@ -171,7 +171,6 @@ async function bindAll(
   const contents = new Contents(snapshot, memory?.contents);
   const paths = new Map<ParsedResource, Set<string>>();
   for (const resource of catalog.resources.values()) {
-    if (resource.broken) continue;
     const scopes = () =>
       placement.of(resource).hosts.map((name) => scopeOf(catalog.hosts.get(name)!, catalog.fleet));
     paths.set(resource, contentPaths(resource, scopes));
@@ -214,13 +213,14 @@ function renderAll(
 function homeless(catalog: Catalog, placement: Placement, bounds: ReadonlyMap<string, Bound>): Diagnostic[] {
   const diagnostics: Diagnostic[] = [];
   for (const resource of catalog.resources.values()) {
-    const bound = bounds.get(resource.key);
-    if (bound !== undefined && placement.of(resource).hosts.length > 0) continue;
+    const nowhere = placement.of(resource).hosts.length === 0;
+    if (!nowhere && !resource.broken) continue;
     for (const [i, ref] of dependenciesOf(resource).entries()) {
       if (catalog.incomplete || catalog.resources.has(ref)) continue;
       diagnostics.push(noSuchDocument(resource, ref, ['dependsOn', i, 'ref'], catalog));
     }
-    if (bound !== undefined && !bound.dynamic) diagnostics.push(...render(bound, NO_HOST).findings);
+    const bound = bounds.get(resource.key);
+    if (nowhere && bound !== undefined && !bound.dynamic) diagnostics.push(...render(bound, NO_HOST).findings);
   }
   return diagnostics;
 }

@@ -49,8 +49,12 @@ class Renderer {
 
   render(): Rendered {
     const { resource } = this.#bound;
-    const { document, kind } = resource;
+    const { document, kind, key } = resource;
     const spec = this.#value(resource.spec, ['spec']) as Record<string, unknown>;
+    // Of a document that has errors already, only what stands in its texts is still looked at.
+    if (resource.broken) {
+      return { key, bound: this.#bound, text: '', claims: [], references: [], findings: this.#findings };
+    }
     let claims: readonly Claim[] = [];
     const references = (document.dependsOn ?? []).map(({ ref }, i) => ({
       ref,
@@ -82,7 +86,7 @@ class Renderer {
       spec,
       source: sourceOf(resource),
     });
-    return { key: resource.key, bound: this.#bound, text, claims, references, findings: this.#findings };
+    return { key, bound: this.#bound, text, claims, references, findings: this.#findings };
   }
 
   #value(value: unknown, path: Path): unknown {

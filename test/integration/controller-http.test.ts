@@ -1,0 +1,560 @@
+// The controller's HTTP API: who gets an answer, what it says, and how waiting works. Requests are injected; the
+// clock stands still unless a test moves it.
+import assert from 'node:assert/strict';
+import { createHmac, type KeyObject } from 'node:crypto';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, test } from 'node:test';
+import type { FastifyInstance } from 'fastify';
+import pino from 'pino';
+import {
+  keyIdOf,
+  openEnvelope,
+  openPayload,
+  privateKeyOf,
+  rawPublicKey,
+  SignedBundle,
+} from '../../api/bundle.ts';
+import { EnrollAnswer, isGenuine } from '../../api/enroll.ts';
+import { signRequest } from '../../api/signatures.ts';
+import type { AgentStatus } from '../../api/status.ts';
+import { Fleet } from '../../controller/fleet/fleet.ts';
+import { addKey, newSeed } from '../../controller/fleet/keys.ts';
+import type { FleetView } from '../../controller/fleet/view.ts';
+import { type AppDeps, buildApp } from '../../controller/http/app.ts';
+import { createMetrics } from '../../controller/metrics.ts';
+import { compile } from '../../controller/pipeline/compile.ts';
+import type { Peer, Whois } from '../../controller/source/whois.ts';
+import { Database } from '../../controller/store/database.ts';
+import { Store } from '../../controller/store/store.ts';
+import { Tokens } from '../../controller/store/tokens.ts';
+import type { Clock } from '../../kinds/ports.ts';
+import { memorySnapshot, testKinds } from '../unit/controller/support.ts';
+
+const scratch = mkdtempSync(join(tmpdir(), 'homeostat-http-'));
+const open: (() => Promise<void>)[] = [];
+after(async () => {
+  for (const close of open) await close();
+  rmSync(scratch, { recursive: true, force: true });
+});
+let counter = 0;
+
+class ManualClock implements Clock {
+  ms = Date.UTC(2026, 10, 23, 12);
+  readonly timers = new Set<{ at: number; run: () => void }>();
+  now = (): number => this.ms;
+  monotonic = (): number => this.ms;
+  setTimeout(run: () => void, ms: number) {
+    const timer = { at: this.ms + ms, run };
+    this.timers.add(timer);
+    return { cancel: () => this.timers.delete(timer) };
+  }
+  sleep = (): Promise<void> => Promise.reject(new Error('not used'));
+  advance(ms: number): void {
+    this.ms += ms;
+    for (const timer of [...this.timers]) if (timer.at <= this.ms && this.timers.delete(timer)) timer.run();
+  }
+}
+
+const MANIFESTS = `apiVersion: homeostat.dev/v1
+kind: Fleet
+metadata: {name: home}
+spec: {operators: [me@example.com]}
+---
+apiVersion: homeostat.dev/v1
+kind: Host
+metadata: {name: pi}
+spec: {mode: enforce}
+---
+apiVersion: homeostat.dev/v1
+kind: Host
+metadata: {name: mac}
+spec: {mode: enforce}
+---
+apiVersion: homeostat.dev/v1
+kind: File
+metadata: {name: motd}
+hosts: {names: [pi]}
+spec: {path: /etc/motd, content: one}
+`;
+
+async function controller(over: Partial<AppDeps> = {}) {
+  const folder = join(scratch, String(counter++));
+  const clock = new ManualClock();
+  const keys = addKey(join(folder, 'controller.key'));
+  const database = new Database(join(folder, 'store.sqlite'), clock.now);
+  database.open();
+  const store = new Store(database);
+  const tokens = new Tokens(database);
+  const fleet = new Fleet({ store, signingKey: keys.privateKey, clock });
+  const metrics = createMetrics('test');
+  const refreshed: true[] = [];
+  const app = buildApp({
+    fleet,
+    store,
+    tokens,
+    keys,
+    clock,
+    metrics,
+    log: pino({ level: 'silent' }),
+    whois: undefined,
+    openReads: true,
+    names: [],
+    hookSecret: undefined,
+    refresh: () => refreshed.push(true),
+    audit: (entry) => void store.audit({ at: clock.now(), ...entry }),
+    onEnroll: metrics.enrolled,
+    ...over,
+  });
+  open.push(async () => {
+    await app.close();
+    database.close();
+  });
+  const publish = async (text = MANIFESTS, commit = 'a'.repeat(40)) => {
+    const compilation = await compile(memorySnapshot({ 'a.yaml': text }, commit), testKinds);
+    return fleet.compiled(
+      { commit, subject: 'change <b>', author: 'Me', at: '2026-11-23T11:00:00Z' },
+      compilation,
+    );
+  };
+  return { app, clock, keys, store, tokens, fleet, metrics, publish, refreshed };
+}
+type Controller = Awaited<ReturnType<typeof controller>>;
+
+interface Agent {
+  readonly host: string;
+  readonly privateKey: KeyObject;
+  readonly publicKey: string;
+}
+
+function newAgent(host: string): Agent {
+  const privateKey = privateKeyOf(newSeed());
+  return { host, privateKey, publicKey: rawPublicKey(privateKey) };
+}
+
+function headers(agent: Agent, c: Controller, method: string, url: string, body?: string, over: object = {}) {
+  return signRequest({
+    method,
+    url,
+    ...(body === undefined ? {} : { body }),
+    privateKey: agent.privateKey,
+    keyId: keyIdOf(agent.publicKey),
+    createdSeconds: Math.floor(c.clock.now() / 1000),
+    ...over,
+  });
+}
+
+const get = (
+  agent: Agent,
+  c: Controller,
+  more: Record<string, string> = {},
+  url = `/v1/hosts/${agent.host}/bundle`,
+) => c.app.inject({ method: 'GET', url, headers: { ...headers(agent, c, 'GET', url), ...more } });
+
+const put = (agent: Agent, c: Controller, status: unknown, more: Record<string, string> = {}) => {
+  const url = `/v1/hosts/${agent.host}/status`;
+  const body = typeof status === 'string' ? status : JSON.stringify(status);
+  return c.app.inject({
+    method: 'PUT',
+    url,
+    headers: { 'content-type': 'application/json', ...headers(agent, c, 'PUT', url, body), ...more },
+    body,
+  });
+};
+
+async function enroll(
+  c: Controller,
+  host: string,
+  over: { token?: { id: string; secret: string }; agent?: Agent; sequenceSeen?: number; signer?: Agent } = {},
+) {
+  const agent = over.agent ?? newAgent(host);
+  const token = over.token ?? c.tokens.create('enroll', host, c.clock.now(), 3600_000);
+  const body = JSON.stringify({
+    token: `hs1_${token.id}.${token.secret}`,
+    host,
+    publicKey: agent.publicKey,
+    ...(over.sequenceSeen === undefined ? {} : { sequenceSeen: over.sequenceSeen }),
+  });
+  const response = await c.app.inject({
+    method: 'POST',
+    url: '/v1/enroll',
+    headers: {
+      'content-type': 'application/json',
+      ...headers(over.signer ?? agent, c, 'POST', '/v1/enroll', body),
+    },
+    body,
+  });
+  return { agent, token, response };
+}
+
+const codeOf = (response: { json(): unknown }): string =>
+  (response.json() as { error: { code: string } }).error.code;
+
+function statusOf(host: string, over: Partial<AgentStatus> = {}): AgentStatus {
+  return {
+    host,
+    at: '2026-11-23T12:00:00Z',
+    agent: { version: '1', kinds: ['File'], platform: 'linux-x64', startedAt: '2026-11-23T11:00:00Z' },
+    mode: 'enforce',
+    sequence: { desired: 1, attempted: 1, running: 1 },
+    commit: { desired: 'a', running: 'a' },
+    conditions: [],
+    resources: [],
+    events: [],
+    ...over,
+  };
+}
+
+const waiting = async (c: Controller, n = 1): Promise<void> => {
+  while (c.fleet.waiters.count < n) await new Promise(setImmediate);
+};
+
+test('a host enrols with a token, once, and gets a bundle that it can verify', async () => {
+  const c = await controller();
+  await c.publish();
+  const { agent, token, response } = await enroll(c, 'pi');
+  assert.equal(response.statusCode, 200);
+  const answer = EnrollAnswer.parse(response.json());
+  assert.equal(isGenuine(answer, agent.publicKey, c.keys.fingerprint), true);
+  assert.equal(
+    isGenuine(
+      { ...answer, trustedKeys: [newAgent('x').publicKey, ...answer.trustedKeys] },
+      agent.publicKey,
+      c.keys.fingerprint,
+    ),
+    false,
+    'no key can be slipped in',
+  );
+  assert.equal(isGenuine(answer, agent.publicKey, '0'.repeat(32)), false);
+  const again = await enroll(c, 'pi', { token });
+  assert.deepEqual([again.response.statusCode, codeOf(again.response)], [403, 'TokenUsed']);
+
+  const got = await get(agent, c);
+  assert.equal(got.statusCode, 200);
+  const bundle = SignedBundle.parse(got.json());
+  const envelope = openEnvelope(bundle, 'pi', answer.trustedKeys);
+  assert.equal(openPayload(envelope, bundle.payload!).resources[0]!.spec['content'], 'one');
+  const without = await get(agent, c, { 'homeostat-have-payload': envelope.payloadDigest });
+  assert.equal((without.json() as SignedBundle).payload, undefined);
+  assert.equal((await get(agent, c, { 'if-none-match': String(got.headers['etag']) })).statusCode, 304);
+});
+
+test('enrolment is refused in words: other host, expired, key that is not the asker’s, key that git pins', async () => {
+  const c = await controller();
+  const other = newAgent('x');
+  await c.publish(
+    MANIFESTS.replace(
+      '{name: mac}\nspec: {mode: enforce}',
+      `{name: mac}\nspec: {publicKey: ${newAgent('mac').publicKey}}`,
+    ),
+  );
+  assert.equal(
+    codeOf(
+      (await enroll(c, 'pi', { token: c.tokens.create('enroll', 'mac', c.clock.now(), 1000) })).response,
+    ),
+    'TokenForOtherHost',
+  );
+  const late = c.tokens.create('enroll', 'pi', c.clock.now() - 2000, 1000);
+  assert.equal(codeOf((await enroll(c, 'pi', { token: late })).response), 'TokenExpired');
+  assert.equal(codeOf((await enroll(c, 'pi', { signer: other })).response), 'BadSignature');
+  assert.equal(codeOf((await enroll(c, 'mac')).response), 'KeyPinned');
+  assert.equal(c.store.auditLog(10).length, 4);
+  const text = await c.app.inject('/metrics');
+  assert.match(text.body, /homeostat_controller_enrollments_total\{result="TokenExpired"\} 1/);
+});
+
+test('only the host itself is answered: unsigned, other key, other host, changed body, wrong clock, replay', async () => {
+  const c = await controller();
+  await c.publish();
+  const { agent } = await enroll(c, 'pi');
+  const mac = (await enroll(c, 'mac')).agent;
+  assert.equal(codeOf(await c.app.inject('/v1/hosts/pi/bundle')), 'Unsigned');
+  assert.equal(codeOf(await c.app.inject('/v1/hosts/nobody/bundle')), 'NotEnrolled');
+  assert.equal(codeOf(await get(mac, c, {}, '/v1/hosts/pi/bundle')), 'BadSignature');
+  const forged = await c.app.inject({
+    method: 'GET',
+    url: '/v1/hosts/pi/bundle',
+    headers: headers({ ...mac, publicKey: agent.publicKey }, c, 'GET', '/v1/hosts/pi/bundle'),
+  });
+  assert.deepEqual([forged.statusCode, codeOf(forged)], [401, 'BadSignature']);
+
+  const url = '/v1/hosts/pi/status';
+  const body = JSON.stringify(statusOf('pi'));
+  const signed = { 'content-type': 'application/json', ...headers(agent, c, 'PUT', url, body) };
+  assert.equal(
+    codeOf(await c.app.inject({ method: 'PUT', url, headers: signed, body: body.replace('linux', 'macos') })),
+    'BadSignature',
+  );
+  assert.equal((await c.app.inject({ method: 'PUT', url, headers: signed, body })).statusCode, 204);
+  assert.equal(codeOf(await c.app.inject({ method: 'PUT', url, headers: signed, body })), 'Replayed');
+  const early = headers(agent, c, 'PUT', url, body, {
+    createdSeconds: Math.floor(c.clock.now() / 1000) - 301,
+  });
+  const skewed = await c.app.inject({
+    method: 'PUT',
+    url,
+    headers: { 'content-type': 'application/json', ...early },
+    body,
+  });
+  assert.equal(codeOf(skewed), 'ClockSkew');
+  assert.equal(Date.parse(String(skewed.headers['date'])), c.clock.now(), 'the answer tells the time');
+  c.clock.advance(601_000);
+  assert.equal((await put(agent, c, statusOf('pi'))).statusCode, 204);
+});
+
+test('on a tailnet the node must be the pinned one too', async () => {
+  let peer: Peer | undefined | Error = {
+    nodeID: 'n1',
+    nodeName: 'pi.example.ts.net',
+    login: 'me@example.com',
+    capabilities: [],
+  };
+  const whois: Whois = {
+    whois: async () => {
+      if (peer instanceof Error) throw peer;
+      return peer;
+    },
+    close: async () => {},
+  };
+  const c = await controller({ whois, openReads: false });
+  await c.publish();
+  const { agent } = await enroll(c, 'pi');
+  assert.equal((await get(agent, c)).statusCode, 200, 'pinned at its enrolment');
+  peer = { ...peer, nodeID: 'n2' };
+  assert.deepEqual([(await get(agent, c)).statusCode, codeOf(await get(agent, c))], [403, 'WrongNode']);
+  peer = undefined;
+  assert.equal(codeOf(await get(agent, c)), 'WrongNode');
+  peer = new Error('no tailscaled');
+  assert.equal(codeOf(await get(agent, c)), 'WhoisUnavailable');
+  await c.publish(
+    MANIFESTS.replace('{name: pi}\nspec: {', '{name: pi}\nspec: {nodeID: n3, '),
+    'b'.repeat(40),
+  );
+  peer = { nodeID: 'n3', nodeName: 'pi', login: '', capabilities: [] };
+  assert.equal((await get(agent, c)).statusCode, 200, 'what git says wins');
+});
+
+test('a request that has nothing to be told waits, and is answered the moment there is', async () => {
+  const c = await controller();
+  await c.publish();
+  const { agent } = await enroll(c, 'pi');
+  const etag = String((await get(agent, c)).headers['etag']);
+  const poll = () => get(agent, c, { 'if-none-match': etag }, '/v1/hosts/pi/bundle?wait=55');
+
+  const first = poll();
+  await waiting(c);
+  c.clock.advance(55_000);
+  assert.equal((await first).statusCode, 304);
+
+  const second = poll();
+  await waiting(c);
+  await c.publish(MANIFESTS.replace('content: one', 'content: two'), 'b'.repeat(40));
+  const answer = await second;
+  assert.equal(answer.statusCode, 200);
+  assert.notEqual(answer.headers['etag'], etag);
+  assert.equal(c.fleet.waiters.count, 0);
+  assert.equal(c.clock.timers.size, 0, 'no timer is left');
+
+  const third = get(
+    agent,
+    c,
+    { 'if-none-match': String(answer.headers['etag']) },
+    '/v1/hosts/pi/bundle?wait=55',
+  );
+  await waiting(c);
+  c.fleet.waiters.stop();
+  assert.deepEqual([(await third).statusCode, codeOf(await third)], [503, 'Stopping']);
+});
+
+test('a host that is not in git is told so, and waits to be', async () => {
+  const c = await controller();
+  const { agent } = await enroll(c, 'pi');
+  assert.deepEqual([(await get(agent, c)).statusCode, codeOf(await get(agent, c))], [404, 'Unassigned']);
+  const waits = get(agent, c, {}, '/v1/hosts/pi/bundle?wait=10');
+  await waiting(c);
+  await c.publish();
+  assert.equal((await waits).statusCode, 200);
+  await c.publish(
+    MANIFESTS.replace(/apiVersion[^-]*name: pi[^-]*---\n/s, '').replace('names: [pi]', 'names: [mac]'),
+    'b'.repeat(40),
+  );
+  assert.equal(codeOf(await get(agent, c)), 'Unassigned');
+  assert.equal(c.fleet.host('pi')?.state, 'Unassigned');
+});
+
+test('sequences only rise: going back, a lost store, a clock that is behind, agents that saw more', async () => {
+  const c = await controller();
+  const sequence = async (text: string, commit: string): Promise<number> =>
+    (await c.publish(text, commit.repeat(40)))!.sequence;
+  const one = await sequence(MANIFESTS, 'a');
+  const two = await sequence(MANIFESTS.replace('content: one', 'content: two'), 'b');
+  const back = await sequence(MANIFESTS, 'a');
+  assert.ok(one < two && two < back);
+  assert.equal(await c.publish(MANIFESTS, 'a'.repeat(40)), undefined, 'the same again is no news');
+  c.clock.advance(-3600_000);
+  assert.equal(await sequence(MANIFESTS, 'c'), back + 1);
+  const { agent } = await enroll(c, 'pi', { sequenceSeen: back + 1000 });
+  assert.equal(await sequence(MANIFESTS, 'd'), back + 1001);
+  await put(agent, c, statusOf('pi', { sequence: { desired: back + 5000, attempted: 0, running: 0 } }));
+  assert.equal(await sequence(MANIFESTS, 'e'), back + 5001);
+  await put(
+    agent,
+    c,
+    statusOf('pi', { sequence: { desired: Number.MAX_SAFE_INTEGER, attempted: 0, running: 0 } }),
+  );
+  assert.equal(await sequence(MANIFESTS, 'f'), back + 5002, 'an agent can’t push it out of reach');
+});
+
+test('a refused commit keeps the last good one, and says so wherever people look', async () => {
+  const c = await controller();
+  await c.publish();
+  const { agent } = await enroll(c, 'pi');
+  const etag = (await get(agent, c)).headers['etag'];
+  await c.publish(MANIFESTS.replace('kind: File', 'kind: Flie'), 'bad0'.repeat(10));
+  assert.equal((await get(agent, c)).headers['etag'], etag);
+  const view = (await c.app.inject('/v1/fleet')).json() as FleetView;
+  assert.deepEqual(view.refused, {
+    diagnostics: ['a.yaml:17:7: unknown kind "Flie": did you mean File?'],
+    errors: 1,
+  });
+  assert.equal(view.serving?.commit, 'a'.repeat(40));
+  assert.match(view.summary, /the newest commit is refused/);
+  assert.match(
+    (await c.app.inject('/metrics')).body,
+    /homeostat_controller_manifest_diagnostics\{severity="error"\} 1/,
+  );
+  const page = await c.app.inject('/');
+  assert.match(page.body, /is refused: 1 error/);
+  assert.match(page.body, /unknown kind &#34;Flie&#34;/);
+  assert.equal(page.body.includes('<b>”'), false, 'a commit’s subject is no markup');
+});
+
+test('a status is shown: on the page, in the API, in the metrics; a bad one is refused', async () => {
+  const c = await controller();
+  const published = await c.publish();
+  const { agent } = await enroll(c, 'pi');
+  const { sequence } = published!;
+  const ready = {
+    type: 'Ready',
+    status: 'False' as const,
+    reason: 'RolledBack',
+    message: '<script>alert(1)</script>',
+    lastTransitionTime: '2026-11-23T12:00:00Z',
+  };
+  const resource = {
+    key: 'File/motd',
+    conditions: [ready],
+    desiredDigest: 'a',
+    runningDigest: 'b',
+    drift: ['mode: 0644 → 0600'],
+    healedTotal: 3,
+    source: 'a.yaml:17',
+  };
+  const status = statusOf('pi', {
+    sequence: { desired: sequence, attempted: sequence, running: 0 },
+    resources: [resource],
+  });
+  assert.equal((await put(agent, c, status)).statusCode, 204);
+  assert.deepEqual([c.fleet.host('pi')?.state, c.fleet.host('pi')?.healedTotal], ['RolledBack', 3]);
+  assert.equal(
+    ((await c.app.inject('/v1/hosts/pi')).json() as { status: AgentStatus }).status.resources.length,
+    1,
+  );
+  const page = (await c.app.inject('/hosts/pi')).body;
+  assert.match(page, /&#60;script&#62;alert\(1\)/);
+  assert.equal(page.includes('<script>alert'), false);
+  assert.match(
+    (await c.app.inject('/metrics')).body,
+    new RegExp(`host_sequence\\{host="pi",state="attempted"\\} ${sequence}`),
+  );
+  c.clock.advance(101_000);
+  assert.equal(c.fleet.host('pi')?.state, 'Unseen');
+
+  assert.equal(codeOf(await put(agent, c, statusOf('mac'))), 'BadRequest');
+  assert.equal(codeOf(await put(agent, c, { host: 'pi' })), 'BadRequest');
+  assert.equal(codeOf(await put(agent, c, '{"host":')), 'BadRequest');
+  assert.equal(codeOf(await put(agent, c, 'x'.repeat(1024 * 1024 + 1))), 'TooLarge');
+  assert.equal(codeOf(await c.app.inject('/v1/hosts/nobody')), 'NotFound');
+});
+
+test('operators are told by login, capability or token; pages of others get nothing', async () => {
+  let peer: Peer | undefined = { nodeID: 'n', nodeName: 'laptop', login: 'me@example.com', capabilities: [] };
+  const c = await controller({ openReads: false, whois: { whois: async () => peer, close: async () => {} } });
+  const fleet = async (more: Record<string, string> = {}) =>
+    c.app.inject({ url: '/v1/fleet', headers: { host: '127.0.0.1:8420', ...more } });
+  assert.equal(codeOf(await fleet()), 'NotAnOperator', 'nobody is one before git says so');
+  await c.publish();
+  assert.equal((await fleet()).statusCode, 200);
+  peer = { ...peer, login: 'stranger@example.com' };
+  assert.equal(codeOf(await fleet()), 'NotAnOperator');
+  peer = { ...peer, capabilities: ['homeostat.dev/cap/operator'] };
+  assert.equal((await fleet()).statusCode, 200);
+  peer = undefined;
+  const page = await c.app.inject('/');
+  assert.deepEqual([page.statusCode, /for operators/.test(page.body)], [401, true]);
+  const { id, secret } = c.tokens.create('operator', 'ci', c.clock.now(), 1000);
+  assert.equal(
+    (await fleet({ authorization: `Bearer hs1_${id}.${secret}.${c.keys.fingerprint}` })).statusCode,
+    200,
+  );
+  assert.equal(codeOf(await fleet({ authorization: 'Bearer nonsense' })), 'NotAnOperator');
+  const bearer = { authorization: `Bearer hs1_${id}.${secret}` };
+  assert.equal(codeOf(await fleet({ ...bearer, host: 'evil.example.com' })), 'WrongHost');
+  assert.equal(codeOf(await fleet({ ...bearer, origin: 'https://evil.example.com' })), 'WrongOrigin');
+  assert.equal(
+    (await fleet({ ...bearer, host: 'mac-mini:8420', origin: 'http://mac-mini:8420' })).statusCode,
+    200,
+  );
+});
+
+test('a hook has git looked at only when it is signed', async () => {
+  const hookSecret = 'a secret of some length';
+  const c = await controller({ hookSecret });
+  const body = '{"ref":"refs/heads/main"}';
+  const sign = (text: string): string =>
+    `sha256=${createHmac('sha256', hookSecret).update(text).digest('hex')}`;
+  const hook = (signature: string) =>
+    c.app.inject({
+      method: 'POST',
+      url: '/hooks/git',
+      headers: { 'content-type': 'application/json', 'x-hub-signature-256': signature },
+      body,
+    });
+  assert.equal(codeOf(await hook(sign('other'))), 'HookRefused');
+  assert.equal(codeOf(await hook('')), 'HookRefused');
+  assert.equal(c.refreshed.length, 0);
+  assert.equal((await hook(sign(body))).statusCode, 202);
+  assert.equal(c.refreshed.length, 1);
+  const none = await controller();
+  assert.equal(codeOf(await none.app.inject({ method: 'POST', url: '/hooks/git', body })), 'NotFound');
+});
+
+test('readiness, health, unknown routes, empty states', async () => {
+  const c = await controller();
+  assert.equal((await c.app.inject('/healthz')).statusCode, 200);
+  assert.equal((await c.app.inject('/readyz')).statusCode, 503);
+  assert.match((await c.app.inject('/')).body, /No hosts yet/);
+  await c.publish();
+  assert.equal((await c.app.inject('/readyz')).statusCode, 200);
+  assert.equal(codeOf(await c.app.inject('/nope')), 'NotFound');
+  assert.match((await c.app.inject('/hosts/pi')).body, /homeostat token create --host pi/);
+  const series = (await c.app.inject('/metrics')).body;
+  for (const result of ['published', 'unchanged', 'refused', 'unreadable'])
+    assert.match(series, new RegExp(`publish_total\\{result="${result}"\\} 0`));
+});
+
+test('events tell a page to look again, and end with the controller', async () => {
+  const c = await controller();
+  const address = await (c.app as FastifyInstance).listen({ host: '127.0.0.1', port: 0 });
+  const response = await fetch(`${address}/v1/events`);
+  const reader = response.body!.pipeThrough(new TextDecoderStream()).getReader();
+  assert.match((await reader.read()).value!, /retry/);
+  await c.publish();
+  c.clock.advance(500);
+  assert.match((await reader.read()).value!, /event: change/);
+  await c.app.close();
+  let end: { done: boolean };
+  do end = await reader.read();
+  while (!end.done);
+});

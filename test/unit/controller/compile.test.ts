@@ -1,0 +1,250 @@
+// What comes out of good manifests: who gets what, in which words, and how little is done again.
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { Payload } from '../../../api/bundle.ts';
+import { sha256 } from '../../../api/json.ts';
+import { type Compilation, compile } from '../../../controller/pipeline/compile.ts';
+import { memorySnapshot, testKinds } from './support.ts';
+
+const HOSTS = `apiVersion: homeostat.dev/v1
+kind: Fleet
+metadata: {name: home}
+spec: {vars: {port: 9090, region: eu}}
+---
+apiVersion: homeostat.dev/v1
+kind: Host
+metadata: {name: pi, labels: {alloy: apt, os: linux}}
+spec: {address: 198.18.0.8, mode: enforce, vars: {region: home}}
+---
+apiVersion: homeostat.dev/v1
+kind: Host
+metadata: {name: droplet, labels: {alloy: docker, os: linux}}
+spec: {address: 198.18.0.45}
+---
+apiVersion: homeostat.dev/v1
+kind: Host
+metadata: {name: mac}
+spec: {}
+`;
+
+const file = (name: string, hosts: string, spec: string): string =>
+  `apiVersion: homeostat.dev/v1\nkind: File\nmetadata: {name: ${name}}\nhosts: ${hosts}\nspec: ${spec}\n---\n`;
+
+async function good(
+  files: Record<string, string>,
+  previous?: Compilation,
+  commit?: string,
+): Promise<Compilation> {
+  const result = await compile(memorySnapshot(files, commit), testKinds, previous);
+  assert.deepEqual(result.diagnostics, []);
+  return result;
+}
+
+function payload(result: Compilation, host: string): Payload {
+  const found = result.revision?.hosts.get(host);
+  assert.ok(found);
+  assert.equal(sha256(found.payloadText), found.payloadDigest);
+  return Payload.parse(JSON.parse(found.payloadText));
+}
+
+const keys = (p: Payload): string[] => p.resources.map((r) => `${r.kind}/${r.name}`);
+
+test('documents go to the hosts they select, and to no others', async () => {
+  const result = await good({
+    'h.yaml': HOSTS,
+    'f.yaml':
+      file('all', '{all: true}', '{path: /a, content: x}') +
+      file('apt', '{matchLabels: {alloy: apt, os: linux}}', '{path: /b, content: x}') +
+      file('named', '{names: [mac, pi]}', '{path: /c, content: x}'),
+    'p.yaml':
+      'apiVersion: homeostat.dev/v1\nkind: Policy\nmetadata: {name: p}\nrunOn: mac\nspec: {tailnet: x}\n',
+    '.github/workflows/ci.yaml': 'not: a manifest\n',
+    'README.md': '# hello\n',
+  });
+  assert.deepEqual(keys(payload(result, 'pi')), ['File/all', 'File/apt', 'File/named']);
+  assert.deepEqual(keys(payload(result, 'droplet')), ['File/all']);
+  assert.deepEqual(keys(payload(result, 'mac')), ['File/all', 'File/named', 'Policy/p']);
+});
+
+test('the payload holds the host’s facts, the defaults, and where each document stands', async () => {
+  const result = await good({
+    'h.yaml': HOSTS,
+    'a/f.yaml': `${file('one', '{names: [pi]}', '{path: /a, content: x}')}apiVersion: homeostat.dev/v1
+kind: Service
+metadata: {name: s}
+hosts: {names: [pi]}
+dependsOn: [{ref: File/one}, {ref: File/one, until: Applied}]
+drift: warn
+prune: orphan
+suspend: true
+spec: {unit: s.service}
+`,
+  });
+  const { host, resources } = payload(result, 'pi');
+  assert.deepEqual(host, {
+    name: 'pi',
+    address: '198.18.0.8',
+    labels: { alloy: 'apt', os: 'linux' },
+    mode: 'enforce',
+    decommission: false,
+    confirmRemovals: [],
+  });
+  assert.equal(payload(result, 'mac').host.mode, 'observe', 'a new host only observes');
+  const { spec: _, ...one } = resources[0]!;
+  assert.deepEqual(one, {
+    kind: 'File',
+    name: 'one',
+    dependsOn: [],
+    drift: 'enforce',
+    prune: 'delete',
+    suspend: false,
+    source: 'a/f.yaml:1',
+  });
+  assert.deepEqual(resources[1], {
+    kind: 'Service',
+    name: 's',
+    dependsOn: [
+      { ref: 'File/one', until: 'Ready' },
+      { ref: 'File/one', until: 'Applied' },
+    ],
+    drift: 'warn',
+    prune: 'orphan',
+    suspend: true,
+    spec: { unit: 's.service' },
+    source: 'a/f.yaml:7',
+  });
+});
+
+test('names are filled in, in specs and files, and everything else is left alone', async () => {
+  const result = await good({
+    'h.yaml': HOSTS,
+    'f.yaml': file(
+      'f',
+      '{names: [pi, droplet]}',
+      '{path: "/etc/${host.name}", contentFrom: "texts/${host.labels.alloy}.txt"}',
+    ),
+    'texts/apt.txt':
+      '${host.address}:${vars.port} ${vars.region} $${vars.region} $1 ${1} ${HOME} ${env:X} $${ ${ host.name }',
+    'texts/docker.txt': 'docker in ${vars.region}',
+    'texts/binary.bin': 'never read',
+  });
+  const spec = (host: string) => payload(result, host).resources[0]!.spec;
+  assert.deepEqual(spec('pi'), {
+    path: '/etc/pi',
+    content: '198.18.0.8:9090 home ${vars.region} $1 ${1} ${HOME} ${env:X} ${ ${ host.name }',
+  });
+  assert.deepEqual(spec('droplet'), { path: '/etc/droplet', content: 'docker in eu' });
+});
+
+test('the same manifests give the same bytes, in whatever order they are written', async () => {
+  const a = await good({ 'h.yaml': HOSTS, 'a.yaml': file('a', '{all: true}', '{path: /a, content: x}') });
+  const b = await good({ 'h.yaml': HOSTS, 'a.yaml': file('a', '{all: true}', '{content: x, path: /a}') });
+  assert.equal(a.revision?.hosts.get('pi')?.payloadDigest, b.revision?.hosts.get('pi')?.payloadDigest);
+});
+
+test('a change of one file reads that file, and re-renders what hangs on it', async () => {
+  const files = {
+    'h.yaml': HOSTS,
+    'a.yaml': file('a', '{names: [pi]}', '{path: /a, contentFrom: a.txt}'),
+    'b.yaml': file('b', '{names: [droplet]}', '{path: /b, contentFrom: b.txt}'),
+    'a.txt': 'a',
+    'b.txt': 'b',
+  };
+  const first = await good(files);
+  const snapshot = memorySnapshot({ ...files, 'a.txt': 'changed ${host.name}' }, 'two');
+  const second = await compile(snapshot, testKinds, first);
+  assert.deepEqual(snapshot.reads, ['a.txt']);
+  assert.equal(payload(second, 'pi').resources[0]!.spec['content'], 'changed pi');
+  const digest = (c: Compilation, host: string) => c.revision?.hosts.get(host)?.payloadDigest;
+  assert.equal(digest(first, 'droplet'), digest(second, 'droplet'));
+  assert.notEqual(digest(first, 'pi'), digest(second, 'pi'));
+  assert.equal(second.revision?.commit, 'two');
+});
+
+test('however it was come by, a compilation says what one from nothing says', async () => {
+  // Walks through edits of every sort, carrying the memory along, and compares with a fresh compilation each time.
+  const base: Record<string, string> = {
+    'h.yaml': HOSTS,
+    'a.yaml': file('a', '{all: true}', '{path: /a, content: "${vars.region}"}'),
+    'b.yaml': file('b', '{matchLabels: {os: linux}}', '{path: /b, contentFrom: b.txt}'),
+    'b.txt': 'static',
+  };
+  const edits: ((f: Record<string, string>) => void)[] = [
+    (f) => (f['b.txt'] = 'now with ${vars.port}'),
+    (f) => (f['b.txt'] = 'unknown ${vars.nope}'),
+    (f) => (f['b.txt'] = 'static again'),
+    (f) => delete f['b.txt'],
+    (f) => (f['b.txt'] = 'back'),
+    (f) => (f['h.yaml'] = HOSTS.replace('region: eu', 'region: us')),
+    (f) => (f['h.yaml'] = HOSTS.replace('os: linux}}\nspec: {address: 198.18.0.45}', 'os: bsd}}\nspec: {}')),
+    (f) => (f['a.yaml'] = 'kind: [broken'),
+    (f) => (f['a.yaml'] = file('a', '{names: [mac]}', '{path: /b, content: x}')),
+    (f) => (f['h.yaml'] = HOSTS),
+    (f) => (f['a.yaml'] = file('a', '{all: true}', '{path: /b, content: x}')),
+    (f) => delete f['a.yaml'],
+    (f) => (f['c.yaml'] = file('b', '{all: true}', '{path: /c, content: x}')),
+    (f) => delete f['h.yaml'],
+    (f) => (f['h.yaml'] = HOSTS),
+    (f) => delete f['c.yaml'],
+  ];
+  let last: Compilation | undefined;
+  const seen = (c: Compilation) => ({
+    diagnostics: c.diagnostics,
+    hosts: c.revision && [...c.revision.hosts].map(([n, h]) => [n, h.payloadText, h.payloadDigest]),
+  });
+  for (const edit of edits) {
+    edit(base);
+    last = await compile(memorySnapshot(base), testKinds, last);
+    assert.deepEqual(seen(last), seen(await compile(memorySnapshot(base), testKinds)));
+  }
+  assert.ok(last?.revision);
+});
+
+test('an error anywhere means no revision; a warning alone does not', async () => {
+  const broken = await compile(memorySnapshot({ 'h.yaml': HOSTS, 'x.yaml': 'kind: Nope\n' }), testKinds);
+  assert.equal(broken.revision, undefined);
+  const warned = await compile(
+    memorySnapshot({
+      'h.yaml': HOSTS,
+      'f.yaml': file('f', '{matchLabels: {a: b}}', '{path: /f, content: x}'),
+    }),
+    testKinds,
+  );
+  assert.equal(warned.diagnostics[0]?.severity, 'warning');
+  assert.ok(warned.revision);
+  const empty = await compile(memorySnapshot({}), testKinds);
+  assert.ok(empty.revision);
+});
+
+test('secrets stay references: nothing of them is resolved here', async () => {
+  const result = await good({
+    'h.yaml': HOSTS,
+    'f.yaml': file(
+      'f',
+      '{names: [pi]}',
+      '{path: /f, content: {secretFrom: {file: "/run/secrets/${host.name}"}}}',
+    ),
+  });
+  assert.deepEqual(payload(result, 'pi').resources[0]!.spec, {
+    path: '/f',
+    content: { secretFrom: { file: '/run/secrets/pi' } },
+  });
+});
+
+test('what is not text is refused in words', async () => {
+  const binary = Buffer.from([0xff, 0xfe, 0x00]);
+  const snapshot = memorySnapshot({
+    'h.yaml': HOSTS,
+    'f.yaml': file('f', '{all: true}', '{path: /f, contentFrom: b.bin}'),
+    'b.bin': binary,
+    'g.yaml': binary,
+  });
+  const result = await compile(snapshot, testKinds);
+  assert.deepEqual(
+    result.diagnostics.map((d) => `${d.file}:${d.line} ${d.message}`),
+    [
+      'f.yaml:5 b.bin is not UTF-8 text, and contentFrom takes nothing else',
+      'g.yaml:0 the file is not UTF-8 text: save it as UTF-8',
+    ],
+  );
+});
