@@ -153,9 +153,10 @@ export class Agent {
     await this.#informer?.stop();
     this.#endOfSuspension?.cancel();
     const drained = this.#queue.stop();
-    await this.#watches.stop();
     this.#stopping.abort();
     await drained;
+    // After the last pass, which could have armed one more.
+    await this.#watches.stop();
   }
 
   assign(assignment: Assignment): void {
@@ -278,6 +279,7 @@ export class Agent {
     await this.#reconciler.reconcile(item);
     const state = this.#world.get(item.key);
     if (state === undefined) return this.#dropped(item.key);
+    if (this.#stopping.signal.aborted) return;
     const target = this.#reconciler.targets.watched(state);
     if (target === undefined) this.#watches.remove(item.key);
     else this.#watches.ensure(item.key, target);

@@ -133,8 +133,8 @@ export class Controller {
     this.#saving = this.#ports.clock.setTimeout(() => {
       const { log } = this.#ports;
       const lost = this.#database?.heal() ?? false;
-      if (lost) log.warn('the store was lost: a new one is written from memory');
       this.#fleet?.save(lost);
+      if (lost) log.warn('the store was lost: a new one was written from memory');
       const problem = this.#database?.problem;
       if (problem !== this.#storeProblem) {
         if (problem === undefined) log.info('the store can be written again');

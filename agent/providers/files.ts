@@ -196,7 +196,7 @@ function readState(full: string): FileState {
         code: 'EFBIG',
       });
     }
-    return { type: 'file', content: readAll(fd, stat.size), ...attributes };
+    return { type: 'file', content: readAll(fd, stat.size), ...attributes, mtimeMs: stat.mtimeMs };
   } finally {
     fs.closeSync(fd);
   }

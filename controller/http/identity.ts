@@ -89,12 +89,11 @@ export class Identity {
   async peer(request: FastifyRequest): Promise<Peer | undefined> {
     const { whois } = this.#deps;
     const { socket } = request.raw;
-    if (whois === undefined || socket.remoteAddress === undefined || socket.remotePort === undefined)
-      return undefined;
+    if (whois === undefined || socket.remoteAddress === undefined) return undefined;
     // For the life of a connection its peer is the same.
     let peer = this.#peers.get(socket);
     if (peer === undefined) {
-      peer = whois.whois(socket.remoteAddress.replace(/^::ffff:/, ''), socket.remotePort);
+      peer = whois.whois(socket.remoteAddress.replace(/^::ffff:/, ''), socket.remotePort ?? 0);
       this.#peers.set(socket, peer);
       peer.catch(() => this.#peers.delete(socket));
     }

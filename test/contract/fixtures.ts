@@ -1,5 +1,13 @@
 // One fixture a kind, one line here.
+import { alloyConfigFixture } from './alloy-config.fixture.ts';
 import { fileFixture } from './file.fixture.ts';
 import type { Fixture } from './fixture.ts';
+import { serviceFixture } from './service.fixture.ts';
+import { tailscaleClientFixture } from './tailscale-client.fixture.ts';
 
-export const fixtures: readonly Fixture[] = [fileFixture];
+export const fixtures: readonly Fixture[] = [
+  fileFixture,
+  alloyConfigFixture,
+  serviceFixture,
+  tailscaleClientFixture,
+];

@@ -26,7 +26,7 @@ for (const file of ['systemd-provider.ts', 'service.ts']) {
   test(`on a booted host: ${file}`, { timeout: 180_000 }, async (t) => {
     if (!require(t, BOOTED_HOSTS)) return;
     const inside = path.join(import.meta.dirname, 'inside', file);
-    const options = ['--test-reporter=spec', '--test-isolation=none', '--test-force-exit'];
+    const options = ['--test-reporter=spec', '--test-isolation=none'];
     const command = [process.execPath, '--test', ...options, inside];
     // Not a child of this test run as far as node knows: it reports to us in words.
     const result = await host.exec(command, { timeout: 170_000, env: { NODE_TEST_CONTEXT: '' } });

@@ -31,7 +31,7 @@ after(() => cleanup());
 test('on a host of a tailnet', { timeout: 120_000 }, async (t) => {
   if (!require(t, TAILNET)) return;
   const inside = path.join(import.meta.dirname, 'inside', 'tailscale.ts');
-  const options = ['--test-reporter=spec', '--test-isolation=none', '--test-force-exit'];
+  const options = ['--test-reporter=spec', '--test-isolation=none'];
   const command = [process.execPath, '--test', ...options, inside];
   const result = await host.exec(command, { timeout: 110_000, env: { NODE_TEST_CONTEXT: '' } });
   for (const line of result.stdout.split('\n').filter((l) => /^\s*(✔|ℹ healed)/.test(l)))
