@@ -86,12 +86,17 @@ export function rawPublicKey(key: KeyObject): string {
   return spki.subarray(spki.length - 32).toString('base64');
 }
 
+/** Working out a key's name costs as much as a signature, and a controller signs ten thousand times with one key. */
+const keyIds = new WeakMap<KeyObject, string>();
+
 export function signEnvelope(envelope: Envelope, privateKey: KeyObject): Omit<SignedBundle, 'payload'> {
   const text = JSON.stringify(envelope);
+  const keyId = keyIds.get(privateKey) ?? keyIdOf(rawPublicKey(privateKey));
+  keyIds.set(privateKey, keyId);
   return {
     envelope: text,
     signature: {
-      keyId: keyIdOf(rawPublicKey(privateKey)),
+      keyId,
       value: sign(null, Buffer.from(text), privateKey).toString('base64'),
     },
   };

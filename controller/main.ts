@@ -45,6 +45,8 @@ export interface ControllerPorts {
 
 /** How often statuses are written, and a lost store is looked after. */
 const SAVE_MS = 2_000;
+/** Between two portions, so that requests are answered in between. */
+const SAVE_MORE_MS = 50;
 
 export const KEY_FILE = 'controller.key';
 export const STORE_FILE = 'controller.sqlite';
@@ -113,7 +115,7 @@ export class Controller {
       { url, keyId: keys.keyId, repo: this.#options.repo, hosts: fleet.assignments.size, version },
       'controller started',
     );
-    this.#save();
+    this.#saveAfter(SAVE_MS);
     await publisher.start();
     return url;
   }
@@ -123,26 +125,31 @@ export class Controller {
     await this.#publisher?.stop();
     await this.#app?.close();
     this.#saving?.cancel();
-    this.#fleet?.save(false);
+    while (this.#fleet?.save(false));
     await this.#whois?.close();
     this.#database?.close();
     this.#ports.log.info('controller stopped');
   }
 
+  #saveAfter(ms: number): void {
+    this.#saving = this.#ports.clock.setTimeout(() => this.#save(), ms);
+  }
+
   #save(): void {
-    this.#saving = this.#ports.clock.setTimeout(() => {
-      const { log } = this.#ports;
-      const lost = this.#database?.heal() ?? false;
-      this.#fleet?.save(lost);
-      if (lost) log.warn('the store was lost: a new one was written from memory');
-      const problem = this.#database?.problem;
-      if (problem !== this.#storeProblem) {
-        if (problem === undefined) log.info('the store can be written again');
-        else log.error({ error: problem }, 'the store can not be written');
-        this.#storeProblem = problem;
-      }
-      this.#save();
-    }, SAVE_MS);
+    const { log } = this.#ports;
+    const lost = this.#database?.heal() ?? false;
+    const more = this.#fleet?.save(lost) ?? false;
+    if (lost) {
+      while (this.#fleet?.save(false));
+      log.warn('the store was lost: a new one was written from memory');
+    }
+    const problem = this.#database?.problem;
+    if (problem !== this.#storeProblem) {
+      if (problem === undefined) log.info('the store can be written again');
+      else log.error({ error: problem }, 'the store can not be written');
+      this.#storeProblem = problem;
+    }
+    this.#saveAfter(more ? SAVE_MORE_MS : SAVE_MS);
   }
 }
 

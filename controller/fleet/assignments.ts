@@ -26,6 +26,8 @@ export class Assignments {
   #signed = new Map<string, Omit<SignedBundle, 'payload'>>();
   #revision: ReadonlyMap<string, HostRevision> | undefined;
   #highest = 0;
+  /** Payloads that the store lacks; undefined when that is to be found out. */
+  #unsaved: { host: string; digest: string }[] | undefined;
 
   constructor(store: Store, key: KeyObject) {
     this.#store = store;
@@ -119,30 +121,43 @@ export class Assignments {
       issuedAt,
       document: JSON.stringify(document),
     }));
-    const stored = this.#store.saveAssignments(
-      next,
-      { ...meta(sequence), sequence: String(sequence) },
-      (host) => revision.hosts.get(host)!.payloadText,
-    );
+    const stored = this.#store.saveAssignments(next, { ...meta(sequence), sequence: String(sequence) });
     this.#take(next);
     return { sequence, hosts: next.length, changed: changed.length, stored };
   }
 
+  /**
+   * Writes the texts of payloads that the store lacks, some at a time: a thousand hosts need not wait for the
+   * disk. What a crash loses of them, the next compilation has again.
+   * @returns whether more are to be written.
+   */
+  savePayloads(most: number): boolean {
+    this.#unsaved ??= this.#store.missingPayloads();
+    const batch = this.#unsaved.splice(0, most);
+    const payloads = batch.flatMap(({ host, digest }) => {
+      const rendered = this.#revision?.get(host);
+      return rendered?.payloadDigest === digest ? [{ digest, text: rendered.payloadText }] : [];
+    });
+    if (payloads.length > 0 && !this.#store.savePayloads(payloads)) {
+      this.#unsaved = undefined;
+      return false;
+    }
+    if (batch.length > 0 && this.#unsaved.length === 0) this.#store.dropPayloads();
+    return this.#unsaved.length > 0;
+  }
+
   /** Writes everything once more, into a store that was lost. */
-  save(meta: Readonly<Record<string, string>>): boolean {
-    if (this.#byHost.size === 0) return true;
-    const texts = (host: string): string => this.#revision?.get(host)?.payloadText ?? '';
-    return this.#store.saveAssignments(
-      this.#byHost.values(),
-      { ...meta, sequence: String(this.#highest) },
-      texts,
-    );
+  save(meta: Readonly<Record<string, string>>): void {
+    if (this.#byHost.size > 0)
+      this.#store.saveAssignments(this.#byHost.values(), { ...meta, sequence: String(this.#highest) });
+    this.#unsaved = undefined;
   }
 
   #take(assignments: readonly Assignment[]): void {
     this.#byHost = new Map(assignments.map((a) => [a.host, a]));
     this.#documents = new Map();
     this.#signed = new Map();
+    this.#unsaved = undefined;
     for (const { sequence } of assignments) this.#highest = Math.max(this.#highest, sequence);
   }
 }

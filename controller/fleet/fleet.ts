@@ -13,6 +13,9 @@ import { Statuses } from './statuses.ts';
 import { type FleetView, HOST_STATES, type HostView, summarise, viewHost } from './view.ts';
 import { Waiters } from './waiters.ts';
 
+/** Some milliseconds of work. */
+const PAYLOADS_AT_ONCE = 200;
+
 export interface FleetDeps {
   readonly store: Store;
   readonly signingKey: KeyObject;
@@ -195,14 +198,18 @@ export class Fleet {
     return { ...summarise(view), ...view };
   }
 
-  /** Writes what is only in memory; everything, into a store that was lost. */
-  save(everything: boolean): void {
+  /**
+   * Writes what is only in memory; everything, into a store that was lost.
+   * @returns whether there is more to be written soon.
+   */
+  save(everything: boolean): boolean {
     if (everything) {
       this.#store.saveHosts(this.#enrolled.values());
       const serving = this.#serving === undefined ? {} : { serving: JSON.stringify(this.#serving) };
       this.assignments.save({ ...serving, fleet: JSON.stringify(this.#document ?? null) });
     }
     this.statuses.flush();
+    return this.assignments.savePayloads(PAYLOADS_AT_ONCE);
   }
 
   #tell(change: FleetChange): void {

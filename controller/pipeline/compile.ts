@@ -220,7 +220,8 @@ function homeless(catalog: Catalog, placement: Placement, bounds: ReadonlyMap<st
       diagnostics.push(noSuchDocument(resource, ref, ['dependsOn', i, 'ref'], catalog));
     }
     const bound = bounds.get(resource.key);
-    if (nowhere && bound !== undefined && !bound.dynamic) diagnostics.push(...render(bound, NO_HOST).findings);
+    if (nowhere && bound !== undefined && !bound.dynamic)
+      diagnostics.push(...render(bound, NO_HOST).findings);
   }
   return diagnostics;
 }

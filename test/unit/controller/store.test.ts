@@ -32,9 +32,12 @@ const assignment = {
 test('everything comes back after a restart', () => {
   const { file, database, store } = open();
   assert.equal(
-    store.saveAssignments([assignment], { sequence: '7' }, () => 'payload'),
+    store.saveAssignments([assignment], { sequence: '7' }),
     true,
   );
+  assert.deepEqual(store.missingPayloads(), [{ host: 'pi', digest: 'd' }]);
+  store.savePayloads([{ digest: 'd', text: 'payload' }]);
+  assert.deepEqual(store.missingPayloads(), []);
   store.saveHosts([{ name: 'pi', publicKey: 'k', nodeID: undefined, enrolledAt: 3 }]);
   store.saveStatuses([{ host: 'pi', receivedAt: 4, text: '{}' }]);
   store.audit({ at: 1, who: 'me', action: 'a', subject: 's', detail: '' });
@@ -48,34 +51,31 @@ test('everything comes back after a restart', () => {
   assert.equal(again.auditLog(5).length, 1);
 });
 
-test('payloads that nobody runs are dropped, and those that are known are not rendered again', () => {
+test('payloads that nobody runs are dropped', () => {
   const { store } = open();
-  store.saveAssignments([assignment], {}, () => 'one');
-  store.saveAssignments([assignment, { ...assignment, host: 'b', payloadDigest: 'e' }], {}, (host) =>
-    host === 'pi' ? assert.fail('known') : 'two',
-  );
-  store.saveAssignments([{ ...assignment, host: 'b', payloadDigest: 'e' }], {}, () => assert.fail('known'));
+  const other = { ...assignment, host: 'b', payloadDigest: 'e' };
+  store.saveAssignments([assignment, other], {});
+  store.savePayloads([
+    { digest: 'd', text: 'one' },
+    { digest: 'e', text: 'two' },
+  ]);
+  store.saveAssignments([other], {});
+  store.dropPayloads();
   assert.equal(store.payload('d'), undefined);
   assert.equal(store.payload('e'), 'two');
 });
 
 test('a write that fails half-way leaves what was there, and says why', () => {
-  const { store } = open();
-  store.saveAssignments([assignment], { sequence: '7' }, () => 'one');
-  const failing = (): string => {
+  const { database, store } = open();
+  store.saveAssignments([assignment], { sequence: '7' });
+  const written = database.transaction(() => {
+    database.run('DELETE FROM assignments');
     throw new Error('no space is left');
-  };
-  assert.equal(
-    store.saveAssignments([{ ...assignment, payloadDigest: 'x' }], { sequence: '8' }, failing),
-    false,
-  );
+  });
+  assert.equal(written, undefined);
   assert.match(store.problem ?? '', /can't be written: no space is left/);
   assert.deepEqual(store.assignments(), [assignment]);
-  assert.equal(store.meta('sequence'), '7');
-  assert.equal(
-    store.saveAssignments([assignment], { sequence: '9' }, () => 'one'),
-    true,
-  );
+  assert.equal(store.saveAssignments([assignment], { sequence: '9' }), true);
   assert.equal(store.problem, undefined);
 });
 
@@ -99,20 +99,13 @@ test('a damaged file is put aside, an unusable path is written to memory, a lost
   const damaged = join(scratch, 'damaged.sqlite');
   writeFileSync(damaged, 'this is not a database, and it is long enough to be looked at'.repeat(100));
   const { store } = open(damaged);
-  assert.equal(
-    store.saveAssignments([assignment], {}, () => 'x'),
-    true,
-  );
+  assert.equal(store.saveAssignments([assignment], {}), true);
   assert.ok(readdirSync(scratch).some((name) => name.startsWith('damaged.sqlite.damaged-')));
 
   writeFileSync(join(scratch, 'a-file'), '');
   const nowhere = open(join(scratch, 'a-file', 'store.sqlite'));
   assert.match(nowhere.store.problem ?? '', /can't be opened, and nothing outlives a restart/);
-  assert.equal(
-    nowhere.store.saveAssignments([assignment], {}, () => 'x'),
-    true,
-    'it goes on in memory',
-  );
+  assert.equal(nowhere.store.saveAssignments([assignment], {}), true, 'it goes on in memory');
   assert.match(nowhere.store.problem ?? '', /can't be opened/);
   assert.equal(nowhere.database.heal(), false);
   rmSync(join(scratch, 'a-file'));
@@ -120,7 +113,7 @@ test('a damaged file is put aside, an unusable path is written to memory, a lost
   assert.equal(nowhere.store.problem, undefined);
 
   const lost = open();
-  lost.store.saveAssignments([assignment], {}, () => 'x');
+  lost.store.saveAssignments([assignment], {});
   rmSync(lost.file);
   assert.equal(lost.database.heal(), true);
   assert.deepEqual(lost.store.assignments(), [], 'empty: its owner writes it again');
