@@ -51,6 +51,7 @@ export class Agent {
   readonly #conditions = new ConditionSet();
   readonly #stopping = new AbortController();
   readonly #events: AgentEvent[] = [];
+  readonly #downWatches = new Set<string>();
   readonly #startedAt: string;
   #informer: Informer | undefined;
   #attempted = 0;
@@ -96,7 +97,7 @@ export class Agent {
       secrets: this.#secrets,
       log: deps.log,
       wake: (key) => this.#queue.add(key, 'watch'),
-      up: (key, up) => this.metrics.watch(key, up),
+      up: (key, up) => this.#watchChanged(key, up),
     });
   }
 
@@ -287,8 +288,31 @@ export class Agent {
     this.#queue.addAfter(item.key, 'resync', ms);
   }
 
+  /** A watch that is down costs seconds or minutes of drift instead of milliseconds: worth a condition. */
+  #watchChanged(key: string, up: boolean): void {
+    this.metrics.watch(key, up);
+    if (up) this.#downWatches.delete(key);
+    else this.#downWatches.add(key);
+    const down = [...this.#downWatches].sort();
+    const changed =
+      down.length === 0
+        ? this.#setCondition('WatchesUp', 'True', 'Watching', 'every watch stands')
+        : this.#setCondition(
+            'WatchesUp',
+            'False',
+            'WatchDown',
+            `no events of ${down.join(', ')}: only the resync sees it`,
+          );
+    if (changed) this.#informer?.statusChanged();
+  }
+
+  #setCondition(type: string, status: 'True' | 'False', reason: string, message: string): boolean {
+    return this.#conditions.set(type, status, reason, message, this.#deps.ports.clock.now());
+  }
+
   #dropped(key: string): void {
     this.#watches.remove(key);
+    if (this.#downWatches.has(key)) this.#watchChanged(key, true);
     this.#queue.remove(key);
   }
 

@@ -11,6 +11,10 @@ export function defaultStateDir(): string {
     : join(homedir(), '.local/state/homeostat-controller');
 }
 
+/** In the state directory; named here too, so that `keygen` need not load the server. */
+export const KEY_FILE = 'controller.key';
+export const STORE_FILE = 'controller.sqlite';
+
 export const STATE_OPTION = [
   '--state <dir>',
   'where the controller keeps its key and its store',

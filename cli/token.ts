@@ -8,7 +8,7 @@ import { addKey, readKeys } from '../controller/fleet/keys.ts';
 import { Database } from '../controller/store/database.ts';
 import { Store } from '../controller/store/store.ts';
 import { type Token, Tokens } from '../controller/store/tokens.ts';
-import { STATE_OPTION } from './controller.ts';
+import { KEY_FILE, STATE_OPTION, STORE_FILE } from './controller.ts';
 import { table } from './table.ts';
 
 interface State {
@@ -76,7 +76,7 @@ function create({
   const purpose = host === undefined ? 'operator' : 'enroll';
   const subject = host ?? operator ?? '';
   const ttlMs = ttl ?? (host === undefined ? 90 * 24 * 3600_000 : 3600_000);
-  const file = join(state, 'controller.key');
+  const file = join(state, KEY_FILE);
   const keys = readKeys(file) ?? addKey(file);
   withStore(state, (tokens, store) => {
     const nowMs = Date.now();
@@ -90,7 +90,7 @@ function create({
 }
 
 function withStore(state: string, work: (tokens: Tokens, store: Store) => void): void {
-  const database = new Database(join(state, 'controller.sqlite'), Date.now);
+  const database = new Database(join(state, STORE_FILE), Date.now);
   database.open();
   try {
     if (database.problem !== undefined) throw new Error(database.problem);

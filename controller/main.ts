@@ -48,8 +48,8 @@ const SAVE_MS = 2_000;
 /** Between two portions, so that requests are answered in between. */
 const SAVE_MORE_MS = 50;
 
-export const KEY_FILE = 'controller.key';
-export const STORE_FILE = 'controller.sqlite';
+const KEY_FILE = 'controller.key';
+const STORE_FILE = 'controller.sqlite';
 
 export class Controller {
   readonly #options: ControllerOptions;

@@ -26,6 +26,7 @@ export class Assignments {
   #signed = new Map<string, Omit<SignedBundle, 'payload'>>();
   #revision: ReadonlyMap<string, HostRevision> | undefined;
   #highest = 0;
+  #stored = true;
   /** Payloads that the store lacks; undefined when that is to be found out. */
   #unsaved: { host: string; digest: string }[] | undefined;
 
@@ -123,6 +124,7 @@ export class Assignments {
     }));
     const stored = this.#store.saveAssignments(next, { ...meta(sequence), sequence: String(sequence) });
     this.#take(next);
+    this.#stored = stored;
     return { sequence, hosts: next.length, changed: changed.length, stored };
   }
 
@@ -132,6 +134,7 @@ export class Assignments {
    * @returns whether more are to be written.
    */
   savePayloads(most: number): boolean {
+    if (!this.#stored) return false;
     this.#unsaved ??= this.#store.missingPayloads();
     const batch = this.#unsaved.splice(0, most);
     const payloads = batch.flatMap(({ host, digest }) => {
@@ -146,11 +149,18 @@ export class Assignments {
     return this.#unsaved.length > 0;
   }
 
-  /** Writes everything once more, into a store that was lost. */
+  /** Whether the assignments that are served would outlive a restart. */
+  get isStored(): boolean {
+    return this.#stored;
+  }
+
+  /** Writes the assignments once more: into a store that was lost, or could not be written. */
   save(meta: Readonly<Record<string, string>>): void {
-    if (this.#byHost.size > 0)
-      this.#store.saveAssignments(this.#byHost.values(), { ...meta, sequence: String(this.#highest) });
     this.#unsaved = undefined;
+    this.#stored = this.#store.saveAssignments(this.#byHost.values(), {
+      ...meta,
+      sequence: String(this.#highest),
+    });
   }
 
   #take(assignments: readonly Assignment[]): void {

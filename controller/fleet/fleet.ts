@@ -46,6 +46,7 @@ export class Fleet {
   #head: CommitInfo | undefined;
   #compilation: Pick<Compilation, 'revision' | 'diagnostics'> | undefined;
   #sourceProblem: string | undefined;
+  #enrolledStored = true;
 
   constructor({ store, signingKey, clock }: FleetDeps) {
     this.#store = store;
@@ -126,12 +127,11 @@ export class Fleet {
     return this.assignments.document(host)?.spec.publicKey;
   }
 
-  enroll(host: EnrolledHost, sequenceSeen: number): boolean {
+  enroll(host: EnrolledHost, sequenceSeen: number): void {
     this.#enrolled.set(host.name, host);
     this.assignments.observe(sequenceSeen, this.#clock.now());
-    const stored = this.#store.saveHosts([host]);
+    if (!this.#store.saveHosts([host])) this.#enrolledStored = false;
     this.#tell({ type: 'enrolled', host: host.name });
-    return stored;
   }
 
   recordStatus(status: AgentStatus, text: string): void {
@@ -203,8 +203,9 @@ export class Fleet {
    * @returns whether there is more to be written soon.
    */
   save(everything: boolean): boolean {
-    if (everything) {
-      this.#store.saveHosts(this.#enrolled.values());
+    if (everything || !this.#enrolledStored)
+      this.#enrolledStored = this.#store.saveHosts(this.#enrolled.values());
+    if (everything || !this.assignments.isStored) {
       const serving = this.#serving === undefined ? {} : { serving: JSON.stringify(this.#serving) };
       this.assignments.save({ ...serving, fleet: JSON.stringify(this.#document ?? null) });
     }

@@ -1,5 +1,6 @@
 // The controller's signing keys: one file, mode 0600, one base64 seed a line. The first signs; the others are
-// handed to new agents as trusted too, so that a key can be changed without locking anybody out.
+// handed to agents that enrol as trusted too. So a key is changed in two steps, and nobody is locked out: add the
+// next one, and have it sign once every agent trusts it.
 import { generateKeyPairSync, type KeyObject } from 'node:crypto';
 import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
@@ -42,16 +43,28 @@ export function readKeys(file: string): SigningKeys | undefined {
   }
 }
 
-/** Adds a key in front of those that are there; it signs from the next start on. */
+/** Adds a key behind those that are there; the only one signs. */
 export function addKey(file: string): SigningKeys {
-  let seeds: string[] = [];
-  try {
-    seeds = seedsOf(readFileSync(file, 'utf8'));
-  } catch (error) {
-    if (errnoOf(error) !== 'ENOENT') throw error;
-  }
-  writePrivate(file, `${[newSeed(), ...seeds].join('\n')}\n`);
+  writePrivate(file, `${[...readSeeds(file), newSeed()].join('\n')}\n`);
   return readKeys(file)!;
+}
+
+/** Has the key that was added last sign, from the next start on. @throws Error when there is only one. */
+export function promoteKey(file: string): SigningKeys {
+  const seeds = readSeeds(file);
+  if (seeds.length < 2)
+    throw new Error(`${file} holds no other key: add one with --next, and let agents learn of it first`);
+  writePrivate(file, `${[seeds.at(-1), ...seeds.slice(0, -1)].join('\n')}\n`);
+  return readKeys(file)!;
+}
+
+function readSeeds(file: string): string[] {
+  try {
+    return seedsOf(readFileSync(file, 'utf8'));
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT') return [];
+    throw error;
+  }
 }
 
 /** Base64 of the 32-byte seed of a new Ed25519 key. */

@@ -2,7 +2,8 @@
 // enters its rendering changed, the host's own values aside.
 import type { Content, Contents } from './content.ts';
 import { resolvePath } from './content.ts';
-import { isMapping, type ParsedResource } from './document.ts';
+import type { ParsedResource } from './document.ts';
+import { isMapping } from './document-values.ts';
 import { interpolate, isDynamic, type Scope } from './interpolate.ts';
 import type { Path } from './yaml.ts';
 

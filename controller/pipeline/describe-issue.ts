@@ -3,7 +3,19 @@
 import type { z } from 'zod';
 import { didYouMean } from '../../api/diagnostics.ts';
 import { isSecretRef } from '../../api/documents.ts';
+import { valueAt } from './document-values.ts';
 import { fieldsAt } from './schema-walk.ts';
+import {
+  formatWords,
+  type Issue,
+  isOwnMessage,
+  limitWords,
+  NOUNS,
+  nameOf,
+  oneOf,
+  show,
+  typeWords,
+} from './words.ts';
 
 export interface Problem {
   readonly path: readonly PropertyKey[];
@@ -13,19 +25,6 @@ export interface Problem {
   /** It hangs on the text of the value, which interpolation may still change. */
   readonly aboutText: boolean;
 }
-
-type Issue = z.core.$ZodIssue;
-
-const NOUNS: Record<string, string> = {
-  string: 'text',
-  number: 'a number',
-  int: 'a whole number',
-  boolean: 'true or false',
-  array: 'a list',
-  object: 'a mapping',
-  record: 'a mapping',
-  null: 'empty',
-};
 
 /**
  * @param raw a scalar's text as it stands in the file; '' where there is none.
@@ -263,72 +262,4 @@ function score(issues: readonly Issue[]): number {
     else sum += 1;
   }
   return sum;
-}
-
-function isOwnMessage(message: string): boolean {
-  return !/^(?:Invalid|Too (?:small|big)|Unrecognized key)/.test(message);
-}
-
-function formatWords(issue: Issue & { code: 'invalid_format' }): string {
-  const extra = issue as { prefix?: string; suffix?: string; includes?: string; pattern?: string };
-  if (issue.format === 'starts_with') return `it must begin with "${extra.prefix}"`;
-  if (issue.format === 'ends_with') return `it must end with "${extra.suffix}"`;
-  if (issue.format === 'includes') return `it must have "${extra.includes}" in it`;
-  if (issue.format === 'regex') return `it must match ${extra.pattern}`;
-  if (issue.format === 'url') return 'it must be a URL, as in http://localhost:9090';
-  if (issue.format === 'ipv4' || issue.format === 'ipv6')
-    return `it must be an ${issue.format === 'ipv4' ? 'IPv4' : 'IPv6'} address`;
-  return `it must be ${/^[aeiou]/.test(issue.format) ? 'an' : 'a'} ${issue.format}`;
-}
-
-function limitWords(issue: Issue & { code: 'too_small' | 'too_big' }, value: unknown): string {
-  const small = issue.code === 'too_small';
-  const limit = Number(small ? issue.minimum : issue.maximum);
-  const bound =
-    issue.inclusive === false ? (small ? 'more than' : 'less than') : small ? 'at least' : 'at most';
-  if (issue.origin === 'string') {
-    if (small && limit === 1) return 'is empty: give it a value, or leave the line out';
-    return `has ${String(value).length} characters, and must have ${bound} ${limit}`;
-  }
-  if (issue.origin === 'array' || issue.origin === 'set') {
-    const count = Array.isArray(value) ? value.length : 0;
-    return `has ${count === 0 ? 'no items' : `${count} items`}, and must have ${bound} ${limit}`;
-  }
-  return `is ${show(value)}, and must be ${bound} ${limit}`;
-}
-
-/** `"mode"`, `item 2 of "names"`; for the whole, what it is. */
-function nameOf(path: readonly PropertyKey[], what: string): string {
-  const last = path.at(-1);
-  if (last === undefined) return what;
-  if (typeof last !== 'number') return `"${String(last)}"`;
-  return `item ${last + 1} of ${nameOf(path.slice(0, -1), what)}`;
-}
-
-function oneOf(values: readonly string[]): string {
-  return values.length < 2 ? (values[0] ?? '') : `${values.slice(0, -1).join(', ')} or ${values.at(-1)}`;
-}
-
-/** A value as it may be shown in one line. */
-export function show(value: unknown): string {
-  const text =
-    typeof value === 'string' || typeof value === 'number' || typeof value === 'boolean'
-      ? JSON.stringify(value)
-      : typeWords(value);
-  return text.length <= 60 ? text : `${text.slice(0, 57)}…"`;
-}
-
-function typeWords(value: unknown): string {
-  if (value === null || value === undefined) return 'empty';
-  if (Array.isArray(value)) return 'a list';
-  return NOUNS[typeof value] ?? typeof value;
-}
-
-function valueAt(value: unknown, path: readonly PropertyKey[]): unknown {
-  let at = value;
-  for (const step of path) {
-    if (typeof at !== 'object' || at === null) return undefined;
-    at = (at as Record<PropertyKey, unknown>)[step];
-  }
-  return at;
 }

@@ -11,8 +11,10 @@ import {
   ResourceDocument,
 } from '../../api/documents.ts';
 import type { AnyKind } from '../../kinds/kind.ts';
-import { describeIssues, show } from './describe-issue.ts';
+import { describeIssues } from './describe-issue.ts';
+import { isMapping, valueAt } from './document-values.ts';
 import { isDynamic } from './interpolate.ts';
+import { show } from './words.ts';
 import type { Path, Place, YamlDocument } from './yaml.ts';
 
 export type Kinds = ReadonlyMap<string, AnyKind>;
@@ -230,19 +232,6 @@ function HostSelectorOf(value: Record<string, unknown>, kind: AnyKind | undefine
   }
   const parsed = ResourceDocument.shape.hosts.safeParse(value['hosts']);
   return parsed.success ? parsed.data : undefined;
-}
-
-export function isMapping(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
-}
-
-export function valueAt(value: unknown, path: Path): unknown {
-  let at = value;
-  for (const step of path) {
-    if (typeof at !== 'object' || at === null) return undefined;
-    at = (at as Record<PropertyKey, unknown>)[step];
-  }
-  return at;
 }
 
 function someText(value: unknown, test: (text: string) => boolean): boolean {

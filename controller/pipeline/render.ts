@@ -6,8 +6,9 @@ import { canonical } from '../../api/json.ts';
 import type { Claim } from '../../kinds/kind.ts';
 import { type Bound, NO_HOST } from './bind.ts';
 import { type Content, resolvePath } from './content.ts';
-import { describeIssues } from './describe-issue.ts';
-import { diagnosticAt, isMapping, sourceOf, valueAt } from './document.ts';
+import { describeIssues, type Problem } from './describe-issue.ts';
+import { diagnosticAt, sourceOf } from './document.ts';
+import { isMapping, valueAt } from './document-values.ts';
 import { HOSTS } from './findings.ts';
 import { interpolate, isDynamic, type Scope, type Unknown } from './interpolate.ts';
 import type { Path, Place } from './yaml.ts';
@@ -124,13 +125,30 @@ class Renderer {
     const { resource, dynamic, contents } = this.#bound;
     const { kind } = resource;
     if (kind === undefined || (!dynamic && contents.size === 0)) return true;
-    const result = kind.spec.safeParse(spec);
-    if (result.success) return true;
-    const raw = (path: Path): string => resource.yaml.locate(['spec', ...path]).raw;
-    for (const problem of describeIssues(result.error, kind.spec, spec, raw, `the spec of a ${kind.kind}`)) {
+    const problemsOf = (): Problem[] => {
+      const result = kind.spec.safeParse(spec);
+      const raw = (path: Path): string => resource.yaml.locate(['spec', ...path]).raw;
+      return result.success
+        ? []
+        : describeIssues(result.error, kind.spec, spec, raw, `the spec of a ${kind.kind}`);
+    };
+    let problems = problemsOf();
+    if (problems.filter(({ path }) => this.#asTyped(spec, path)).length > 0) problems = problemsOf();
+    for (const problem of problems) {
       this.#report(['spec', ...problem.path], this.#where(problem.message), problem.at);
     }
-    return false;
+    return problems.length === 0;
+  }
+
+  /** `port: ${vars.port}` where the schema wants no text: the variable as the number or boolean that it is. */
+  #asTyped(spec: Record<string, unknown>, path: Path): boolean {
+    const written = valueAt(this.#bound.resource.spec, path);
+    const name = typeof written === 'string' ? /^\$\{vars\.([^${}]*)\}$/.exec(written)?.[1] : undefined;
+    const value = name === undefined ? undefined : this.#scope.vars[name];
+    const parent = valueAt(spec, path.slice(0, -1));
+    if ((typeof value !== 'number' && typeof value !== 'boolean') || typeof parent !== 'object') return false;
+    (parent as Record<PropertyKey, unknown>)[path.at(-1)!] = value;
+    return true;
   }
 
   #where(message: string): string {

@@ -38,7 +38,13 @@ export const ROOT: Capability = {
   remedy: 'sudo npm test',
 };
 
-export const CAPABILITIES: readonly Capability[] = [RECORDINGS, BOOTED_HOSTS, ROOT];
+export const PROMTOOL: Capability = {
+  name: 'promtool',
+  missing: () => (onPath('promtool') ? undefined : 'it is not installed'),
+  remedy: 'sudo apt-get install prometheus',
+};
+
+export const CAPABILITIES: readonly Capability[] = [RECORDINGS, BOOTED_HOSTS, ROOT, PROMTOOL];
 
 /** Skips the test where the machine can't run it, saying why. @returns whether it can. */
 export function require(t: TestContext, ...needed: Capability[]): boolean {

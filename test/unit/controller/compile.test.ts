@@ -136,6 +136,21 @@ test('names are filled in, in specs and files, and everything else is left alone
   assert.deepEqual(spec('droplet'), { path: '/etc/droplet', content: 'docker in eu' });
 });
 
+test('a variable is the number or truth that it is where a kind wants one, and text where it wants text', async () => {
+  const service = (port: string): string =>
+    `apiVersion: homeostat.dev/v1\nkind: Service\nmetadata: {name: s}\nhosts: {names: [pi]}\nspec: {unit: "\${vars.port}.service", port: "${port}"}\n`;
+  const result = await good({ 'h.yaml': HOSTS, 's.yaml': service('${vars.port}') });
+  assert.deepEqual(payload(result, 'pi').resources[0]!.spec, { unit: '9090.service', port: 9090 });
+  const bad = await compile(
+    memorySnapshot({ 'h.yaml': HOSTS, 's.yaml': service('${vars.region}') }),
+    testKinds,
+  );
+  assert.deepEqual(
+    bad.diagnostics.map((d) => `${d.line}:${d.column} ${d.message}`),
+    ['5:44 on host pi, "port" must be a number, and is text'],
+  );
+});
+
 test('the same manifests give the same bytes, in whatever order they are written', async () => {
   const a = await good({ 'h.yaml': HOSTS, 'a.yaml': file('a', '{all: true}', '{path: /a, content: x}') });
   const b = await good({ 'h.yaml': HOSTS, 'a.yaml': file('a', '{all: true}', '{content: x, path: /a}') });

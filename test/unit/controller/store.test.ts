@@ -1,14 +1,19 @@
 // The store: what is remembered over a restart, and what happens when the disk does not do its part.
 import assert from 'node:assert/strict';
-import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { after, test } from 'node:test';
+import { privateKeyOf } from '../../../api/bundle.ts';
+import { Fleet } from '../../../controller/fleet/fleet.ts';
+import { addKey, newSeed, promoteKey, readKeys } from '../../../controller/fleet/keys.ts';
+import { compile } from '../../../controller/pipeline/compile.ts';
 import { Database, StoreTooNew } from '../../../controller/store/database.ts';
 import { MIGRATIONS } from '../../../controller/store/migrations.ts';
 import { Store } from '../../../controller/store/store.ts';
 import { Tokens } from '../../../controller/store/tokens.ts';
+import { memorySnapshot, testKinds } from './support.ts';
 
 const scratch = mkdtempSync(join(tmpdir(), 'homeostat-store-'));
 after(() => rmSync(scratch, { recursive: true, force: true }));
@@ -31,10 +36,7 @@ const assignment = {
 
 test('everything comes back after a restart', () => {
   const { file, database, store } = open();
-  assert.equal(
-    store.saveAssignments([assignment], { sequence: '7' }),
-    true,
-  );
+  assert.equal(store.saveAssignments([assignment], { sequence: '7' }), true);
   assert.deepEqual(store.missingPayloads(), [{ host: 'pi', digest: 'd' }]);
   store.savePayloads([{ digest: 'd', text: 'payload' }]);
   assert.deepEqual(store.missingPayloads(), []);
@@ -138,4 +140,49 @@ test('a token works once, for its host, in its time', () => {
   assert.equal(tokens.operator(operator.id, operator.secret, 1_500), undefined);
   assert.equal(tokens.operator(id, secret, 1_001), undefined, 'a host is no operator');
   assert.equal(JSON.stringify(tokens.list()).includes(secret), false);
+});
+
+test('what a full disk kept from being written is written once there is room', async () => {
+  const { database, store } = open();
+  const clock = {
+    now: () => 5,
+    monotonic: () => 5,
+    setTimeout: () => ({ cancel: () => {} }),
+    sleep: async () => {},
+  };
+  const signingKey = privateKeyOf(newSeed());
+  const fleet = new Fleet({ store, signingKey, clock });
+  const publish = async (name: string) => {
+    const text = `apiVersion: homeostat.dev/v1\nkind: Host\nmetadata: {name: ${name}, annotations: {long: ${'x'.repeat(name.length * 90_000)}}}\nspec: {}\n`;
+    const compilation = await compile(memorySnapshot({ 'h.yaml': text }, name), testKinds);
+    return fleet.compiled({ commit: name, subject: '', author: '', at: '' }, compilation);
+  };
+  assert.equal((await publish('a'))?.stored, true);
+  database.get('PRAGMA max_page_count = 1'); // as many as there are: sqlite says SQLITE_FULL from here on
+  assert.equal((await publish('bb'))?.stored, false);
+  assert.ok(fleet.assignments.get('bb'), 'it is served all the same');
+  fleet.save(false);
+  assert.match(store.problem ?? '', /full/);
+  database.get('PRAGMA max_page_count = 100000');
+  while (fleet.save(false));
+  assert.equal(store.problem, undefined);
+  assert.deepEqual(
+    store.assignments().map((a) => a.host),
+    ['bb'],
+  );
+  assert.ok(store.payload(store.assignments()[0]!.payloadDigest));
+});
+
+test('a signing key is changed in two steps', () => {
+  const file = join(scratch, 'controller.key');
+  const first = addKey(file);
+  assert.throws(() => promoteKey(file), /holds no other key/);
+  const both = addKey(file);
+  assert.deepEqual([both.keyId, both.trusted.length], [first.keyId, 2]);
+  const after = promoteKey(file);
+  assert.deepEqual(after.trusted, [both.trusted[1], both.trusted[0]]);
+  assert.deepEqual(readKeys(file)?.keyId, after.keyId);
+  assert.equal(statSync(file).mode & 0o777, 0o600);
+  writeFileSync(file, 'nonsense\n');
+  assert.throws(() => readKeys(file), /is not a file of signing keys/);
 });
