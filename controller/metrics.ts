@@ -56,6 +56,13 @@ export function createMetrics(version: string): ControllerMetrics {
     'host',
     'condition',
   );
+  const resources = gauge('host_resources', 'Resources that the host reports, by state', 'host', 'state');
+  const agentCondition = gauge(
+    'host_agent_condition',
+    '1 for a condition of the agent itself that is True, 0 for one that is not',
+    'host',
+    'type',
+  );
   const sequence = gauge(
     'host_sequence',
     'Sequence that is assigned, and those that the agent reports',
@@ -90,13 +97,17 @@ export function createMetrics(version: string): ControllerMetrics {
       storeUp.set(storeProblem === undefined ? 1 : 0);
       waiting.set(fleet.waiters.count);
       assigned.set(fleet.assignments.size);
-      for (const one of [lastSeen, condition, sequence]) one.reset();
+      for (const one of [lastSeen, condition, sequence, resources, agentCondition]) one.reset();
       for (const view of fleet.view().hosts) {
         const host = view.name;
         for (const state of HOST_STATES)
           condition.set({ host, condition: state }, view.state === state ? 1 : 0);
         const summary = fleet.statuses.summary(host);
         lastSeen.set({ host }, (summary?.receivedAt ?? 0) / 1000);
+        for (const [state, n] of Object.entries(view.resources)) resources.set({ host, state }, n);
+        for (const [type, status] of Object.entries(summary?.conditions ?? {})) {
+          agentCondition.set({ host, type }, status === 'True' ? 1 : 0);
+        }
         for (const state of SEQUENCES) {
           sequence.set(
             { host, state },

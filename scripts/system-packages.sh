@@ -15,7 +15,7 @@ cache=${HOMEOSTAT_LAB_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/homeostat-lab}
 packages=(
   systemd systemd-sysv systemd-container dbus # the hosts, and what boots them
   iproute2 iptables procps util-linux         # namespaces, veth pairs, nsenter, setpriv
-  prometheus                                  # promtool, and the real receiver of remote write
+  prometheus prometheus-alertmanager          # promtool, the receiver of remote write, the alarms
   ca-certificates curl git                    # Go modules, probes from inside a host, sources of manifests
 )
 

@@ -61,14 +61,16 @@ export class Informer {
     let backoffMs = FIRST_BACKOFF_MS;
     let first = true;
     while (!signal.aborted) {
+      const began = clock.monotonic();
       const result = await this.#pullOnce(first);
       if (signal.aborted) return;
       this.#deps.onPull(result);
-      if (result === 'new' || result === 'unchanged') {
-        backoffMs = FIRST_BACKOFF_MS;
-        first = false;
-        continue;
-      }
+      if (result === 'new' || result === 'unchanged') backoffMs = FIRST_BACKOFF_MS;
+      // Of a host that is not in git the controller lets the poll wait, and answers when it is; it is asked again
+      // at once only when it did let it wait.
+      if (result === 'unassigned' && clock.monotonic() - began > LONGEST_BACKOFF_MS) continue;
+      first = false;
+      if (result === 'new' || result === 'unchanged') continue;
       await clock.sleep(backoffMs * (0.75 + 0.5 * random()), signal).catch(() => {});
       backoffMs = Math.min(LONGEST_BACKOFF_MS, backoffMs * 2);
     }

@@ -51,8 +51,9 @@ function unit(name: string): string {
 export const ALLOW = {
   kinds: ['File', 'AlloyConfig', 'Service', 'TailscaleClient'],
   paths: ['/etc/alloy/', '/etc/motd'],
-  units: ['alloy.service'],
-  exec: ['alloy', '/usr/bin/alloy'],
+  units: ['alloy.service', 'lab-*.service'],
+  exec: ['alloy', '/usr/bin/alloy', '/bin/false'],
+  rootEquivalent: ['unit-file:lab-*.service'],
   tailscale: ['RunWebClient'],
 };
 
