@@ -37,7 +37,7 @@ export function daemon(logFile: string, ...args: string[]): Daemon {
     log: () => fs.readFileSync(logFile, 'utf8'),
     async stop() {
       child.kill('SIGTERM');
-      const hard = setTimeout(() => child.kill('SIGKILL'), 10_000);
+      const hard = setTimeout(() => child.kill('SIGKILL'), 30_000);
       await ended;
       clearTimeout(hard);
     },
