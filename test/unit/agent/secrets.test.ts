@@ -1,0 +1,61 @@
+// Secrets are found where the manifest says, and shown nowhere.
+import assert from 'node:assert/strict';
+import fs from 'node:fs';
+import path from 'node:path';
+import { test } from 'node:test';
+import { inspect } from 'node:util';
+import { createSecretStore, secretRefsIn } from '../../../agent/reconcile/secrets.ts';
+import { Stalled } from '../../../api/errors.ts';
+import { temporaryDirectory } from '../../support/sandbox.ts';
+
+const missing = (message: RegExp) => (error: unknown) =>
+  error instanceof Stalled && error.reason === 'SecretMissing' && message.test(error.message);
+
+test('from a file without its last newline, from the environment, from a systemd credential', (t) => {
+  const directory = temporaryDirectory(t);
+  fs.writeFileSync(path.join(directory, 'token'), 'from file\n');
+  const store = createSecretStore(directory, { TOKEN: 'from env', CREDENTIALS_DIRECTORY: directory });
+  const value = (secretFrom: Parameters<typeof store.resolve>[0]['secretFrom']) =>
+    store.resolve({ secretFrom }).reveal().toString();
+  assert.equal(value({ file: path.join(directory, 'token') }), 'from file');
+  assert.equal(value({ env: 'TOKEN' }), 'from env');
+  assert.equal(value({ credential: 'token' }), 'from file');
+});
+
+test('what is missing is named, with the place to put it', (t) => {
+  const store = createSecretStore(temporaryDirectory(t), {});
+  const resolve = (secretFrom: Parameters<typeof store.resolve>[0]['secretFrom']) => () =>
+    store.resolve({ secretFrom });
+  assert.throws(resolve({ file: '/nonexistent/token' }), missing(/no such file or directory \(ENOENT\)/));
+  assert.throws(resolve({ env: 'TOKEN' }), missing(/no environment variable TOKEN/));
+  assert.throws(resolve({ credential: 'token' }), missing(/LoadCredential=token:\/path/));
+});
+
+test('a secret prints as [secret], however it is printed', (t) => {
+  const store = createSecretStore(temporaryDirectory(t), { TOKEN: 'open sesame' });
+  const secret = store.resolve({ secretFrom: { env: 'TOKEN' } });
+  for (const text of [
+    `${secret}`,
+    JSON.stringify({ secret }),
+    inspect(secret),
+    inspect({ deep: [secret] }),
+  ]) {
+    assert.match(text, /\[secret\]/);
+    assert.doesNotMatch(text, /sesame/);
+  }
+});
+
+test('secrets are compared under a key of this host: the same value has another HMAC elsewhere', (t) => {
+  const here = temporaryDirectory(t);
+  const hmac = (directory: string, value: string) =>
+    createSecretStore(directory, { TOKEN: value }).resolve({ secretFrom: { env: 'TOKEN' } }).hmac;
+  assert.equal(hmac(here, 'a'), hmac(here, 'a'), 'also after a restart');
+  assert.notEqual(hmac(here, 'a'), hmac(here, 'b'));
+  assert.notEqual(hmac(here, 'a'), hmac(temporaryDirectory(t), 'a'));
+  assert.equal(fs.statSync(path.join(here, 'secret-hmac.key')).mode & 0o777, 0o600);
+});
+
+test('every secret that a spec names is found, wherever it stands', () => {
+  const ref = { secretFrom: { env: 'X' } };
+  assert.deepEqual(secretRefsIn({ a: [1, { b: ref }], c: 'text', d: null }), [ref]);
+});

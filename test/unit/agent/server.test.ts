@@ -1,0 +1,95 @@
+// What an agent serves, over real sockets.
+import assert from 'node:assert/strict';
+import fs from 'node:fs';
+import path from 'node:path';
+import { type TestContext, test } from 'node:test';
+import { startServers } from '../../../agent/server.ts';
+import { AgentStatus } from '../../../api/status.ts';
+import { askAgent } from '../../../cli/socket.ts';
+import { eventually } from '../../support/eventually.ts';
+import { resource, Timeline } from '../../support/timeline.ts';
+
+async function serve(t: TestContext) {
+  const line = new Timeline(t);
+  const socket = path.join(line.directory, 'agent.sock');
+  const servers = await startServers(line.agent, '127.0.0.1:0', socket);
+  t.after(() => servers.stop());
+  const get = (p: string) => fetch(`http://${servers.address}${p}`);
+  const ask = (method: string, p: string, body?: object) => askAgent({ socket, config: '' }, method, p, body);
+  return { line, socket, get, ask };
+}
+
+const file = (name: string, content = 'x') => resource('File', name, { path: `/etc/${name}`, content });
+
+test('readyz says when everything had its first pass; healthz always answers', async (t) => {
+  const { line, get } = await serve(t);
+  assert.equal((await get('/healthz')).status, 200);
+  assert.equal((await get('/readyz')).status, 503);
+  line.start().assign(file('a'));
+  await eventually(async () => assert.equal((await get('/readyz')).status, 200));
+  assert.equal((await get('/nothing')).status, 404);
+});
+
+test('metrics: series at zero from the start, and no more than 150 of them, however many files there are', async (t) => {
+  const { line, get } = await serve(t);
+  line.start().assign(...Array.from({ length: 200 }, (_, i) => file(`f${i}`)));
+  await line.expect('File/f199', 'True');
+  const text = await (await get('/metrics')).text();
+  const series = text.split('\n').filter((l) => l !== '' && !l.startsWith('#'));
+  assert.ok(series.length <= 150, `${series.length} series`);
+  for (const expected of [
+    'homeostat_drift_healed_total{kind="File"} 0',
+    'homeostat_rollback_total{kind="File"} 0',
+    'homeostat_pull_total{result="replayed"} 0',
+    'homeostat_resources{ready="true"} 200',
+    'homeostat_manifest_sequence{state="desired"} 1',
+    'homeostat_manifest_info{commit="commit-1"} 1',
+    'homeostat_watch_up{kind="File"} 1',
+  ]) {
+    assert.ok(series.includes(expected), `${expected} is missing`);
+  }
+});
+
+test('the commit of the past leaves no series behind', async (t) => {
+  const { line, get } = await serve(t);
+  line.start().assign(file('a'));
+  line.assign(file('a', 'y'));
+  await line.expectContent('/etc/a', 'y');
+  const text = await (await get('/metrics')).text();
+  assert.match(text, /manifest_info\{commit="commit-2"\} 1/);
+  assert.doesNotMatch(text, /commit-1/);
+});
+
+test('the socket: status, reconcile, suspend, resume, plan; for its owner only', async (t) => {
+  const { line, socket, ask } = await serve(t);
+  assert.equal(fs.statSync(socket).mode & 0o777, 0o600);
+  line.start().assign(file('a'));
+  await line.expect('File/a', 'True');
+  const { status } = (await ask('GET', '/v1/status')) as { status: unknown };
+  assert.equal(AgentStatus.parse(status).resources[0]!.key, 'File/a');
+  await ask('POST', '/v1/suspend', { key: 'File/a', ttlSeconds: 60, reason: 'a test' });
+  await line.expect('File/a', 'Unknown', 'Suspended');
+  fs.writeFileSync(line.path('/etc/a'), 'by hand');
+  const plan = (await ask('GET', '/v1/plan')) as { key: string; changes: { what: string }[] }[];
+  assert.deepEqual(
+    plan.map((p) => [p.key, p.changes.map((c) => c.what)]),
+    [['File/a', ['content']]],
+  );
+  await ask('POST', '/v1/resume', { key: 'File/a' });
+  await line.expectContent('/etc/a', 'x');
+  await assert.rejects(
+    ask('POST', '/v1/reconcile', { key: 'File/b' }),
+    /there is no File\/b on this host; there is File\/a/,
+  );
+  await assert.rejects(ask('POST', '/v1/suspend', { nonsense: true }), /nonsense/);
+});
+
+test('a second agent on the same socket is refused; a socket left by a kill is taken over', async (t) => {
+  const { line, socket } = await serve(t);
+  await assert.rejects(startServers(line.agent, '127.0.0.1:0', socket), /another agent is running/);
+  const stale = path.join(line.directory, 'stale.sock');
+  fs.writeFileSync(stale, '');
+  const again = await startServers(line.agent, '127.0.0.1:0', stale);
+  await again.stop();
+  assert.equal(fs.existsSync(stale), false);
+});
