@@ -66,6 +66,16 @@ export function explainYamlError(error: unknown, source: string): { offset: numb
         'text goes on behind the closing quote: write a quote inside quotes twice, or use the other kind',
     };
   }
+  const braces = /complex keys/.test(error.reason) ? source.search(/\{\s*[{[]/) : -1;
+  if (braces >= 0) {
+    return {
+      offset: braces,
+      message: 'YAML reads { as the beginning of a mapping: put text with {{ }} in quotes',
+    };
+  }
+  const stuck = /bad indentation of a mapping/.test(error.reason) ? stuckColon(source, offset) : -1;
+  if (stuck >= 0)
+    return { offset: stuck, message: 'a key is followed by ": ": write a space after this colon' };
   const unknownTag = /unknown \w+ tag !<(.*)>/.exec(error.reason);
   if (unknownTag) {
     return {
@@ -75,4 +85,12 @@ export function explainYamlError(error: unknown, source: string): { offset: numb
   }
   const words = WORDS.find(([pattern]) => pattern.test(error.reason));
   return { offset, message: words === undefined ? `this is not YAML (${error.reason})` : words[1] };
+}
+
+/** `key:value` in the line above the place: where its colon stands, or -1. */
+function stuckColon(source: string, offset: number): number {
+  const lineStart = source.lastIndexOf('\n', offset - 1) + 1;
+  const above = source.slice(source.lastIndexOf('\n', lineStart - 2) + 1, lineStart);
+  const match = /^(\s*[A-Za-z]\w*):[^\s:]/.exec(above);
+  return match === null ? -1 : lineStart - above.length + match[1]!.length;
 }

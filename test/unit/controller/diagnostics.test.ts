@@ -1,4 +1,5 @@
-// Golden tests of what people are told about bad manifests: test/golden/diagnostics/<case>.txt holds the files
+// Golden tests of what people are told about bad manifests: test/golden/diagnostics/<case>.txt (what could do harm)
+// and test/golden/mistakes/<case>.txt (what people really get wrong, with the real kinds) hold the files
 // (each after a line `=== path`), a line of dashes, and the diagnostics. UPDATE_GOLDEN=1 rewrites the latter.
 // `=== path repeat N` repeats the text below it N times, with %d replaced by the count.
 import assert from 'node:assert/strict';
@@ -7,18 +8,27 @@ import { basename, join } from 'node:path';
 import { test } from 'node:test';
 import { formatDiagnostic } from '../../../api/diagnostics.ts';
 import { compile } from '../../../controller/pipeline/compile.ts';
+import { kinds } from '../../../kinds/index.ts';
 import { memorySnapshot, testKinds } from './support.ts';
 
-const FOLDER = join(import.meta.dirname, '../../golden/diagnostics');
+const GOLDEN = join(import.meta.dirname, '../../golden');
+const CASES = [
+  { folder: 'diagnostics', known: testKinds },
+  { folder: 'mistakes', known: kinds },
+].flatMap(({ folder, known }) =>
+  readdirSync(join(GOLDEN, folder))
+    .sort()
+    .map((file) => ({ folder, file, known })),
+);
 
-for (const file of readdirSync(FOLDER).sort()) {
-  test(`diagnostics: ${basename(file, '.txt').replaceAll('-', ' ')}`, async () => {
-    const path = join(FOLDER, file);
+for (const { folder, file, known } of CASES) {
+  test(`${folder}: ${basename(file, '.txt').replaceAll('-', ' ')}`, async () => {
+    const path = join(GOLDEN, folder, file);
     const text = readFileSync(path, 'utf8');
     const cut = text.lastIndexOf('\n----\n');
     const input = cut < 0 ? text : text.slice(0, cut + 1);
     const expected = cut < 0 ? '' : text.slice(cut + 6);
-    const result = await compile(memorySnapshot(filesOf(input)), testKinds);
+    const result = await compile(memorySnapshot(filesOf(input)), known);
     const actual =
       [...result.diagnostics.map(formatDiagnostic), result.revision ? 'accepted' : 'refused'].join('\n') +
       '\n';
