@@ -2,9 +2,15 @@
 // token's fingerprint that it is the right controller, and writes the agent's configuration.
 import { existsSync, readFileSync } from 'node:fs';
 import { hostname } from 'node:os';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import type { Command } from 'commander';
-import { AgentConfig, DEFAULT_CONFIG_FILE, readAgentConfig, writeAgentConfig } from '../agent/config.ts';
+import {
+  AgentConfig,
+  AllowList,
+  DEFAULT_CONFIG_FILE,
+  readAgentConfig,
+  writeAgentConfig,
+} from '../agent/config.ts';
 import { keyIdOf, privateKeyOf, rawPublicKey } from '../api/bundle.ts';
 import { EnrollAnswer, type EnrollRequest, isGenuine, type ParsedToken, parseToken } from '../api/enroll.ts';
 import { inWords } from '../api/errors.ts';
@@ -50,7 +56,10 @@ async function enroll(options: Options): Promise<void> {
   if (token?.fingerprint === undefined)
     throw new Error('say --token with what homeostat token create printed, all of it');
   const before = existsSync(options.config) ? readAgentConfig(options.config) : undefined;
-  const stateDir = options.state ?? before?.stateDir ?? AgentConfig.parse({ host: options.host }).stateDir;
+  const stateDir =
+    (options.state && resolve(options.state)) ??
+    before?.stateDir ??
+    AgentConfig.parse({ host: options.host }).stateDir;
   const keyFile = before?.keyFile ?? join(stateDir, 'agent.key');
   const seed = existsSync(keyFile) ? readFileSync(keyFile, 'utf8').trim() : newSeed();
   const answer = await send(options, token, seed);
@@ -63,6 +72,8 @@ async function enroll(options: Options): Promise<void> {
     controller,
     trustedKeys: answer.trustedKeys,
     stateDir,
+    // Written out empty, so that one sees what there is to open.
+    allow: before?.allow ?? AllowList.parse({}),
   });
   console.log(`${options.host} is enrolled at ${controller}, whose key ${token.fingerprint} it trusts`);
   if (before === undefined) {
