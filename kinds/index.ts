@@ -2,9 +2,10 @@
 import { alloyConfig } from './alloy-config/index.ts';
 import { file } from './file/index.ts';
 import type { AnyKind } from './kind.ts';
+import { prometheusConfig } from './prometheus-config/index.ts';
 import { service } from './service/index.ts';
 import { tailscaleClient } from './tailscale-client/index.ts';
 
-const all: readonly AnyKind[] = [file, alloyConfig, service, tailscaleClient];
+const all: readonly AnyKind[] = [file, alloyConfig, prometheusConfig, service, tailscaleClient];
 
 export const kinds: ReadonlyMap<string, AnyKind> = new Map(all.map((kind) => [kind.kind, kind]));

@@ -50,6 +50,8 @@ export interface Files {
   makeSymlink(path: string, target: string): void;
   /** A file, a link or an empty directory; absent is fine. @throws ENOTEMPTY */
   remove(path: string): void;
+  /** Removes what an agent that was killed left half-written beside the path; nothing, as a rule. */
+  tidy?(path: string): void;
   /** @throws Stalled when there is no such account on this host. */
   userID(name: string): number;
   groupID(name: string): number;
@@ -60,6 +62,8 @@ export interface Files {
    * Settles when the signal aborts; rejects when the watch died.
    */
   watch(path: string, wake: () => void, signal: AbortSignal): Promise<void>;
+  /** Directories that are polled, since the system has no watch left for them. */
+  polled?(): readonly string[];
 }
 
 export interface ProcessResult {

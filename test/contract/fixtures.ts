@@ -2,12 +2,14 @@
 import { alloyConfigFixture } from './alloy-config.fixture.ts';
 import { fileFixture } from './file.fixture.ts';
 import type { Fixture } from './fixture.ts';
+import { prometheusConfigFixture } from './prometheus-config.fixture.ts';
 import { serviceFixture } from './service.fixture.ts';
 import { tailscaleClientFixture } from './tailscale-client.fixture.ts';
 
 export const fixtures: readonly Fixture[] = [
   fileFixture,
   alloyConfigFixture,
+  prometheusConfigFixture,
   serviceFixture,
   tailscaleClientFixture,
 ];

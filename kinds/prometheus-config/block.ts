@@ -1,0 +1,128 @@
+// One marked block of list items under a top-level key of a YAML file that people edit; every other byte stays as
+// it is. Pure, and textual: a parser that writes YAML back would lose the comments and the indentation.
+
+export interface Block {
+  /** Top-level key whose value is a list: `scrape_configs`. */
+  readonly key: string;
+  /** Who owns it; stands in the markers. */
+  readonly owner: string;
+}
+
+const begin = ({ key, owner }: Block) => `# BEGIN homeostat ${owner} ${key}: edit in git, not here`;
+const end = ({ key, owner }: Block) => `# END homeostat ${owner} ${key}`;
+
+/** The file is not of a form in which a block can be placed; the message says where, and what would be right. */
+export class BlockError extends Error {
+  override readonly name = 'BlockError';
+}
+
+/** The block's items without markers and indentation, or undefined when it is not there (or only half). */
+export function readBlock(text: string, block: Block): string | undefined {
+  const found = findBlock(linesOf(text), block);
+  if (found === undefined) return undefined;
+  const inner = linesOf(text).slice(found.start + 1, found.end);
+  return inner.map((line) => line.replace(found.indent, '').replace(/\r?\n$/, '')).join('\n');
+}
+
+/**
+ * The text with the block holding these items, or without the block when they are undefined.
+ * @throws BlockError
+ */
+export function writeBlock(text: string, block: Block, items: string | undefined): string {
+  const lines = linesOf(text);
+  const eol = /\r\n/.test(text) ? '\r\n' : '\n';
+  const found = findBlock(lines, block);
+  if (found === undefined) {
+    const half = lines.findIndex((l) => l.trim() === begin(block) || l.trim() === end(block));
+    if (half >= 0)
+      throw new BlockError(
+        `line ${half + 1}: half of the block's markers is missing: remove what is left of it`,
+      );
+    if (items === undefined) return text;
+    return insert(lines, block, items, eol).join('');
+  }
+  const fresh = items === undefined ? [] : render(block, items, found.indent, eol);
+  lines.splice(found.start, found.end - found.start + 1, ...fresh);
+  // The key goes only when it came with the block and nothing else was put below it.
+  const above = lines[found.start - 1];
+  const alone =
+    items === undefined && above?.trim() === `${block.key}: # homeostat` && !hasItems(lines, found.start);
+  if (alone) lines.splice(found.start - 1, 1);
+  return lines.join('');
+}
+
+/** Line numbers (from 1) at which an item with this `name: value` stands outside the block. */
+export function linesOutside(text: string, block: Block, name: string, value: string): number[] {
+  const lines = linesOf(text);
+  const found = findBlock(lines, block);
+  const pattern = new RegExp(
+    `^\\s*(?:-\\s+)?${name}:\\s*(['"]?)${value.replace(/[.*+?^${}()|[\]\\]/g, '\\$&')}\\1\\s*(?:#.*)?$`,
+  );
+  return lines.flatMap((line, i) => {
+    const inside = found !== undefined && i > found.start && i < found.end;
+    return !inside && pattern.test(line.replace(/\r?\n$/, '')) ? [i + 1] : [];
+  });
+}
+
+/** Lines with their line ends, so that joining them gives the text back. */
+function linesOf(text: string): string[] {
+  return text.match(/[^\n]*\n|[^\n]+$/g) ?? [];
+}
+
+function findBlock(lines: readonly string[], block: Block) {
+  const start = lines.findIndex((l) => l.trim() === begin(block));
+  const stop = lines.findIndex((l, i) => i > start && l.trim() === end(block));
+  if (start < 0 || stop < 0) return undefined;
+  return { start, end: stop, indent: /^\s*/.exec(lines[start]!)![0].replace(/\r?\n/, '') };
+}
+
+function render(block: Block, items: string, indent: string, eol: string): string[] {
+  const inner = items.replace(/\n+$/, '').split('\n');
+  return [begin(block), ...inner, end(block)].map((line) => (line === '' ? eol : `${indent}${line}${eol}`));
+}
+
+function insert(lines: string[], block: Block, items: string, eol: string): string[] {
+  const key = lines.findIndex((l) => new RegExp(`^${block.key}\\s*:`).test(l));
+  if (key < 0) {
+    const last = lines.at(-1);
+    if (last !== undefined && !last.endsWith('\n')) lines[lines.length - 1] = `${last}${eol}`;
+    return [...lines, `${block.key}: # homeostat${eol}`, ...render(block, items, '  ', eol)];
+  }
+  const value = lines[key]!.slice(lines[key]!.indexOf(':') + 1)
+    .trim()
+    .replace(/\s*#.*$/, '');
+  if (value !== '') {
+    throw new BlockError(
+      `line ${key + 1}: "${block.key}: ${value}" is a list in one line: write its items in lines below`,
+    );
+  }
+  const { last, indent } = section(lines, key);
+  if (last >= 0 && !lines[last]!.endsWith('\n')) lines[last] = `${lines[last]}${eol}`;
+  return [...lines.slice(0, last + 1), ...render(block, items, indent, eol), ...lines.slice(last + 1)];
+}
+
+/** The last line that belongs to the list below `key`, and the indentation of its items. */
+function section(lines: readonly string[], key: number): { last: number; indent: string } {
+  let last = key;
+  let indent: string | undefined;
+  for (let i = key + 1; i < lines.length; i++) {
+    const line = lines[i]!;
+    if (line.trim() === '') continue;
+    const isItem = /^\s*-(\s|$)/.test(line);
+    const isComment = line.trimStart().startsWith('#');
+    if (/^\S/.test(line) && !isItem && !isComment) break;
+    // A comment at the margin may belong to the next key; an indented one is the list's.
+    if (isComment && /^\S/.test(line) && indent !== '') continue;
+    if (isItem && indent === undefined) indent = /^\s*/.exec(line)![0];
+    last = i;
+  }
+  return { last, indent: indent ?? '  ' };
+}
+
+function hasItems(lines: readonly string[], from: number): boolean {
+  for (const line of lines.slice(from)) {
+    if (/^\s*-(\s|$)/.test(line)) return true;
+    if (/^[^\s#]/.test(line)) return false;
+  }
+  return false;
+}

@@ -1,0 +1,26 @@
+import { z } from 'zod';
+import { AbsolutePath, Address, UnitName } from '../fields.ts';
+
+/** YAML text of list items, as it would stand in prometheus.yml, without the indentation. */
+const Items = z.strictObject({ content: z.string().optional(), contentFrom: z.string().min(1).optional() });
+
+export const PrometheusConfigSpec = z.strictObject({
+  /** Default /etc/prometheus/prometheus.yml. */
+  path: AbsolutePath.optional(),
+  /** Scrape jobs: items of scrape_configs. */
+  scrapeConfigs: Items.optional(),
+  /** Items of rule_files: paths, absolute or relative to the config. */
+  ruleFiles: z.array(z.string().min(1)).optional(),
+  /** Keep the inode: for a config that is mounted into a container as a single file. */
+  inPlace: z.boolean().optional(),
+  /** Where Prometheus answers; default 127.0.0.1:9090. */
+  address: Address.optional(),
+  /** Prometheus's unit: reloaded (SIGHUP) where its lifecycle API is off. */
+  unit: UnitName.optional(),
+  /** Default: promtool on PATH. */
+  promtool: z
+    .string()
+    .regex(/^(?:\/\S+|[A-Za-z0-9._-]+)$/, 'a program is a name on PATH, or an absolute path')
+    .optional(),
+});
+export type PrometheusConfigSpec = z.infer<typeof PrometheusConfigSpec>;
