@@ -10,6 +10,7 @@ import type { AgentConfig } from './config.ts';
 import { BundleCache } from './informer/cache.ts';
 import { createControllerClient } from './informer/client.ts';
 import { Informer } from './informer/informer.ts';
+import { removeUnfinished } from './journal/durable.ts';
 import { Journal } from './journal/journal.ts';
 import { type AgentMetrics, createAgentMetrics } from './metrics.ts';
 import { type Cause, type Item, Queue } from './queue/queue.ts';
@@ -135,6 +136,7 @@ export class Agent {
   load(): void {
     const { config, log } = this.#deps;
     fs.mkdirSync(config.stateDir, { recursive: true, mode: 0o700 });
+    removeUnfinished(config.stateDir);
     for (const file of this.#journal.load()) {
       log.error({ file: `${file}.broken` }, 'state file could not be read and was moved aside');
     }
@@ -171,6 +173,7 @@ export class Agent {
       'manifest assigned',
     );
     for (const key of keys) this.#queue.add(key, 'bundle');
+    if (keys.length === 0) this.#changed(); // no pass will tell that an empty manifest runs
     this.#informer?.statusChanged();
   }
 
@@ -237,14 +240,21 @@ export class Agent {
     );
   }
 
+  /** Resolves when no pass runs and none is due at once. */
+  idle(): Promise<void> {
+    return this.#queue.idle();
+  }
+
   async exposition(): Promise<string> {
-    this.metrics.refresh(this.status(), this.#queue.depth);
+    const polled = this.#deps.ports.files.polled?.().length ?? 0;
+    this.metrics.refresh(this.status(), this.#queue.depth, polled);
     return this.metrics.registry.metrics();
   }
 
   status(): AgentStatus {
     const { config, kinds, version, ports } = this.#deps;
     const { assignment } = this.#world;
+    this.#tellPolling();
     return {
       host: config.host,
       at: new Date(ports.clock.now()).toISOString(),
@@ -274,6 +284,21 @@ export class Agent {
       })),
       events: this.#events,
     };
+  }
+
+  #tellPolling(): void {
+    const { files, clock } = this.#deps.ports;
+    const polled = files.polled?.() ?? [];
+    if (polled.length === 0 && this.#conditions.get('FilesWatched') === undefined) return;
+    const [status, reason, message] =
+      polled.length === 0
+        ? (['True', 'Watched', 'every directory has its watch again'] as const)
+        : ([
+            'False',
+            'Polling',
+            `the system has no file watch left (fs.inotify.max_user_watches, max_user_instances), so drift is seen within seconds only in ${polled.join(', ')}`,
+          ] as const);
+    this.#conditions.set('FilesWatched', status, reason, message, clock.now());
   }
 
   async #work(item: Item): Promise<void> {

@@ -34,6 +34,8 @@ export function openPorts(config: AgentConfig, log: Logger): OpenPorts {
   const files = createFiles({
     ...(config.root === undefined ? {} : { root: config.root }),
     allows: (resolved) => pathAllowed(resolved, config.allow),
+    onPolling: (directories) =>
+      log.warn({ directories }, 'directories that are polled, since the system has no file watch left'),
   });
   const units = createSystemd();
   const supervised = createSupervised({ stateDir: config.stateDir, clock, log });

@@ -1,6 +1,9 @@
 // What Prometheus sees of the agent. Every series stands at zero from the start, and there are few of them: a
 // resource has a series of its own only while there are at most MAX_NAMED of them.
-import { Counter, Gauge, Histogram, Registry } from 'prom-client';
+import Counter from 'prom-client/lib/counter.js';
+import Gauge from 'prom-client/lib/gauge.js';
+import Histogram from 'prom-client/lib/histogram.js';
+import Registry from 'prom-client/lib/registry.js';
 import type { AgentStatus } from '../api/status.ts';
 import { isTrue } from '../api/status.ts';
 import type { Outcome } from './reconcile/loop.ts';
@@ -31,6 +34,7 @@ export const PULL_RESULTS = [
   'wrong_host',
   'replayed',
   'bad_digest',
+  'not_kept',
 ] as const;
 export type PullResult = (typeof PULL_RESULTS)[number];
 
@@ -78,6 +82,11 @@ export function createAgentMetrics(version: string) {
   const contended = gauge('contended', 'Resources that something else keeps changing.', []);
   const depth = gauge('queue_depth', 'Keys that wait for a pass.', []);
   const watchUp = gauge('watch_up', 'Whether every watch of a kind stands.', ['kind']);
+  const watchesPolled = gauge(
+    'watches_polled',
+    'Directories that are polled, since the system has no file watch left.',
+    [],
+  );
   const build = gauge('agent_build_info', 'Version of the agent; always 1.', ['version']);
   build.set({ version }, 1);
   for (const result of PULL_RESULTS) pulls.inc({ result }, 0);
@@ -129,8 +138,9 @@ export function createAgentMetrics(version: string) {
     },
     confirmedAll: (unixSeconds: number) => success.set(unixSeconds),
     /** Gauges are read off the status just before a scrape. */
-    refresh(status: AgentStatus, queueDepth: number): void {
+    refresh(status: AgentStatus, queueDepth: number, polled: number): void {
       depth.set(queueDepth);
+      watchesPolled.set(polled);
       const count = (type: string) => status.resources.filter((r) => isTrue(r.conditions, type)).length;
       const readyCount = count('Ready');
       resources.set({ ready: 'true' }, readyCount);

@@ -7,7 +7,11 @@ import { signRequest } from '../../api/signatures.ts';
 import type { AgentStatus } from '../../api/status.ts';
 import type { Clock } from '../../kinds/ports.ts';
 
-const MAX_ANSWER_BYTES = 64 * 1024 * 1024;
+const MAX_BUNDLE_BYTES = 32 * 1024 * 1024;
+/** Of every other answer. */
+const MAX_WORDS_BYTES = 64 * 1024;
+/** A signed bundle has fewer: braces, commas and colons outside of its texts. */
+const MAX_TOKENS = 64;
 const WAIT_SECONDS = 55;
 /** What an answer may take beyond the wait that was asked for: one byte a second is not forever. */
 const GRACE_MS = 30_000;
@@ -77,7 +81,8 @@ export function createControllerClient(options: {
       headersTimeout: init.timeoutMs,
       bodyTimeout: GRACE_MS,
     });
-    const text = await readCapped(response.body);
+    const limit = method === 'GET' && response.statusCode === 200 ? MAX_BUNDLE_BYTES : MAX_WORDS_BYTES;
+    const text = await readCapped(response.body, limit, Number(response.headers['content-length'] ?? 0));
     if (response.statusCode === 401 && !retried && learnSkew(text, response.headers['date'])) {
       return send(method, path, init, true);
     }
@@ -104,17 +109,8 @@ export function createControllerClient(options: {
       });
       if (answer.status === 304) return 'unchanged';
       if (answer.status !== 200) throw refusal(answer.status, answer.text);
-      let value: unknown;
-      try {
-        value = JSON.parse(answer.text);
-      } catch {
-        throw new BundleRefused('malformed', 'the controller’s answer is not JSON, or was cut off');
-      }
-      const bundle = SignedBundle.safeParse(value);
-      if (!bundle.success)
-        throw new BundleRefused('malformed', 'the controller’s answer is not a signed bundle');
       const { etag } = answer.headers;
-      return { bundle: bundle.data, etag: typeof etag === 'string' ? etag : '' };
+      return { bundle: parseSignedBundle(answer.text), etag: typeof etag === 'string' ? etag : '' };
     },
 
     async report(status, signal) {
@@ -145,16 +141,52 @@ function refusal(status: number, text: string): ControllerError {
   );
 }
 
-async function readCapped(body: AsyncIterable<Buffer>): Promise<string> {
+/** @throws BundleRefused (malformed) */
+export function parseSignedBundle(text: string): SignedBundle {
+  let value: unknown;
+  try {
+    if (hasManyTokens(text)) throw new Error('no bundle looks like this');
+    value = JSON.parse(text);
+  } catch {
+    throw new BundleRefused('malformed', 'the controller’s answer is not JSON, or was cut off');
+  }
+  const bundle = SignedBundle.safeParse(value);
+  if (bundle.success) return bundle.data;
+  throw new BundleRefused('malformed', 'the controller’s answer is not a signed bundle');
+}
+
+/**
+ * Nobody has vouched for this text yet, and 32 MiB of `[],[],…` are gigabytes once they are parsed. A bundle is a
+ * handful of texts; what is in them is parsed after their signature.
+ */
+function hasManyTokens(text: string): boolean {
+  let tokens = 0;
+  for (let i = 0; i < text.length && tokens <= MAX_TOKENS; i++) {
+    if (text[i] === '"') i = endOfString(text, i);
+    else if (text.charCodeAt(i) > 32) tokens += 1;
+  }
+  return tokens > MAX_TOKENS;
+}
+
+/** Of the string that begins at `start`; the text's end when it is not closed. */
+function endOfString(text: string, start: number): number {
+  for (let end = text.indexOf('"', start + 1); end !== -1; end = text.indexOf('"', end + 1)) {
+    let backslashes = 0;
+    while (text[end - 1 - backslashes] === '\\') backslashes += 1;
+    if (backslashes % 2 === 0) return end;
+  }
+  return text.length;
+}
+
+/** @param announced the length that the headers tell, 0 when they don't. */
+async function readCapped(body: AsyncIterable<Buffer>, limit: number, announced: number): Promise<string> {
   const chunks: Buffer[] = [];
-  let length = 0;
+  let length = announced > limit ? announced : 0;
   for await (const chunk of body) {
     length += chunk.length;
-    if (length > MAX_ANSWER_BYTES) {
-      throw new BundleRefused(
-        'malformed',
-        `the controller’s answer is larger than ${MAX_ANSWER_BYTES} bytes`,
-      );
+    // Leaving the loop ends the connection.
+    if (length > limit) {
+      throw new BundleRefused('malformed', `the controller’s answer is larger than ${limit} bytes`);
     }
     chunks.push(chunk);
   }

@@ -1,7 +1,7 @@
 // Keeps asking the controller for this host's bundle, and keeps telling it the host's status. Whatever goes
 // wrong here is a condition and a metric: the state that runs is never touched by it.
 import type { Logger } from 'pino';
-import { BundleRefused } from '../../api/bundle.ts';
+import { BundleRefused, type SignedBundle } from '../../api/bundle.ts';
 import { inWords } from '../../api/errors.ts';
 import type { AgentStatus } from '../../api/status.ts';
 import type { Clock } from '../../kinds/ports.ts';
@@ -25,9 +25,18 @@ export interface InformerDeps {
 
 const FIRST_BACKOFF_MS = 500;
 const LONGEST_BACKOFF_MS = 30_000;
+/** A long poll that comes back sooner without news did not wait; it is not asked again at once. */
+const SHORTEST_POLL_MS = 1_000;
 /** Between two reports at least, and at most when nothing changes. */
 const REPORT_GAP_MS = 200;
 const HEARTBEAT_MS = 30_000;
+
+/** A right bundle that this host's disk did not take: it is not acted on, since a restart would not know of it. */
+class NotKept extends Error {
+  constructor(cause: unknown) {
+    super(`the bundle is right and could not be kept, so it is not acted on: ${inWords(cause)}`, { cause });
+  }
+}
 
 export class Informer {
   readonly #deps: InformerDeps;
@@ -69,7 +78,9 @@ export class Informer {
       // Of a host that is not in git the controller lets the poll wait, and answers when it is; it is asked again
       // at once only when it did let it wait.
       if (result === 'unassigned' && clock.monotonic() - began > LONGEST_BACKOFF_MS) continue;
+      const early = !first && clock.monotonic() - began < SHORTEST_POLL_MS;
       first = false;
+      if (result === 'unchanged' && early) await clock.sleep(SHORTEST_POLL_MS, signal).catch(() => {});
       if (result === 'new' || result === 'unchanged') continue;
       await clock.sleep(backoffMs * (0.75 + 0.5 * random()), signal).catch(() => {});
       backoffMs = Math.min(LONGEST_BACKOFF_MS, backoffMs * 2);
@@ -91,7 +102,7 @@ export class Informer {
       this.#set('ControllerReachable', 'True', 'Reached', 'the controller answers');
       this.#set('Assigned', 'True', 'Assigned', 'the host is in git');
       if (pulled === 'unchanged') return 'unchanged';
-      const accepted = cache.accept(pulled.bundle);
+      const accepted = this.#keep(pulled.bundle);
       this.#etag = pulled.etag;
       this.#set('ManifestAccepted', 'True', 'Verified', 'signature, host, sequence and digest are right');
       if (accepted === undefined) return 'unchanged';
@@ -102,12 +113,25 @@ export class Informer {
     }
   }
 
+  /** @throws BundleRefused, NotKept */
+  #keep(bundle: SignedBundle): Accepted | undefined {
+    try {
+      return this.#deps.cache.accept(bundle);
+    } catch (error) {
+      throw error instanceof BundleRefused ? error : new NotKept(error);
+    }
+  }
+
   #pullFailed(error: unknown): PullResult {
     if (this.#stopping.signal.aborted) return 'unreachable';
     if (error instanceof BundleRefused) {
       this.#set('ControllerReachable', 'True', 'Reached', 'the controller answers');
       this.#set('ManifestAccepted', 'False', error.result, error.message);
       return error.result;
+    }
+    if (error instanceof NotKept) {
+      this.#set('ManifestAccepted', 'False', 'NotKept', error.message);
+      return 'not_kept';
     }
     if (error instanceof ControllerError && error.status < 500) {
       this.#set('ControllerReachable', 'True', 'Reached', 'the controller answers');

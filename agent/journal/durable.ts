@@ -22,6 +22,13 @@ export function writeDurably(file: string, text: string, mode = 0o600): void {
   flushDirectory(path.dirname(file));
 }
 
+/** What a kill left of `writeDurably` in a directory; to be called before anything is written there. */
+export function removeUnfinished(directory: string): void {
+  for (const name of fs.readdirSync(directory)) {
+    if (name.endsWith('.new')) fs.rmSync(path.join(directory, name), { force: true });
+  }
+}
+
 export function removeDurably(file: string): void {
   try {
     fs.unlinkSync(file);
@@ -67,6 +74,7 @@ export class DurableMap<T> {
   load(): string[] {
     fs.mkdirSync(this.#directory, { recursive: true, mode: 0o700 });
     this.#entries.clear();
+    removeUnfinished(this.#directory);
     const broken: string[] = [];
     for (const name of fs.readdirSync(this.#directory)) {
       if (!name.endsWith('.json')) continue;

@@ -27,6 +27,8 @@ export interface Confirmed {
   /** The spec as rendered, without secrets' values. */
   readonly spec: Record<string, unknown>;
   readonly atMs: number;
+  /** The deadline of the intent that it closed, if there was one: see `Journal.openIntent`. */
+  readonly closedMs?: number;
 }
 
 /** A desired state that failed here: not tried again until something that matters changes. */
@@ -63,6 +65,28 @@ export class Journal {
 
   /** @returns the files that could not be read and were moved aside. */
   load(): string[] {
-    return [...this.intents.load(), ...this.inventory.load()];
+    const broken = [...this.intents.load(), ...this.inventory.load()];
+    // A holding is written before its intent: one without is what a removal left that was cut off.
+    for (const key of this.intents.keys()) {
+      if (this.inventory.get(key) === undefined) this.intents.delete(key);
+    }
+    return broken;
+  }
+
+  /**
+   * The intent that is still open. One that was confirmed, and not deleted since the agent was cut off between the
+   * two, is deleted now: its way back leads past the state that was confirmed.
+   */
+  openIntent(key: string): Intent | undefined {
+    const intent = this.intents.get(key);
+    const confirmed = this.inventory.get(key)?.confirmed;
+    if (
+      intent === undefined ||
+      confirmed?.digest !== intent.digest ||
+      confirmed.closedMs !== intent.deadlineMs
+    )
+      return intent;
+    this.intents.delete(key);
+    return undefined;
   }
 }

@@ -2,14 +2,29 @@
 // inotify watch however many files are managed there, and survives the file being replaced. The wakes rest on
 // chokidar's raw events, since its tidied ones lose a file that is deleted, restored and deleted again within
 // 50 ms (docs/decisions/0002-raw-file-events.md).
+//
+// Where the system has no watch left to give (ENOSPC, EMFILE), the directory is polled, target by target, until it
+// has one again: drift is then seen within seconds instead of milliseconds.
 import fs from 'node:fs';
 import path from 'node:path';
 import { watch as chokidarWatch, type FSWatcher } from 'chokidar';
+import { errnoOf } from '../../api/errors.ts';
+import type { Clock } from '../../kinds/ports.ts';
+import { systemClock } from './clock.ts';
+
+/** One lstat a target; 1,000 of them take some milliseconds. */
+const POLL_MS = 2_000;
+/** How often a watch is asked for again. */
+const RETRY_MS = 30_000;
+const EXHAUSTED = ['ENOSPC', 'EMFILE', 'ENFILE'];
 
 interface Watched {
   readonly directory: string;
   readonly identity: string;
-  readonly watcher: FSWatcher;
+  /** Undefined while it is polled. */
+  watcher: FSWatcher | undefined;
+  /** Settles when it is watched or polled, for however many ask. */
+  armed: Promise<void>;
   /** By the entry's name, so that an event among a thousand files finds its own; '' for paths further down. */
   readonly subscriptions: Map<string, Set<Subscription>>;
 }
@@ -23,21 +38,45 @@ interface Subscription {
   on: Watched | undefined;
   /** Nobody cares any more. */
   ended: boolean;
+  /** What stood at the target when it was polled last. */
+  seen: string;
+}
+
+export interface DirectoryWatchesOptions {
+  /** The directories that are polled now, whenever that changes. */
+  readonly onPolling?: (directories: readonly string[]) => void;
+  readonly clock?: Pick<Clock, 'setTimeout' | 'monotonic'>;
+  /** For tests: chokidar's. */
+  readonly open?: typeof chokidarWatch;
 }
 
 export class DirectoryWatches {
   readonly #watched = new Map<string, Watched>();
+  readonly #options: DirectoryWatchesOptions;
+  readonly #clock: Pick<Clock, 'setTimeout' | 'monotonic'>;
+  #poll: { cancel(): void } | undefined;
+  #retryAt = 0;
+
+  constructor(options: DirectoryWatchesOptions = {}) {
+    this.#options = options;
+    this.#clock = options.clock ?? systemClock;
+  }
 
   /** Directories watched now; for metrics and tests. */
   get size(): number {
     return this.#watched.size;
   }
 
+  /** Directories that are polled, since there was no watch left for them. */
+  get polled(): string[] {
+    return [...this.#watched.values()].filter((w) => w.watcher === undefined).map((w) => w.directory);
+  }
+
   /** See Files.watch in kinds/ports.ts; the path is a real one here. */
   async watch(target: string, wake: () => void, signal: AbortSignal): Promise<void> {
     if (signal.aborted) return;
     const { promise, resolve, reject } = Promise.withResolvers<void>();
-    const subscription: Subscription = { target, wake, fail: reject, on: undefined, ended: false };
+    const subscription: Subscription = { target, wake, fail: reject, on: undefined, ended: false, seen: '' };
     signal.addEventListener('abort', () => resolve(), { once: true });
     try {
       await Promise.race([this.#attach(subscription), promise]);
@@ -52,7 +91,8 @@ export class DirectoryWatches {
   async close(): Promise<void> {
     const all = [...this.#watched.values()];
     this.#watched.clear();
-    await Promise.all(all.map((w) => w.watcher.close()));
+    this.#poll?.cancel();
+    await Promise.all(all.map((w) => w.watcher?.close()));
   }
 
   async #attach(subscription: Subscription): Promise<void> {
@@ -72,7 +112,8 @@ export class DirectoryWatches {
     const name = entryIn(watched, subscription);
     const named = watched.subscriptions.get(name) ?? new Set();
     watched.subscriptions.set(name, named.add(subscription));
-    await ready(watched.watcher);
+    subscription.seen = lookAt(subscription.target);
+    await watched.armed;
     // What came into being while the watch was being armed gave no event.
     if (subscription.on === watched && misplaced(subscription)) this.#move(subscription);
   }
@@ -90,11 +131,30 @@ export class DirectoryWatches {
 
   #drop(watched: Watched): void {
     if (this.#watched.get(watched.directory) === watched) this.#watched.delete(watched.directory);
-    void watched.watcher.close();
+    if (watched.watcher === undefined) this.#tellPolling();
+    void watched.watcher?.close();
   }
 
   #open(directory: string, identity: string): Watched {
-    const watcher = chokidarWatch(directory, {
+    const watched: Watched = {
+      directory,
+      identity,
+      watcher: undefined,
+      armed: Promise.resolve(),
+      subscriptions: new Map(),
+    };
+    const watcher = this.#watcherOn(watched);
+    watched.watcher = watcher;
+    watched.armed = ready(watcher).catch((error: Error) => {
+      if (!EXHAUSTED.includes(errnoOf(error))) throw error;
+    });
+    watched.armed.catch(() => undefined); // whoever attaches is told; nobody may have come yet
+    return watched;
+  }
+
+  #watcherOn(watched: Watched): FSWatcher {
+    const { directory } = watched;
+    const watcher = (this.#options.open ?? chokidarWatch)(directory, {
       depth: 0,
       ignoreInitial: true,
       atomic: false,
@@ -102,12 +162,65 @@ export class DirectoryWatches {
       // The directory alone: its own watch tells of everything in it.
       ignored: (p) => p !== directory,
     });
-    const watched: Watched = { directory, identity, watcher, subscriptions: new Map() };
     watcher.on('raw', (_event, name) => this.#onEvent(watched, name));
     watcher.on('error', (error) => {
+      if (EXHAUSTED.includes(errnoOf(error))) return this.#fallBack(watched, watcher);
       for (const s of allOf(watched)) s.fail(error as Error);
     });
-    return watched;
+    return watcher;
+  }
+
+  /** No watch is to be had: its targets are polled. */
+  #fallBack(watched: Watched, watcher: FSWatcher): void {
+    void watcher.close();
+    if (watched.watcher !== watcher) return; // a retry, which polling goes on without
+    watched.watcher = undefined;
+    for (const s of allOf(watched)) s.seen = lookAt(s.target);
+    this.#tellPolling();
+    if (this.#poll !== undefined) return;
+    this.#retryAt = this.#clock.monotonic() + RETRY_MS;
+    this.#pollSoon();
+  }
+
+  #pollSoon(): void {
+    this.#poll = this.#clock.setTimeout(() => {
+      this.#poll = undefined;
+      const polled = [...this.#watched.values()].filter((w) => w.watcher === undefined);
+      for (const watched of polled) this.#look(watched);
+      if (this.#clock.monotonic() >= this.#retryAt) {
+        for (const watched of polled) void this.#retry(watched);
+        this.#retryAt = this.#clock.monotonic() + RETRY_MS;
+      }
+      if (polled.length > 0) this.#pollSoon();
+    }, POLL_MS);
+  }
+
+  #look(watched: Watched): void {
+    if (identityOf(watched.directory) !== watched.identity) return this.#rearm(watched);
+    for (const s of allOf(watched)) {
+      const seen = lookAt(s.target);
+      if (seen !== s.seen) s.wake();
+      s.seen = seen;
+      if (misplaced(s)) this.#move(s);
+    }
+  }
+
+  /** Asks for a watch again; what happened until it stands is looked for once more. */
+  async #retry(watched: Watched): Promise<void> {
+    const watcher = this.#watcherOn(watched);
+    try {
+      await ready(watcher);
+    } catch {
+      return void watcher.close();
+    }
+    if (this.#watched.get(watched.directory) !== watched) return void watcher.close();
+    watched.watcher = watcher;
+    this.#tellPolling();
+    for (const s of allOf(watched)) s.wake();
+  }
+
+  #tellPolling(): void {
+    this.#options.onPolling?.(this.polled);
   }
 
   #onEvent(watched: Watched, name: string | null): void {
@@ -169,17 +282,16 @@ function nearestDirectory(directory: string): string {
   return current;
 }
 
-const readiness = new WeakMap<FSWatcher, Promise<void>>();
+/** All that a poll can see of a change without reading content; the change time moves with every one of them. */
+function lookAt(target: string): string {
+  const stat = fs.lstatSync(target, { bigint: true, throwIfNoEntry: false });
+  return stat === undefined ? '' : `${stat.dev}:${stat.ino}:${stat.ctimeNs}:${stat.size}:${stat.mode}`;
+}
 
-/** Resolves once the watch is armed, for however many ask. */
+/** @throws what chokidar could not do. */
 function ready(watcher: FSWatcher): Promise<void> {
-  let promise = readiness.get(watcher);
-  if (promise === undefined) {
-    promise = new Promise<void>((resolve, reject) => {
-      watcher.once('ready', resolve);
-      watcher.once('error', reject);
-    });
-    readiness.set(watcher, promise);
-  }
-  return promise;
+  return new Promise<void>((resolve, reject) => {
+    watcher.once('ready', resolve);
+    watcher.once('error', reject);
+  });
 }

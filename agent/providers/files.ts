@@ -10,6 +10,15 @@ import { DirectoryWatches } from './directory-watches.ts';
 
 const { O_CREAT, O_DIRECTORY, O_EXCL, O_NOFOLLOW, O_NONBLOCK, O_RDONLY, O_RDWR, O_WRONLY } = fs.constants;
 const MAX_BYTES = 16 * 1024 * 1024;
+/** The names beside an entry under which its next content stands before it takes the entry's place. */
+const unfinished = (name: string): string => `.${name}.homeostat~`;
+/** Where kinds put a candidate that a program is to look at. */
+const candidate = (name: string): string => `.${name}.homeostat-validate`;
+const leftovers = (name: string): string[] => [
+  unfinished(name),
+  candidate(name),
+  unfinished(candidate(name)),
+];
 const HAS_PROC = process.platform === 'linux';
 
 export interface FilesOptions {
@@ -21,11 +30,13 @@ export interface FilesOptions {
    */
   readonly allows?: (resolved: string) => boolean;
   readonly watches?: DirectoryWatches;
+  readonly onPolling?: (directories: readonly string[]) => void;
 }
 
 export function createFiles(options: FilesOptions = {}): Files & { close(): Promise<void> } {
   const root = options.root === undefined ? '' : fs.realpathSync(options.root);
-  const watches = options.watches ?? new DirectoryWatches();
+  const { onPolling } = options;
+  const watches = options.watches ?? new DirectoryWatches(onPolling === undefined ? {} : { onPolling });
   const place = (p: string): string => {
     if (!path.isAbsolute(p)) throw new Error(`${p} is not an absolute path`);
     return root + path.normalize(p);
@@ -76,7 +87,7 @@ export function createFiles(options: FilesOptions = {}): Files & { close(): Prom
     replaceAtomic(p, content, attributes, { durable = false } = {}) {
       inParent(p, (entry, parentFd) => {
         // One fixed name an entry: what a kill -9 leaves behind is found and removed by the next write.
-        const temporary = path.join(path.dirname(entry), `.${path.basename(entry)}.homeostat~`);
+        const temporary = path.join(path.dirname(entry), unfinished(path.basename(entry)));
         const fd = openFresh(temporary);
         try {
           try {
@@ -130,11 +141,16 @@ export function createFiles(options: FilesOptions = {}): Files & { close(): Prom
 
     makeSymlink(p, target) {
       inParent(p, (entry) => {
-        const temporary = path.join(path.dirname(entry), `.${path.basename(entry)}.homeostat~`);
+        const temporary = path.join(path.dirname(entry), unfinished(path.basename(entry)));
         fs.rmSync(temporary, { force: true });
         fs.symlinkSync(target, temporary);
         fs.renameSync(temporary, entry);
       });
+    },
+
+    tidy(p) {
+      const { dir, base } = path.parse(path.normalize(p)); // a directory's claim ends in a slash
+      for (const left of leftovers(base).map((name) => path.join(dir, name))) this.remove(left);
     },
 
     remove(p) {
@@ -153,6 +169,8 @@ export function createFiles(options: FilesOptions = {}): Files & { close(): Prom
     watch(p, wake, signal) {
       return watches.watch(place(p), wake, signal);
     },
+
+    polled: () => watches.polled,
 
     close: () => watches.close(),
   };

@@ -4,6 +4,7 @@
 import fs from 'node:fs';
 import path from 'node:path';
 import type { SupervisedUnits, Units } from '../../kinds/ports.ts';
+import { removeUnfinished } from '../journal/durable.ts';
 import { type Definition, SupervisedUnit, type UnitEnvironment } from './supervised-unit.ts';
 
 export interface SupervisedOptions extends Omit<UnitEnvironment, 'stateDir'> {
@@ -23,6 +24,7 @@ export function createSupervised(
   function all(): Map<string, SupervisedUnit> {
     if (units !== undefined) return units;
     fs.mkdirSync(environment.stateDir, { recursive: true, mode: 0o700 });
+    removeUnfinished(environment.stateDir);
     units = new Map();
     for (const file of fs.readdirSync(environment.stateDir)) {
       if (!file.endsWith('.unit.json')) continue;

@@ -200,13 +200,19 @@ export class Converger {
     const outcome: Outcome = !settled ? 'applied' : changes.length > 0 ? 'healed' : 'in_sync';
     if (!d.heal || !settled) {
       const { quarantined, ...holding } = journal.inventory.get(state.key)!;
+      const closedMs = journal.intents.get(state.key)?.deadlineMs;
       journal.inventory.set(state.key, {
         ...holding,
         // Another digest in quarantine stays there: this may be the confirmed state that stands in for it.
         ...(quarantined !== undefined && quarantined.digest !== d.digest ? { quarantined } : {}),
         owns: kind.owns(d.spec),
         written: holding.written ?? { digest: d.digest, atMs: 0 },
-        confirmed: { digest: d.digest, spec: d.spec, atMs: ports.clock.now() },
+        confirmed: {
+          digest: d.digest,
+          spec: d.spec,
+          atMs: ports.clock.now(),
+          ...(closedMs === undefined ? {} : { closedMs }),
+        },
       });
       journal.intents.delete(state.key);
     }

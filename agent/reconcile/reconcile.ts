@@ -37,6 +37,7 @@ export class Reconciler {
     const signal = AbortSignal.any([stopping, AbortSignal.timeout(PASS_TIMEOUT_MS)]);
     let outcome: Outcome;
     try {
+      this.#tidy(state);
       outcome =
         state.resource === undefined
           ? await remove(this.#deps, state, signal)
@@ -69,7 +70,7 @@ export class Reconciler {
     }
     state.conditions.clear('Suspended');
 
-    const intent = journal.intents.get(state.key);
+    const intent = journal.openIntent(state.key);
     if (intent?.phase === 'undoing')
       await undo(this.#deps, this.#report, this.targets, state, intent, signal);
 
@@ -123,6 +124,19 @@ export class Reconciler {
       return new Stalled(state.stalled.reason, state.stalled.message);
     }
     return undefined;
+  }
+
+  /** Once a start: what a killed agent left half-written beside the files of this key. */
+  #tidy(state: ResourceState): void {
+    if (state.tidied) return;
+    const { kinds, journal, ports } = this.#deps;
+    const parsed = state.resource && kinds.get(state.resource.kind)?.spec.safeParse(state.resource.spec);
+    const wanted = parsed?.success ? kinds.get(state.resource!.kind)!.owns(parsed.data) : [];
+    for (const claim of new Set([...wanted, ...(journal.inventory.get(state.key)?.owns ?? [])])) {
+      const path = /^file:([^#]+)/.exec(claim)?.[1];
+      if (path !== undefined) ports.files.tidy?.(path);
+    }
+    state.tidied = true;
   }
 
   #failed(state: ResourceState, error: unknown, signal: AbortSignal): Outcome {

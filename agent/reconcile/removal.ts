@@ -38,8 +38,9 @@ export async function remove(
     }
     await kind.undo(holding.original.snapshot, recordOf(key, holding), ports, signal);
   }
-  journal.inventory.delete(key);
+  // In this order: a record without an intent is removed again, an intent without a record belongs to nothing.
   journal.intents.delete(key);
+  journal.inventory.delete(key);
   world.forget(key);
   const what =
     holding.policy === 'orphan'

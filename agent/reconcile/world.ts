@@ -1,5 +1,6 @@
 // What the agent currently wants and knows, key by key: the assigned payload beside each resource's state in
 // memory. Everything that must survive a crash is in the journal instead.
+import { isDeepStrictEqual } from 'node:util';
 import { keyOf, type Payload, type Resource } from '../../api/bundle.ts';
 import { digestOf, sha256 } from '../../api/json.ts';
 import { type AnyKind, type Claim, type Concern, claimsOverlap } from '../../kinds/kind.ts';
@@ -20,6 +21,8 @@ export interface ResourceState {
   stalled: { readonly digest: string; readonly reason: string; readonly message: string } | undefined;
   /** The digest that this process itself put into force; after a restart nobody knows. */
   activated: string | undefined;
+  /** Whether leftovers of a killed agent were looked for. */
+  tidied: boolean;
   readonly conditions: ConditionSet;
   concerns: readonly Concern[];
   drift: string[];
@@ -96,8 +99,11 @@ export class World {
     return [...inDependencyOrder(wanted), ...leaving];
   }
 
+  /** It was removed; unless git has come to ask for it again meanwhile. */
   forget(key: string): void {
-    this.#states.delete(key);
+    const state = this.#states.get(key);
+    if (state?.resource === undefined) this.#states.delete(key);
+    else state.activated = undefined;
   }
 
   #ensure(key: string, now: number): ResourceState {
@@ -110,6 +116,7 @@ export class World {
         desiredDigest: '',
         stalled: undefined,
         activated: undefined,
+        tidied: false,
         conditions: new ConditionSet(),
         concerns: [],
         drift: [],
@@ -129,10 +136,12 @@ export class World {
       if (wanted.has(oldKey)) continue;
       const holding = inventory.get(oldKey)!;
       for (const [newKey, resource] of wanted) {
-        if (inventory.get(newKey) !== undefined) continue;
-        if (!overlap(holding.owns, this.#claimsOf(resource))) continue;
         const { owns, origin, original, policy } = holding;
-        inventory.set(newKey, { owns, origin, original, policy });
+        const taken = inventory.get(newKey);
+        // The same original: it was handed over already, and the agent was cut off before it forgot the old key.
+        if (taken !== undefined && !isDeepStrictEqual(taken.original, original)) continue;
+        if (!overlap(owns, this.#claimsOf(resource))) continue;
+        if (taken === undefined) inventory.set(newKey, { owns, origin, original, policy });
         intents.delete(oldKey);
         inventory.delete(oldKey);
         break;

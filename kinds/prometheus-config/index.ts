@@ -224,7 +224,10 @@ async function promtool(
   signal: AbortSignal,
 ): Promise<void> {
   // Beside the config: rule_files are relative to it.
-  const temporary = path.join(path.dirname(pathOf(spec)), `.${path.basename(pathOf(spec))}.homeostat-validate`);
+  const temporary = path.join(
+    path.dirname(pathOf(spec)),
+    `.${path.basename(pathOf(spec))}.homeostat-validate`,
+  );
   const real = io.files.hostPath?.(temporary) ?? temporary;
   try {
     io.files.replaceAtomic(temporary, Buffer.from(text), { mode: 0o600 });

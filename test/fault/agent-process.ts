@@ -28,7 +28,10 @@ export interface ProcessOptions {
 const options = JSON.parse(fs.readFileSync(process.argv[2]!, 'utf8')) as ProcessOptions;
 const step = (globalThis as Record<string, unknown>)['faultStep'] as ((name: string) => void) | undefined;
 
-/** The same port, every call of it a step before and a step after. */
+/** What they leave as it is: being killed after them is being killed before the next step. */
+const READS = ['show', 'definition', 'prefs', 'status'];
+
+/** The same port, every call of it a step before and, where it changes something, a step after. */
 function counted<T extends object>(name: string, port: T): T {
   if (step === undefined) return port;
   return new Proxy(port, {
@@ -39,11 +42,16 @@ function counted<T extends object>(name: string, port: T): T {
         const call = `${name}.${String(member)}`;
         step(call);
         const result = (value as (...a: unknown[]) => unknown).apply(target, args);
-        if (!(result instanceof Promise)) return result;
+        const reads = READS.includes(String(member)) || (name === 'http' && !isPost(args));
+        if (!(result instanceof Promise) || reads) return result;
         return result.finally(() => step(`${call} done`));
       };
     },
   });
+}
+
+function isPost(args: unknown[]): boolean {
+  return (args[1] as { method?: string } | undefined)?.method === 'POST';
 }
 
 function hasty(clock: Clock, haste: number): Clock {
@@ -59,20 +67,23 @@ function hasty(clock: Clock, haste: number): Clock {
 function remoteUnits(socketPath: string): Units {
   const ask = (path: string, args: readonly unknown[], onData?: () => void, signal?: AbortSignal) =>
     new Promise<unknown>((resolve, reject) => {
-      const request = http.request({ socketPath, path, method: 'POST', ...(signal && { signal }) }, (answer) => {
-        let text = '';
-        answer.on('data', (chunk: Buffer) => {
-          text += onData === undefined ? chunk : '';
-          onData?.();
-        });
-        answer.on('error', reject);
-        answer.on('end', () => {
-          const { value, failed, error } = JSON.parse(text || '{}') as Record<string, string>;
-          if (failed !== undefined) reject(new JobFailed(failed, error!));
-          else if (error !== undefined) reject(new Error(error));
-          else resolve(value);
-        });
-      });
+      const request = http.request(
+        { socketPath, path, method: 'POST', ...(signal && { signal }) },
+        (answer) => {
+          let text = '';
+          answer.on('data', (chunk: Buffer) => {
+            text += onData === undefined ? chunk : '';
+            onData?.();
+          });
+          answer.on('error', reject);
+          answer.on('end', () => {
+            const { value, failed, error } = JSON.parse(text || '{}') as Record<string, string>;
+            if (failed !== undefined) reject(new JobFailed(failed, error!));
+            else if (error !== undefined) reject(new Error(error));
+            else resolve(value);
+          });
+        },
+      );
       request.on('error', reject);
       request.end(JSON.stringify(args));
     });
@@ -88,36 +99,40 @@ function remoteUnits(socketPath: string): Units {
   } as unknown as Units;
 }
 
-const config = AgentConfig.parse(options.config);
-const log = pino({ base: null }, pino.destination({ dest: options.log, sync: true }));
-const opened = openPorts(config, log);
-const ports: OpenPorts = {
-  files: opened.files,
-  clock: options.haste === undefined ? opened.clock : hasty(opened.clock, options.haste),
-  processes: counted('processes', opened.processes),
-  http: counted('http', opened.http),
-  units: counted('units', options.systemd === undefined ? opened.units : remoteUnits(options.systemd)),
-  supervised: counted('supervised', opened.supervised),
-  tailscale: counted('tailscale', opened.tailscale),
-  close: () => opened.close(),
-};
-const agent = new Agent({
-  config,
-  kinds,
-  ports,
-  log,
-  env: {},
-  version: 'fault',
-  bootID: 'fault',
-  random: Math.random,
-  ...(config.controller === undefined ? {} : { privateKey: privateKeyOf(options.privateKey) }),
-});
-process.on('unhandledRejection', (error) => log.error({ error: inWords(error) }, 'unhandled rejection'));
-const servers = await startServers(agent, config.listen, config.socket);
-agent.start();
-console.log(servers.address);
-process.once('SIGTERM', async () => {
-  await servers.stop();
-  await agent.stop();
-  await ports.close();
-});
+async function main(): Promise<void> {
+  const config = AgentConfig.parse(options.config);
+  const log = pino({ base: null }, pino.destination({ dest: options.log, sync: true }));
+  const opened = openPorts(config, log);
+  const ports: OpenPorts = {
+    files: opened.files,
+    clock: options.haste === undefined ? opened.clock : hasty(opened.clock, options.haste),
+    processes: counted('processes', opened.processes),
+    http: counted('http', opened.http),
+    units: counted('units', options.systemd === undefined ? opened.units : remoteUnits(options.systemd)),
+    supervised: counted('supervised', opened.supervised),
+    tailscale: counted('tailscale', opened.tailscale),
+    close: () => opened.close(),
+  };
+  const agent = new Agent({
+    config,
+    kinds,
+    ports,
+    log,
+    env: {},
+    version: 'fault',
+    bootID: 'fault',
+    random: Math.random,
+    ...(config.controller === undefined ? {} : { privateKey: privateKeyOf(options.privateKey) }),
+  });
+  process.on('unhandledRejection', (error) => log.error({ error: inWords(error) }, 'unhandled rejection'));
+  const servers = await startServers(agent, config.listen, config.socket);
+  agent.start();
+  console.log(servers.address);
+  process.once('SIGTERM', async () => {
+    await servers.stop();
+    await agent.stop();
+    await ports.close();
+  });
+}
+
+void main();

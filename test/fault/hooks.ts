@@ -11,7 +11,7 @@ import path from 'node:path';
 import { performance } from 'node:perf_hooks';
 
 export interface Faults {
-  /** Steps on paths below it count. */
+  /** Of the test's host: steps on paths below its root and state count. */
   readonly directory: string;
   /** The step to die at, from 1; it counts from the start, or from a SIGUSR2 that is answered by the file `armed`. */
   readonly killAt?: number;
@@ -21,6 +21,8 @@ export interface Faults {
   /** While the file `toggle` exists, its text is the errno of every call that touches a path below `under`. */
   readonly errno?: { readonly toggle: string; readonly under: string };
   /** Milliseconds to add to Date.now() and performance.now(): read at each call. */
+  /** AbortSignal.timeout() comes that much sooner. */
+  readonly timeoutsDividedBy?: number;
   readonly clock?: { readonly wall?: string; readonly monotonic?: string };
 }
 
@@ -29,10 +31,13 @@ const real = { ...fs };
 const paths = new Map<number, string>();
 let counting = faults.armed === 'start';
 let count = 0;
+/** Inside of a call: what node's own functions call in turn is no step of its own. */
+let inside = false;
 
 /** One step of the process; `half` does what a write does when it is cut off in the middle. */
 export function step(name: string, half?: () => void): void {
-  if (!counting) return;
+  if (!counting || inside) return;
+  inside = true;
   for (const what of half === undefined ? [name] : [name, `half of ${name}`]) {
     count += 1;
     if (faults.record !== undefined) real.appendFileSync(faults.record, `${what}\n`);
@@ -40,6 +45,7 @@ export function step(name: string, half?: () => void): void {
     if (what !== name) half?.();
     process.kill(process.pid, 'SIGKILL');
   }
+  inside = false;
 }
 
 function resolved(target: unknown): string {
@@ -57,11 +63,15 @@ function failing(target: unknown): void {
   if (faults.errno === undefined || !resolved(target).startsWith(faults.errno.under)) return;
   if (!real.existsSync(faults.errno.toggle)) return;
   const code = real.readFileSync(faults.errno.toggle, 'utf8').trim();
-  throw Object.assign(new Error(`${code}: injected, '${resolved(target)}'`), { code, path: resolved(target) });
+  throw Object.assign(new Error(`${code}: injected, '${resolved(target)}'`), {
+    code,
+    path: resolved(target),
+  });
 }
 
 function counted(target: unknown): boolean {
-  return resolved(target).startsWith(faults.directory);
+  const place = resolved(target);
+  return ['root', 'state'].some((below) => place.startsWith(path.join(faults.directory, below)));
 }
 
 const writes = (flags: unknown): boolean =>
@@ -73,9 +83,15 @@ type Call = (...args: unknown[]) => unknown;
 function wrap(name: keyof typeof fs, before: (...args: unknown[]) => void): void {
   const original = real[name] as unknown as Call;
   (fs as unknown as Record<string, Call>)[name] = (...args) => {
+    if (inside) return original.apply(fs, args);
     failing(args[0]);
     before(...args);
-    return original.apply(fs, args);
+    inside = true;
+    try {
+      return original.apply(fs, args);
+    } finally {
+      inside = false;
+    }
   };
 }
 
@@ -111,7 +127,9 @@ function install(): void {
   wrap('writeFileSync', (target, data) => {
     if (!counted(target)) return;
     const text = String(data);
-    step(`write ${shown(target)}`, () => real.writeFileSync(target as number, text.slice(0, text.length >> 1)));
+    step(`write ${shown(target)}`, () =>
+      real.writeFileSync(target as number, text.slice(0, text.length >> 1)),
+    );
   });
   for (const name of ['readSync', 'fstatSync'] as const) wrap(name, () => undefined);
 
@@ -133,6 +151,11 @@ function install(): void {
   if (clock?.monotonic !== undefined) {
     const now = performance.now.bind(performance);
     performance.now = () => now() + offset(clock.monotonic!);
+  }
+  const { timeoutsDividedBy } = faults;
+  if (timeoutsDividedBy !== undefined) {
+    const timeout = AbortSignal.timeout.bind(AbortSignal);
+    AbortSignal.timeout = (ms) => timeout(Math.ceil(ms / timeoutsDividedBy));
   }
   syncBuiltinESMExports();
 }

@@ -14,7 +14,6 @@ import type { ProcessOptions } from '../agent-process.ts';
 import type { Faults } from '../hooks.ts';
 import type { FaultController } from './controller.ts';
 
-const HOOKS = path.join(import.meta.dirname, '..', 'hooks.ts');
 const EVERYTHING = ['*'];
 export const ALLOW_ALL = {
   kinds: EVERYTHING,
@@ -28,7 +27,7 @@ export const ALLOW_ALL = {
 
 export interface HostOptions {
   readonly controller: FaultController;
-  /** The program: agent-process.ts, or a bundle of it. */
+  /** agent-process.ts in one file, with hooks.ts beside it. */
   readonly program: string;
   readonly haste?: number;
   readonly systemd?: string;
@@ -36,6 +35,12 @@ export interface HostOptions {
 }
 
 let hosts = 0;
+const living = new Set<FaultHost>();
+
+/** Of a run that is cut off: no process and no file stays. */
+export async function destroyAll(): Promise<void> {
+  await Promise.all([...living].map((host) => host.destroy()));
+}
 
 export class FaultHost {
   readonly name = `h${process.pid}-${++hosts}`;
@@ -43,7 +48,7 @@ export class FaultHost {
   readonly root = path.join(this.directory, 'root');
   readonly state = path.join(this.directory, 'state');
   readonly log = path.join(this.directory, 'agent.log');
-  readonly #options: HostOptions;
+  #options: HostOptions;
   #sequence = 0;
   #child: ChildProcess | undefined;
   #ended: Promise<unknown> = Promise.resolve();
@@ -52,6 +57,12 @@ export class FaultHost {
   constructor(options: HostOptions) {
     this.#options = options;
     fs.mkdirSync(this.root);
+    living.add(this);
+  }
+
+  /** What its agent is started with from now on. */
+  use(more: Partial<HostOptions>): void {
+    this.#options = { ...this.#options, ...more };
   }
 
   get pid(): number {
@@ -107,7 +118,7 @@ export class FaultHost {
     const file = path.join(this.directory, 'options.json');
     fs.writeFileSync(file, JSON.stringify(options));
     const command = ['setpriv', '--pdeathsig', 'KILL', '--', ...wrapper, process.execPath];
-    const hooks = faults === undefined ? [] : ['--import', HOOKS];
+    const hooks = faults === undefined ? [] : ['--require', path.join(path.dirname(program), 'hooks.cjs')];
     const [first, ...rest] = [...command, '--disable-warning=ExperimentalWarning', ...hooks, program, file];
     const child = spawn(first!, rest, {
       cwd: this.directory,
@@ -115,6 +126,7 @@ export class FaultHost {
       env: {
         PATH: process.env['PATH'],
         HOMEOSTAT_NODE: process.execPath,
+        NODE_COMPILE_CACHE: path.join(path.dirname(program), 'compiled'),
         ...(faults === undefined ? {} : { FAULT: JSON.stringify({ directory: this.directory, ...faults }) }),
       },
     });
@@ -162,6 +174,7 @@ export class FaultHost {
       }
     }
     fs.rmSync(this.directory, { recursive: true, force: true, maxRetries: 5 });
+    living.delete(this);
   }
 
   /** Leaders of what the agents of this host started as supervised units and what still runs. */
@@ -184,12 +197,17 @@ export class FaultHost {
 
   status(): Promise<AgentStatus> {
     return new Promise((resolve, reject) => {
-      const at = { socketPath: path.join(this.directory, 'sock'), path: '/v1/status', timeout: 5000, agent: false };
+      const at = {
+        socketPath: path.join(this.directory, 'sock'),
+        path: '/v1/status',
+        timeout: 5000,
+        agent: false,
+      };
       const request = http.get(at, async (answer) => {
         try {
           const chunks: Buffer[] = [];
           for await (const chunk of answer) chunks.push(chunk as Buffer);
-          resolve(JSON.parse(Buffer.concat(chunks).toString()) as AgentStatus);
+          resolve(JSON.parse(Buffer.concat(chunks).toString()).status as AgentStatus);
         } catch (error) {
           reject(error);
         }
@@ -219,7 +237,9 @@ export class FaultHost {
   }
 
   tail(): string {
-    return fs.existsSync(this.log) ? fs.readFileSync(this.log, 'utf8').slice(-1200) : 'none';
+    return [path.join(this.directory, 'stderr'), this.log]
+      .map((file) => (fs.existsSync(file) ? fs.readFileSync(file, 'utf8').slice(-1200) : ''))
+      .join('');
   }
 
   read(p: string): string | undefined {
@@ -231,7 +251,8 @@ export class FaultHost {
 /** The current revision is attempted, and every resource has one of these outcomes. */
 export function settled(sequence: number, outcomes: Readonly<Record<string, string>>) {
   return (status: AgentStatus): string | undefined => {
-    if (status.sequence.attempted !== sequence) return `sequence ${status.sequence.attempted}, not ${sequence}`;
+    if (status.sequence.attempted !== sequence)
+      return `sequence ${status.sequence.attempted}, not ${sequence}`;
     const missing = Object.keys(outcomes).filter((key) => !status.resources.some((r) => r.key === key));
     if (missing.length > 0) return `no ${missing.join(', ')}`;
     for (const { key, conditions } of status.resources) {
@@ -241,6 +262,9 @@ export function settled(sequence: number, outcomes: Readonly<Record<string, stri
       const is = ready?.status === 'True' ? 'Ready' : (ready?.reason ?? 'nothing');
       if (is !== wanted) return `${key} is ${is}, not ${wanted}: ${ready?.message}`;
     }
-    return undefined;
+    // Conditions of the revision before stand until a resource had its pass.
+    const { running } = status.sequence;
+    const all = Object.values(outcomes).every((outcome) => outcome === 'Ready');
+    return all && running !== sequence ? `sequence ${running} runs, not ${sequence}` : undefined;
   };
 }

@@ -1,0 +1,47 @@
+// What a scenario of the crash suite is made of.
+import type { Resource } from '../../../api/bundle.ts';
+import type { FaultController } from '../support/controller.ts';
+import type { FaultHost } from '../support/host.ts';
+
+/** One revision of the manifest, and what every resource of it ends in. */
+export interface Revision {
+  readonly name: string;
+  readonly resources: readonly Resource[];
+  readonly outcomes: Readonly<Record<string, string>>;
+  /** Instead of a new manifest: somebody changes the host. */
+  readonly tamper?: () => void | Promise<void>;
+}
+
+/** A host that is ready for its first revision. */
+export interface Stage {
+  readonly host: FaultHost;
+  readonly revisions: readonly Revision[];
+  /** 'created' or 'adopted', by key. */
+  readonly origins: Readonly<Record<string, 'created' | 'adopted'>>;
+  /** All that the kind may touch, as text. */
+  fingerprint(): Promise<string>;
+  /** Right after a kill. @throws when a reader could see something half-made. */
+  inspect?(): void;
+  /** After it converged. @throws when what runs was never gated, or runs twice. */
+  settledCheck?(): Promise<void>;
+  close(): Promise<void>;
+}
+
+export interface Scenario {
+  readonly name: string;
+  /** Slow ones run programs; there are fewer random moments of them. */
+  readonly slow?: boolean;
+  open(common: { controller: FaultController; program: string }): Promise<Stage>;
+}
+
+/** Fifteen seconds of a gate take less than one. */
+export const HASTE = 20;
+
+export function wholeOneOf(host: FaultHost, p: string, texts: readonly (string | undefined)[]): void {
+  const now = host.read(p);
+  if (!texts.includes(now)) throw new Error(`a reader of ${p} sees ${JSON.stringify(now?.slice(0, 60))}`);
+}
+
+export const LONG = 'a line that is long enough to be cut off half-way\n'.repeat(200);
+
+export const USERS = 'as the user had it\n';
