@@ -8,6 +8,7 @@ import { treeText } from '../../support/tree.ts';
 import { quietPort, ServedAlloy, ServedSystemd, ServedTailscale } from '../support/fakes.ts';
 import { FaultHost } from '../support/host.ts';
 import { files } from './file-scenarios.ts';
+import { prometheus } from './prometheus-scenario.ts';
 import { HASTE, LONG, type Scenario, USERS, wholeOneOf } from './stage.ts';
 
 const alloyApi: Scenario = {
@@ -268,4 +269,12 @@ const standin: Scenario = {
   },
 };
 
-export const scenarios: readonly Scenario[] = [...files, alloyApi, supervised, systemd, tailscale, standin];
+export const scenarios: readonly Scenario[] = [
+  ...files,
+  alloyApi,
+  prometheus,
+  supervised,
+  systemd,
+  tailscale,
+  standin,
+];

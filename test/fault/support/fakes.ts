@@ -179,3 +179,41 @@ export class ServedSystemd {
     await this.#server?.close();
   }
 }
+
+/** Prometheus's API as far as PrometheusConfig asks it; refuses to load what contains `refused`. */
+export class ServedPrometheus {
+  readonly #file: string;
+  loaded: string;
+  #successful = true;
+  address = '';
+  #server: Served | undefined;
+
+  constructor(file: string) {
+    this.#file = file;
+    this.loaded = fs.readFileSync(file, 'utf8');
+  }
+
+  async start(): Promise<this> {
+    const server = await serve((request, response) => {
+      if (request.url === '/-/reload') {
+        const text = fs.readFileSync(this.#file, 'utf8');
+        this.#successful = !text.includes('refused');
+        if (this.#successful) this.loaded = text;
+        response
+          .writeHead(this.#successful ? 200 : 500)
+          .end(this.#successful ? '' : 'failed to reload config');
+      } else if (request.url === '/metrics') {
+        response.end(`prometheus_config_last_reload_successful ${Number(this.#successful)}\n`);
+      } else {
+        response.end(JSON.stringify({ data: { yaml: this.loaded } }));
+      }
+    }, 0);
+    this.#server = server;
+    this.address = `127.0.0.1:${server.port}`;
+    return this;
+  }
+
+  async close(): Promise<void> {
+    await this.#server?.close();
+  }
+}
