@@ -4,7 +4,7 @@
 import { errnoOf, Waiting } from '../../api/errors.ts';
 import { canonical } from '../../api/json.ts';
 import type { Clock, Processes, Tailscale } from '../../kinds/ports.ts';
-import { statusOf } from './tailscale.ts';
+import { statusOf } from './tailscale-status.ts';
 
 const TIMEOUT_MS = 15_000;
 const POLL_MS = 30_000;

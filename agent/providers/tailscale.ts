@@ -3,9 +3,10 @@
 // that is installed later is found. Facts: tailscale.com/ipn/localapi and ipn.NotifyWatchOpt, 1.98.
 import type { Agent } from 'undici';
 import { errnoOf, Waiting } from '../../api/errors.ts';
-import type { Clock, Processes, Tailscale, TailscaleStatus } from '../../kinds/ports.ts';
+import type { Clock, Processes, Tailscale } from '../../kinds/ports.ts';
 import { readCapped } from './http.ts';
 import { createTailscaleCli } from './tailscale-cli.ts';
+import { statusOf } from './tailscale-status.ts';
 
 export const DEFAULT_SOCKETS = [
   '/var/run/tailscale/tailscaled.sock', // Linux
@@ -141,19 +142,6 @@ export function createTailscale(options: TailscaleOptions): Tailscale & { close(
 /** A masked prefs document (ipn.MaskedPrefs): each member with its NameSet beside it. */
 export function masked(prefs: Readonly<Record<string, unknown>>): Record<string, unknown> {
   return { ...prefs, ...Object.fromEntries(Object.keys(prefs).map((name) => [`${name}Set`, true])) };
-}
-
-/** What is kept of ipnstate.Status; the LocalAPI and `tailscale status --json` give the same document. */
-export function statusOf(status: Record<string, unknown>): TailscaleStatus {
-  const self = (status['Self'] ?? {}) as Record<string, unknown>;
-  const strings = (value: unknown): string[] => (Array.isArray(value) ? value.map(String) : []);
-  return {
-    backendState: String(status['BackendState'] ?? 'NoState'),
-    addresses: strings(status['TailscaleIPs'] ?? self['TailscaleIPs']),
-    keyExpiry: typeof self['KeyExpiry'] === 'string' ? self['KeyExpiry'] : '',
-    health: strings(status['Health']),
-    version: String(status['Version'] ?? ''),
-  };
 }
 
 /** Lines of a stream, however they are cut; the last one only when it is ended by a line feed. */

@@ -4,7 +4,7 @@ import { z } from 'zod';
 import { EnrollRequest, parseToken, signEnrollment } from '../../api/enroll.ts';
 import { AgentStatus } from '../../api/status.ts';
 import { Assignments } from '../fleet/assignments.ts';
-import type { AppDeps } from './app.ts';
+import type { AppDeps } from './deps.ts';
 import { HttpError } from './errors.ts';
 import type { Identity } from './identity.ts';
 

@@ -1,37 +1,11 @@
 // The controller's HTTP server, put together and never listening: tests inject requests, main.ts listens.
 import { createHmac, timingSafeEqual } from 'node:crypto';
 import Fastify, { type FastifyInstance } from 'fastify';
-import type { Logger } from 'pino';
-import type { Clock } from '../../kinds/ports.ts';
-import type { Fleet } from '../fleet/fleet.ts';
-import type { SigningKeys } from '../fleet/keys.ts';
-import type { ControllerMetrics } from '../metrics.ts';
-import type { Whois } from '../source/whois.ts';
-import type { AuditEntry, Store } from '../store/store.ts';
-import type { Tokens } from '../store/tokens.ts';
 import { agentRoutes, MAX_BODY_BYTES } from './agent-routes.ts';
+import type { AppDeps } from './deps.ts';
 import { type ErrorCode, HttpError } from './errors.ts';
 import { Identity } from './identity.ts';
 import { operatorRoutes } from './operator-routes.ts';
-
-export interface AppDeps {
-  readonly fleet: Fleet;
-  readonly store: Store;
-  readonly tokens: Tokens;
-  readonly keys: SigningKeys;
-  readonly clock: Clock;
-  readonly log: Logger;
-  readonly metrics: ControllerMetrics;
-  readonly whois: Whois | undefined;
-  readonly openReads: boolean;
-  readonly names: readonly string[];
-  /** With which a git host signs its hooks; without one there is no hook. */
-  readonly hookSecret: string | undefined;
-  /** Has git looked at now. */
-  readonly refresh: () => void;
-  readonly audit: (entry: Omit<AuditEntry, 'at'>) => void;
-  readonly onEnroll: (result: 'enrolled' | ErrorCode) => void;
-}
 
 export function buildApp(deps: AppDeps): FastifyInstance {
   const { fleet, metrics, log } = deps;

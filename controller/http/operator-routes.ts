@@ -5,7 +5,7 @@ import { z } from 'zod';
 import { fleetPage } from '../views/fleet-page.ts';
 import { hostPage } from '../views/host-page.ts';
 import { errorPage } from '../views/layout.ts';
-import type { AppDeps } from './app.ts';
+import type { AppDeps } from './deps.ts';
 import { HttpError } from './errors.ts';
 import { EventStreams } from './event-streams.ts';
 import type { Identity } from './identity.ts';
