@@ -1,34 +1,26 @@
-// `npm run build`: one minified file for Node, and one executable for this platform. The bundle is what the
-// agent's memory budget is measured with; the executable is for hosts without Node.
+// `npm run build`: dist/homeostat for hosts that have Node, in which the agent's memory budget is met; and for those
+// that have none one file with everything, as one executable for this platform.
 import { execFileSync } from 'node:child_process';
 import fs from 'node:fs';
 import path from 'node:path';
-import { build } from 'esbuild';
+import { bundle, bundleOneFile } from './bundle.ts';
 
 const root = path.dirname(import.meta.dirname);
 const dist = path.join(root, 'dist');
-const bundle = path.join(dist, 'homeostat.cjs');
-fs.mkdirSync(dist, { recursive: true });
+const file = path.join(dist, 'homeostat.cjs');
 
-await build({
-  entryPoints: [path.join(root, 'cli', 'homeostat.ts')],
-  outfile: bundle,
-  bundle: true,
-  minify: true,
-  platform: 'node',
-  // CommonJS: what a single executable can carry without unpacking anything.
-  format: 'cjs',
-  target: 'node24',
-  logLevel: 'warning',
-});
-report(bundle);
+await bundle(path.join(dist, 'homeostat'));
+for (const name of fs.readdirSync(path.join(dist, 'homeostat'))) report(path.join(dist, 'homeostat', name));
+
+await bundleOneFile(file);
+report(file);
 
 const executable = path.join(dist, `homeostat-${process.platform}-${process.arch}`);
 const config = path.join(dist, 'sea.json');
 fs.writeFileSync(
   config,
   JSON.stringify({
-    main: bundle,
+    main: file,
     output: executable,
     disableExperimentalSEAWarning: true,
     useCodeCache: true,

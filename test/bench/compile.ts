@@ -1,31 +1,31 @@
-// Budget: commit → rendered, 1,000 hosts × 20 documents, one file changed: 200 ms. Three layouts: every document
-// for all hosts, each host with documents of its own, and the change in a file that all hosts take content from.
+// Commit → rendered, one file changed. Four layouts: one document of all hosts changed, be it the same for all or not,
+// a document of one host, and a file that all hosts take content from.
+import { createHash } from 'node:crypto';
 import { type Compilation, compile } from '../../controller/pipeline/compile.ts';
 import { memorySnapshot, testKinds } from '../unit/controller/support.ts';
+import { median, percentileRows, type Row } from './statistics.ts';
 
-const HOSTS = Number(process.argv[2] ?? 1000);
 const EACH = 20;
 const ROUNDS = 30;
 
 const document = (name: string, hosts: string, path: string, content: string): string =>
   `apiVersion: homeostat.dev/v1\nkind: File\nmetadata: {name: ${name}}\nhosts: ${hosts}\nspec:\n  path: ${path}\n  ${content}\n---\n`;
 
-function base(): Record<string, string> {
-  const files: Record<string, string> = {};
-  for (let h = 0; h < HOSTS; h++) {
+type Files = Record<string, string>;
+
+function base(hosts: number): Files {
+  const files: Files = {};
+  for (let h = 0; h < hosts; h++) {
     files[`hosts/h${h}.yaml`] =
       `apiVersion: homeostat.dev/v1\nkind: Host\nmetadata: {name: h${h}, labels: {alloy: apt}}\nspec: {address: 198.18.0.1, mode: enforce}\n`;
   }
   return files;
 }
 
-const layouts: Record<
-  string,
-  { files: Record<string, string>; change: (round: number) => Record<string, string> }
-> = {
-  'for all hosts, one static document changed': {
+const layouts = (hosts: number): Record<string, { files: Files; change: (round: number) => Files }> => ({
+  same_for_all: {
     files: Object.assign(
-      base(),
+      base(hosts),
       ...Array.from({ length: EACH }, (_, i) => ({
         [`all/f${i}.yaml`]: document(
           `f${i}`,
@@ -39,9 +39,9 @@ const layouts: Record<
       'all/f0.yaml': document('f0', '{all: true}', '/etc/f0', `content: "round ${round}"`),
     }),
   },
-  'for all hosts, one interpolated document changed': {
+  interpolated: {
     files: Object.assign(
-      base(),
+      base(hosts),
       ...Array.from({ length: EACH }, (_, i) => ({
         [`all/f${i}.yaml`]: document(
           `f${i}`,
@@ -55,10 +55,10 @@ const layouts: Record<
       'all/f0.yaml': document('f0', '{all: true}', '/etc/f0', `content: "\${host.name} round ${round}"`),
     }),
   },
-  'documents of its own for each host, one changed': {
+  one_host: {
     files: Object.assign(
-      base(),
-      ...Array.from({ length: HOSTS }, (_, h) => ({
+      base(hosts),
+      ...Array.from({ length: hosts }, (_, h) => ({
         [`own/h${h}.yaml`]: Array.from({ length: EACH }, (_, i) =>
           document(`h${h}-f${i}`, `{names: [h${h}]}`, `/etc/f${i}`, 'content: "x\\n"'),
         ).join(''),
@@ -68,9 +68,9 @@ const layouts: Record<
       'own/h7.yaml': document('h7-f0', '{names: [h7]}', '/etc/f0', `content: "round ${round}"`),
     }),
   },
-  'a 20 KiB contentFrom of all hosts changed': {
+  content_from: {
     files: Object.assign(
-      base(),
+      base(hosts),
       {
         'all/a.yaml': document('a', '{all: true}', '/etc/a', 'contentFrom: config.alloy'),
         'all/config.alloy': 'x'.repeat(20_000),
@@ -81,23 +81,48 @@ const layouts: Record<
     ),
     change: (round) => ({ 'all/config.alloy': `round ${round} \${host.name} ` + 'x'.repeat(20_000) }),
   },
-};
+});
 
-for (const [name, { files, change }] of Object.entries(layouts)) {
-  let start = performance.now();
-  let last: Compilation = await compile(memorySnapshot(files), testKinds);
-  const first = performance.now() - start;
-  if (last.revision === undefined) throw new Error(last.diagnostics[0]?.message ?? 'refused');
-  const times: number[] = [];
-  for (let round = 0; round < ROUNDS; round++) {
-    const snapshot = memorySnapshot({ ...files, ...change(round) }, `r${round}`);
-    start = performance.now();
-    last = await compile(snapshot, testKinds, last);
-    times.push(performance.now() - start);
+/** @param hosts each with twenty documents. @param each told of every layout, with its times. */
+async function measure(hosts: number, each: (name: string, times: number[]) => void): Promise<void> {
+  for (const [name, { files, change }] of Object.entries(layouts(hosts))) {
+    let last: Compilation = await compile(memorySnapshot(files), testKinds);
     if (last.revision === undefined) throw new Error(last.diagnostics[0]?.message ?? 'refused');
+    const times: number[] = [];
+    for (let round = 0; round < ROUNDS; round++) {
+      const snapshot = memorySnapshot({ ...files, ...change(round) }, `r${round}`);
+      const start = performance.now();
+      last = await compile(snapshot, testKinds, last);
+      times.push(performance.now() - start);
+      if (last.revision === undefined) throw new Error(last.diagnostics[0]?.message ?? 'refused');
+    }
+    each(name, times);
   }
-  times.sort((a, b) => a - b);
-  const at = (q: number): string =>
-    times[Math.min(times.length - 1, Math.floor(times.length * q))]!.toFixed(1);
-  console.log(`${name}: first ${first.toFixed(0)} ms, then p50 ${at(0.5)} ms, p99 ${at(0.99)} ms`);
+}
+
+export async function compileRows(hosts: number): Promise<Row[]> {
+  const rows: Row[] = [];
+  await measure(hosts, (name, times) => {
+    const labels = `{hosts=${hosts},changed=${name}}`;
+    rows.push(...percentileRows('commit_rendered', labels, times, 'ms', { p50: 200, p99: 200 }));
+  });
+  return rows;
+}
+
+/** How many times a change takes of what it takes to write and digest the payloads of all hosts once. */
+export async function compileRatios(hosts: number, budget: number): Promise<Row[]> {
+  const document = { spec: { path: '/etc/f', content: 'x\n' }, kind: 'File', name: 'f', dependsOn: [] };
+  const payload = { host: 'h', resources: Array.from({ length: EACH }, () => document) };
+  const writeAll = (): number => {
+    const start = performance.now();
+    for (let h = 0; h < hosts; h++) createHash('sha256').update(JSON.stringify(payload)).digest('hex');
+    return performance.now() - start;
+  };
+  const rows: Row[] = [];
+  await measure(hosts, (name, times) => {
+    const baseline = median(Array.from({ length: ROUNDS }, writeAll));
+    const labels = `{hosts=${hosts},changed=${name}}`;
+    rows.push({ name: `commit_rendered_ratio${labels}`, value: median(times) / baseline, unit: 'x', budget });
+  });
+  return rows;
 }

@@ -1,17 +1,17 @@
-// Tampering with a managed file, 50 ms apart: how long until it is as the manifest says again, and whether it always
-// is. The tamperer asks without a pause, in another process than the agent, and counts from just before it tampers.
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
+// Tampering with a managed file: how long until it is as the manifest says again, and whether it always is. The
+// tamperer asks without a pause, in another process than the keepers, and counts from just before it tampers. The
+// keepers take turns, so that what else the machine does is the same for all of them.
 import fs from 'node:fs';
-import os from 'node:os';
-import path from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import type { Resource } from '../../api/bundle.ts';
-import { percentile, type Row } from './statistics.ts';
+import { CONTENT } from './agents.ts';
+import type { Keeper } from './keepers.ts';
+import { median, percentileRows, type Row } from './statistics.ts';
 
-const CONTENT = `${'homeostat keeps this line\n'.repeat(160)}`; // 4 KiB
+/** Between two tamperings with the same file. */
 const APART_MS = 50;
 const LOST_AFTER_MS = 5000;
+const MODE = 0o644;
+const wanted = Buffer.from(CONTENT);
 
 const TAMPERINGS: Readonly<Record<string, (p: string) => void>> = {
   write: (p) => fs.writeFileSync(p, 'tampered'),
@@ -26,14 +26,16 @@ const TAMPERINGS: Readonly<Record<string, (p: string) => void>> = {
 
 function isRight(p: string): boolean {
   try {
-    return (fs.statSync(p).mode & 0o777) === 0o644 && fs.readFileSync(p, 'utf8') === CONTENT;
+    return (fs.statSync(p).mode & 0o777) === MODE && fs.readFileSync(p).equals(wanted);
   } catch {
     return false;
   }
 }
 
-async function healed(p: string): Promise<number | undefined> {
+/** @returns milliseconds, or undefined when it stayed as it was. */
+async function healed(p: string, tamperWith: (p: string) => void): Promise<number | undefined> {
   const began = performance.now();
+  tamperWith(p);
   while (!isRight(p)) {
     if (performance.now() - began > LOST_AFTER_MS) return undefined;
     await new Promise((resolve) => setImmediate(resolve));
@@ -41,65 +43,59 @@ async function healed(p: string): Promise<number | undefined> {
   return performance.now() - began;
 }
 
-/** @param managed how many files the agent keeps; one of them is tampered with. */
-export async function tamper(rounds: number, managed: number): Promise<Row[]> {
-  const directory = fs.realpathSync(fs.mkdtempSync(path.join(os.tmpdir(), 'homeostat-bench-')));
-  const root = path.join(directory, 'root');
-  fs.mkdirSync(root);
-  const resources: Resource[] = Array.from({ length: managed }, (_, i) => ({
-    kind: 'File',
-    name: `f${i}`,
-    dependsOn: [],
-    drift: 'enforce',
-    prune: 'delete',
-    suspend: false,
-    spec: { path: `/managed/f${i}`, content: CONTENT },
-    source: 'bench:1',
-  }));
-  const manifest = path.join(directory, 'manifest.json');
-  fs.writeFileSync(manifest, JSON.stringify(resources));
-  const child = spawn(
-    process.execPath,
-    [path.join(import.meta.dirname, 'agent-process.ts'), directory, manifest],
-    {
-      stdio: ['ignore', 'pipe', 'inherit'],
-    },
-  );
-  try {
-    await once(child.stdout, 'data');
-    const file = path.join(root, 'managed', `f${Math.floor(managed / 2)}`);
-    const rows: Row[] = [];
-    const all: number[] = [];
-    let lost = 0;
-    for (const [name, tamperWith] of Object.entries(TAMPERINGS)) {
-      const latencies: number[] = [];
-      for (let i = 0; i < rounds; i++) {
-        tamperWith(file);
-        const ms = await healed(file);
-        if (ms === undefined) lost += 1;
-        else latencies.push(ms);
-        await delay(APART_MS);
+export interface Tampered {
+  readonly keeper: Keeper;
+  /** By kind of tampering, milliseconds. */
+  readonly latencies: ReadonlyMap<string, readonly number[]>;
+  readonly lost: number;
+}
+
+/** @param rounds of each kind of tampering, with each keeper. */
+export async function tamper(keepers: readonly Keeper[], rounds: number): Promise<Tampered[]> {
+  const results = keepers.map((keeper) => ({ keeper, latencies: new Map<string, number[]>(), lost: 0 }));
+  for (const [name, tamperWith] of Object.entries(TAMPERINGS)) {
+    for (const { latencies } of results) latencies.set(name, []);
+    for (let i = 0; i < rounds; i++) {
+      for (const result of results) {
+        const ms = await healed(result.keeper.file, tamperWith);
+        if (ms === undefined) result.lost += 1;
+        else result.latencies.get(name)!.push(ms);
+        await delay(APART_MS / results.length);
       }
-      all.push(...latencies);
-      rows.push({
-        name: `file_${name}_healed_p50{files=${managed}}`,
-        value: percentile(latencies, 50),
-        unit: 'ms',
-        budget: 2,
-      });
-      rows.push({
-        name: `file_${name}_healed_p99{files=${managed}}`,
-        value: percentile(latencies, 99),
-        unit: 'ms',
-        budget: 15,
-      });
     }
-    rows.push({ name: `file_healed_rounds{files=${managed}}`, value: all.length, unit: 'rounds' });
-    rows.push({ name: `file_healed_lost{files=${managed}}`, value: lost, unit: 'rounds', budget: 0 });
-    return rows;
-  } finally {
-    child.kill('SIGTERM');
-    await once(child, 'exit');
-    fs.rmSync(directory, { recursive: true, force: true });
   }
+  return results;
+}
+
+export function tamperRows({ keeper, latencies, lost }: Tampered): Row[] {
+  const labels = `{${keeper.label}}`;
+  const budgets = keeper.isOurs ? { p50: 2, p99: 15 } : { p50: undefined, p99: undefined };
+  const rounds = [...latencies.values()].reduce((sum, l) => sum + l.length, lost);
+  return [
+    ...[...latencies].flatMap(([name, ms]) =>
+      percentileRows(`file_${name}_healed`, labels, ms, 'ms', budgets),
+    ),
+    {
+      name: `file_healed_lost${labels}`,
+      value: lost,
+      unit: `of ${rounds}`,
+      budget: keeper.isOurs ? 0 : undefined,
+    },
+  ];
+}
+
+/** How many times the baseline's median each keeper of ours takes, kind by kind. */
+export function tamperRatios(all: readonly Tampered[], budget: number): Row[] {
+  const bare = all.find((t) => t.keeper.label === 'keeper=bare')!;
+  return all
+    .filter((t) => t.keeper.isOurs)
+    .flatMap(({ keeper, latencies, lost }) => [
+      ...[...latencies].map(([name, ms]) => ({
+        name: `file_${name}_healed_ratio{${keeper.label}}`,
+        value: median(ms) / median(bare.latencies.get(name)!),
+        unit: 'x',
+        budget,
+      })),
+      { name: `file_healed_lost{${keeper.label}}`, value: lost, unit: 'rounds', budget: 0 },
+    ]);
 }

@@ -1,164 +1,223 @@
-// Budget: 10,000 waiting agents told of a commit, on one core: p99 1 s, 300 MiB resident. The controller runs as a
-// process of its own, pinned to one core; the agents are bare sockets in this one, each with a key of its own and
-// signed requests. Usage: waiting-agents.ts [agents] [rounds]
+// Waiting agents told of a commit, on one core. The controller is the bundle, in a process of its own that is pinned to
+// one core; the agents are bare sockets in this one, each with a key of its own and signed requests.
 import { execFileSync, spawn } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { once } from 'node:events';
+import fs from 'node:fs';
 import { connect, type Socket } from 'node:net';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import path from 'node:path';
 import { createInterface } from 'node:readline';
+import { setTimeout as delay } from 'node:timers/promises';
 import { keyIdOf, privateKeyOf, rawPublicKey } from '../../api/bundle.ts';
 import { signRequest } from '../../api/signatures.ts';
 import { newSeed } from '../../controller/fleet/keys.ts';
+import { scratch } from './agents.ts';
+import { memoryOf } from './idle.ts';
+import { percentile, type Row } from './statistics.ts';
 
-const AGENTS = Number(process.argv[2] ?? 10_000);
-const ROUNDS = Number(process.argv[3] ?? 3);
-const folder = mkdtempSync(join(tmpdir(), 'homeostat-bench-'));
-const repo = join(folder, 'repo');
-mkdirSync(repo);
-const git = (...args: string[]): string =>
-  execFileSync('git', ['-c', 'user.name=B', '-c', 'user.email=b@example.com', ...args], {
-    cwd: repo,
-    encoding: 'utf8',
-  }).trim();
-git('init', '-q', '-b', 'main');
+const DOCUMENTS = 20;
+const WAIT_SECONDS = 55;
 
-const agents = Array.from({ length: AGENTS }, (_, i) => {
-  const privateKey = privateKeyOf(newSeed());
-  return { host: `h${i}`, privateKey, publicKey: rawPublicKey(privateKey) };
-});
-for (let i = 0; i < AGENTS; i += 100) {
-  const documents = agents
-    .slice(i, i + 100)
-    .map(
-      ({ host, publicKey }) =>
-        `apiVersion: homeostat.dev/v1\nkind: Host\nmetadata: {name: ${host}}\nspec: {mode: enforce, publicKey: "${publicKey}"}\n---\n`,
+export interface Round {
+  /** From the end of `git commit` to the answer, milliseconds. */
+  readonly told: readonly number[];
+  readonly failed: number;
+  readonly publishedMs: number;
+  readonly residentMiB: number;
+}
+
+/** A repository whose commits are what the agents wait for. */
+class Repository {
+  readonly directory: string;
+
+  constructor(directory: string, agents: readonly BenchedAgent[]) {
+    this.directory = directory;
+    fs.mkdirSync(directory);
+    this.#git('init', '-q', '-b', 'main');
+    for (let i = 0; i < agents.length; i += 100) {
+      const documents = agents
+        .slice(i, i + 100)
+        .map(
+          ({ host, publicKey }) =>
+            `apiVersion: homeostat.dev/v1\nkind: Host\nmetadata: {name: ${host}}\nspec: {mode: enforce, publicKey: "${publicKey}"}\n---\n`,
+        );
+      fs.writeFileSync(path.join(directory, `hosts-${i}.yaml`), documents.join(''));
+    }
+    for (let n = 0; n < DOCUMENTS; n++) this.#write(n, 'the same on all hosts');
+    this.commit(0, 'the first content');
+  }
+
+  commit(n: number, content: string): void {
+    this.#write(n, content);
+    this.#git('add', '-A');
+    this.#git('commit', '-q', '-m', content);
+  }
+
+  #write(n: number, content: string): void {
+    fs.writeFileSync(
+      path.join(this.directory, `f${n}.yaml`),
+      `apiVersion: homeostat.dev/v1\nkind: File\nmetadata: {name: f${n}}\nhosts: {all: true}\nspec: {path: /etc/f${n}, content: "${content}"}\n---\n`,
     );
-  writeFileSync(join(repo, `hosts-${i}.yaml`), documents.join(''));
-}
-const file = (n: number, content: string): string =>
-  `apiVersion: homeostat.dev/v1\nkind: File\nmetadata: {name: f${n}}\nhosts: {all: true}\nspec: {path: /etc/f${n}, content: "${content}"}\n---\n`;
-for (let n = 0; n < 20; n++) writeFileSync(join(repo, `f${n}.yaml`), file(n, 'the same on all hosts'));
-git('add', '-A');
-git('commit', '-q', '-m', 'first');
-
-const cli = join(import.meta.dirname, '../../cli/homeostat.ts');
-const child = spawn(
-  'taskset',
-  [
-    '-c',
-    '1',
-    process.execPath,
-    cli,
-    'controller',
-    '--repo',
-    repo,
-    '--state',
-    join(folder, 'state'),
-    '--listen',
-    '127.0.0.1:0',
-    '--open-reads',
-  ],
-  { stdio: ['ignore', 'pipe', 'inherit'] },
-);
-let published = (): void => {};
-let lastLine: Record<string, unknown> = {};
-const url = new Promise<string>((resolve) => {
-  createInterface({ input: child.stdout }).on('line', (line) => {
-    lastLine = JSON.parse(line) as Record<string, unknown>;
-    if (lastLine['msg'] === 'controller started') resolve(String(lastLine['url']));
-    if (lastLine['msg'] === 'revision published') published();
-    if (lastLine['level'] !== 'info') console.error(line);
-  });
-});
-const firstPublished = new Promise<void>((resolve) => {
-  published = resolve;
-});
-const port = Number(new URL(await url).port);
-await firstPublished;
-console.log(`first revision of ${AGENTS} hosts × 20: ${Number(lastLine['durationSeconds']).toFixed(2)} s`);
-const rss = (): string =>
-  `${Math.round(Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${child.pid}/status`, 'utf8'))![1]) / 1024)} MiB`;
-
-interface Poll {
-  socket: Socket;
-  etag: string;
-  digest: string;
-  answered: (at: number, status: number) => void;
-}
-const polls: Poll[] = [];
-
-function ask(i: number, wait: number): Promise<{ at: number; status: number }> {
-  const { host, privateKey, publicKey } = agents[i]!;
-  const poll = polls[i]!;
-  const path = `/v1/hosts/${host}/bundle?wait=${wait}`;
-  const signed = signRequest({
-    method: 'GET',
-    url: path,
-    privateKey,
-    keyId: keyIdOf(publicKey),
-    createdSeconds: Math.floor(Date.now() / 1000),
-  });
-  const lines = [
-    `GET ${path} HTTP/1.1`,
-    'host: bench',
-    ...Object.entries(signed).map(([k, v]) => `${k}: ${v}`),
-  ];
-  if (poll.etag !== '') lines.push(`if-none-match: ${poll.etag}`);
-  if (poll.digest !== '') lines.push(`homeostat-have-payload: ${poll.digest}`);
-  return new Promise((resolve) => {
-    poll.answered = (at, status) => resolve({ at, status });
-    poll.socket.write(`${lines.join('\r\n')}\r\n\r\n`);
-  });
-}
-
-for (let i = 0; i < AGENTS; i++) {
-  const poll: Poll = { socket: connect(port, '127.0.0.1'), etag: '', digest: '', answered: () => {} };
-  polls.push(poll);
-  let text = '';
-  poll.socket.setEncoding('latin1');
-  poll.socket.on('data', (chunk: string) => {
-    text += chunk;
-    const end = text.indexOf('\r\n\r\n');
-    const length = Number(/content-length: (\d+)/i.exec(text)?.[1] ?? 0);
-    if (end < 0 || text.length < end + 4 + length) return;
-    poll.etag = /etag: (\S+)/i.exec(text)?.[1] ?? poll.etag;
-    poll.digest = /payloadDigest\\":\\"([0-9a-f]{64})/.exec(text)?.[1] ?? poll.digest;
-    const status = Number(text.slice(9, 12));
-    text = '';
-    poll.answered(performance.now(), status);
-  });
-  await new Promise((resolve) => poll.socket.once('connect', resolve));
-}
-for (let i = 0; i < AGENTS; i += 200)
-  await Promise.all(agents.slice(i, i + 200).map((_, j) => ask(i + j, 0)));
-console.log(`${AGENTS} agents have their bundle; controller: ${rss()}`);
-
-for (let round = 0; round < ROUNDS; round++) {
-  const answers: Promise<{ at: number; status: number }>[] = [];
-  for (let i = 0; i < AGENTS; i += 500) {
-    for (let j = i; j < Math.min(AGENTS, i + 500); j++) answers.push(ask(j, 55));
-    await new Promise((resolve) => setTimeout(resolve, 100));
   }
-  for (;;) {
-    const metrics = await (await fetch(`http://127.0.0.1:${port}/metrics`)).text();
-    if (new RegExp(`waiting_agents ${AGENTS}\\b`).test(metrics)) break;
-    await new Promise((resolve) => setTimeout(resolve, 100));
+
+  #git(...args: string[]): void {
+    const identity = ['-c', 'user.name=B', '-c', 'user.email=b@example.com'];
+    execFileSync('git', [...identity, ...args], { cwd: this.directory });
   }
-  const memory = rss();
-  writeFileSync(join(repo, 'f0.yaml'), file(0, `round ${round}`));
-  git('commit', '-q', '-a', '-m', `round ${round}`);
-  const committed = performance.now();
-  const got = await Promise.all(answers);
-  const times = got.map(({ at }) => at - committed).sort((a, b) => a - b);
-  const bad = got.filter(({ status }) => status !== 200).length;
-  const at = (q: number): string =>
-    `${times[Math.min(times.length - 1, Math.floor(times.length * q))]!.toFixed(0)} ms`;
-  console.log(
-    `round ${round + 1}: first ${at(0)}, p50 ${at(0.5)}, p99 ${at(0.99)}, last ${at(1)}; ${bad} not 200; published in ${(Number(lastLine['durationSeconds']) * 1000).toFixed(0)} ms; waiting ${memory}, after ${rss()}`,
+}
+
+class BenchedAgent {
+  readonly host: string;
+  readonly #privateKey = privateKeyOf(newSeed());
+  readonly publicKey = rawPublicKey(this.#privateKey);
+  readonly #keyId = keyIdOf(this.publicKey);
+  #socket: Socket | undefined;
+  #etag = '';
+  #digest = '';
+  #answered: (status: number) => void = () => {};
+
+  constructor(host: string) {
+    this.host = host;
+  }
+
+  async connect(port: number): Promise<void> {
+    const socket = connect(port, '127.0.0.1');
+    this.#socket = socket;
+    let text = '';
+    socket.setEncoding('latin1').on('data', (chunk: string) => {
+      text += chunk;
+      const end = text.indexOf('\r\n\r\n');
+      const length = Number(/content-length: (\d+)/i.exec(text)?.[1] ?? 0);
+      if (end < 0 || text.length < end + 4 + length) return;
+      this.#etag = /etag: (\S+)/i.exec(text)?.[1] ?? this.#etag;
+      this.#digest = /payloadDigest\\":\\"([0-9a-f]{64})/.exec(text)?.[1] ?? this.#digest;
+      const status = Number(text.slice(9, 12));
+      text = '';
+      this.#answered(status);
+    });
+    await once(socket, 'connect');
+  }
+
+  /** Asks once. @returns when the answer came, and its status. */
+  ask(waitSeconds: number): Promise<{ at: number; status: number }> {
+    const url = `/v1/hosts/${this.host}/bundle?wait=${waitSeconds}`;
+    const signed = signRequest({
+      method: 'GET',
+      url,
+      privateKey: this.#privateKey,
+      keyId: this.#keyId,
+      createdSeconds: Math.floor(Date.now() / 1000),
+    });
+    const lines = [`GET ${url} HTTP/1.1`, 'host: bench'];
+    for (const [name, value] of Object.entries(signed)) lines.push(`${name}: ${value}`);
+    if (this.#etag !== '') lines.push(`if-none-match: ${this.#etag}`);
+    if (this.#digest !== '') lines.push(`homeostat-have-payload: ${this.#digest}`);
+    return new Promise((resolve) => {
+      this.#answered = (status) => resolve({ at: performance.now(), status });
+      this.#socket!.write(`${lines.join('\r\n')}\r\n\r\n`);
+    });
+  }
+
+  close(): void {
+    this.#socket?.destroy();
+  }
+}
+
+/** The controller, pinned to one core (taskset). */
+async function startController(bundle: string, directory: string, repo: string) {
+  const state = path.join(directory, 'state');
+  const options = ['--repo', repo, '--state', state, '--listen', '127.0.0.1:0', '--open-reads'];
+  const child = spawn(
+    'taskset',
+    [
+      '-c',
+      '1',
+      process.execPath,
+
+      path.join(bundle, 'homeostat.cjs'),
+      'controller',
+      ...options,
+    ],
+    {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    },
   );
+  let publishedMs = 0;
+  const started = Promise.withResolvers<string>();
+  const published = Promise.withResolvers<void>();
+  createInterface({ input: child.stdout }).on('line', (line) => {
+    const entry = JSON.parse(line) as Record<string, unknown>;
+    if (entry['level'] !== 'info') console.error(line);
+    if (entry['msg'] === 'controller started') started.resolve(String(entry['url']));
+    if (entry['msg'] !== 'revision published') return;
+    publishedMs = Number(entry['durationSeconds']) * 1000;
+    published.resolve();
+  });
+  const { port } = new URL(await started.promise);
+  await published.promise;
+  return {
+    port: Number(port),
+    residentMiB: () => memoryOf(child.pid!).residentMiB,
+    publishedMs: () => publishedMs,
+    async waiting(): Promise<number> {
+      const metrics = await (await fetch(`http://127.0.0.1:${port}/metrics`)).text();
+      return Number(/waiting_agents (\d+)/.exec(metrics)?.[1]);
+    },
+    async stop() {
+      child.kill('SIGTERM');
+      await once(child, 'exit');
+    },
+  };
 }
-for (const { socket } of polls) socket.destroy();
-child.kill('SIGTERM');
-await new Promise((resolve) => child.once('exit', resolve));
-rmSync(folder, { recursive: true, force: true });
+
+export async function waitingAgents(bundle: string, count: number, rounds: number): Promise<Round[]> {
+  const directory = scratch();
+  const agents = Array.from({ length: count }, (_, i) => new BenchedAgent(`h${i}`));
+  const repository = new Repository(path.join(directory, 'repo'), agents);
+  const controller = await startController(bundle, directory, repository.directory);
+  try {
+    for (const agent of agents) await agent.connect(controller.port);
+    for (let i = 0; i < count; i += 200) await Promise.all(agents.slice(i, i + 200).map((a) => a.ask(0)));
+    const results: Round[] = [];
+    for (let round = 0; round < rounds; round++) {
+      const answers: Promise<{ at: number; status: number }>[] = [];
+      for (let i = 0; i < count; i += 500) {
+        answers.push(...agents.slice(i, i + 500).map((a) => a.ask(WAIT_SECONDS)));
+        await delay(100);
+      }
+      while ((await controller.waiting()) < count) await delay(100);
+      const before = controller.residentMiB();
+      repository.commit(0, `round ${round}`);
+      const committed = performance.now();
+      const got = await Promise.all(answers);
+      results.push({
+        told: got.map(({ at }) => at - committed),
+        failed: got.filter(({ status }) => status !== 200).length,
+        publishedMs: controller.publishedMs(),
+        residentMiB: Math.max(before, controller.residentMiB()),
+      });
+    }
+    return results;
+  } finally {
+    for (const agent of agents) agent.close();
+    await controller.stop();
+    fs.rmSync(directory, { recursive: true, force: true });
+  }
+}
+
+/** The worst of the rounds counts. */
+export function waitingRows(count: number, rounds: readonly Round[]): Row[] {
+  const labels = `{agents=${count}}`;
+  const worst = (of: (round: Round) => number): number => Math.max(...rounds.map(of));
+  return [
+    { name: `commit_told_p50${labels}`, value: worst((r) => percentile(r.told, 50)), unit: 'ms' },
+    {
+      name: `commit_told_p99${labels}`,
+      value: worst((r) => percentile(r.told, 99)),
+      unit: 'ms',
+      budget: 1000,
+    },
+    { name: `commit_published${labels}`, value: worst((r) => r.publishedMs), unit: 'ms' },
+    { name: `commit_told_failed${labels}`, value: worst((r) => r.failed), unit: 'agents', budget: 0 },
+    { name: `controller_resident${labels}`, value: worst((r) => r.residentMiB), unit: 'MiB', budget: 300 },
+  ];
+}

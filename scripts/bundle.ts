@@ -1,0 +1,79 @@
+// What is installed on hosts that have Node: a few minified files in one directory. `homeostat` is what people and
+// units run. The agent is a file of its own, and so is each library that it loads late: what isn't loaded, as source
+// text too, costs no memory, and that budget is a third of what one file for everything takes (docs/performance.md).
+import fs from 'node:fs';
+import path from 'node:path';
+import { type BuildOptions, build, type Plugin } from 'esbuild';
+
+const root = path.dirname(import.meta.dirname);
+
+/** CommonJS: what a single executable can carry without unpacking anything, and what Node loads with the least. */
+const options = {
+  bundle: true,
+  minify: true,
+  platform: 'node',
+  format: 'cjs',
+  target: 'node24',
+  logLevel: 'warning',
+} as const satisfies BuildOptions;
+
+/** Everything in one file, for the executable. */
+export async function bundleOneFile(outfile: string): Promise<void> {
+  await build({ ...options, entryPoints: [path.join(root, 'cli', 'homeostat.ts')], outfile });
+}
+
+/**
+ * What Node is to run the agent with. A young generation of 1 MiB instead of 16: an agent that waits has no use for
+ * more, and what it once took it keeps.
+ */
+export const AGENT_NODE_ARGUMENTS = ['--max-semi-space-size=1', '--optimize-for-size'] as const;
+
+const LAUNCHER = `#!/bin/sh
+# homeostat, run by the node on PATH; the agent with what keeps it small.
+set -e
+here=$(dirname "$(readlink -f "$0")")
+if [ "$1" = agent ]; then
+  exec node ${AGENT_NODE_ARGUMENTS.join(' ')} "$here/agent.cjs" "$@"
+fi
+exec node "$here/homeostat.cjs" "$@"
+`;
+
+export async function bundle(directory: string): Promise<void> {
+  fs.rmSync(directory, { recursive: true, force: true });
+  const late = new Set<string>();
+  await build({
+    ...options,
+    entryPoints: {
+      homeostat: path.join(root, 'cli', 'homeostat.ts'),
+      agent: path.join(root, 'cli', 'agent-process.ts'),
+    },
+    outdir: directory,
+    outExtension: { '.js': '.cjs' },
+    plugins: [separate(late)],
+    supported: { 'dynamic-import': false },
+  });
+  await build({
+    ...options,
+    entryPoints: Object.fromEntries([...late].map((name) => [fileOf(name), name])),
+    outdir: directory,
+    outExtension: { '.js': '.cjs' },
+    absWorkingDir: root,
+  });
+  fs.writeFileSync(path.join(directory, 'homeostat'), LAUNCHER, { mode: 0o755 });
+}
+
+const fileOf = (library: string): string => library.replace(/^@/, '').replaceAll('/', '-');
+
+/** Libraries that are loaded by import() stay out, each a file beside it; noted in `late`. */
+function separate(late: Set<string>): Plugin {
+  return {
+    name: 'separate what is loaded late',
+    setup(b) {
+      b.onResolve({ filter: /^[^./]/ }, ({ path: name, kind }) => {
+        if (kind !== 'dynamic-import' || name.startsWith('node:')) return undefined;
+        late.add(name);
+        return { path: `./${fileOf(name)}.cjs`, external: true };
+      });
+    },
+  };
+}

@@ -1,0 +1,166 @@
+// On a real systemd host (test/lab): a unit that stops is started again, and the webclient that is turned off is
+// turned on. The agent is the bundle, as a service of that host.
+import path from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { systemClock } from '../../agent/providers/clock.ts';
+import { connectBus } from '../../agent/providers/dbus.ts';
+import { createProcesses } from '../../agent/providers/processes.ts';
+import { createTailscale } from '../../agent/providers/tailscale.ts';
+import { type AgentStatus, isTrue } from '../../api/status.ts';
+import { bootHost, type LabHost } from '../lab/host.ts';
+import { cleanup, createWorkDirectory, removeStale } from '../lab/lifetime.ts';
+import { createNetwork } from '../lab/network.ts';
+import { startTailnet } from '../lab/tailnet.ts';
+import { agentFiles, resource } from './agents.ts';
+import { percentileRows, type Row } from './statistics.ts';
+
+const UNIT = 'bench.service';
+/** Under the kinds' patience (kinds/service, kinds/tailscale-client): more in a row would count as a fight. */
+const MOST_ROUNDS = 140;
+const APART_MS = 100;
+const LOST_AFTER_MS = 10_000;
+
+export async function onHost(bundle: string, rounds: number): Promise<Row[]> {
+  try {
+    await removeStale();
+    const network = await createNetwork();
+    const workDir = createWorkDirectory();
+    const host = await bootHost({
+      name: 'bench',
+      address: network.address(2),
+      bridge: network,
+      workDir,
+      readOnlyPaths: [bundle],
+      files: {
+        [`/etc/systemd/system/${UNIT}`]:
+          '[Service]\nExecStart=/bin/sleep infinity\n[Install]\nWantedBy=multi-user.target\n',
+      },
+    });
+    await (await startTailnet(network, workDir)).join(host);
+    const state = '/var/lib/homeostat';
+    const files = agentFiles(
+      [
+        resource('Service', 'bench', { unit: UNIT, enabled: true }),
+        resource('TailscaleClient', 'bench', { webclient: true }),
+      ],
+      { stateDir: state },
+    );
+    await host.writeFile('/etc/homeostat/agent.json', files['agent.json']);
+    await host.writeFile(`${state}/bundle.json`, files['bundle.json']);
+    await host.start([path.join(bundle, 'homeostat'), 'agent'], {
+      unit: 'homeostat-agent',
+      env: { PATH: `${path.dirname(process.execPath)}:/usr/bin:/bin` },
+    });
+    await allReady(host);
+    const n = Math.min(rounds, MOST_ROUNDS);
+    return [...(await unitStops(host, n)), ...(await webclientGoesOff(host, n))];
+  } finally {
+    await cleanup();
+  }
+}
+
+/** By systemd's own clock: from the moment in which the unit left `active` until its start had begun. */
+async function unitStops(host: LabHost, rounds: number): Promise<Row[]> {
+  const bus = await connectBus(`unix:path=${host.rootDir}/run/dbus/system_bus_socket`);
+  const manager = { destination: 'org.freedesktop.systemd1', path: '/org/freedesktop/systemd1' };
+  const ask = async (member: string, signature: string, body: readonly unknown[]) =>
+    bus.call({ ...manager, interface: 'org.freedesktop.systemd1.Manager', member, signature, body }, 5000);
+  try {
+    const [unit] = (await ask('LoadUnit', 's', [UNIT])) as [string];
+    const get = async (name: string): Promise<unknown> => {
+      const [variant] = await bus.call(
+        {
+          destination: manager.destination,
+          path: unit,
+          interface: 'org.freedesktop.DBus.Properties',
+          member: 'Get',
+          signature: 'ss',
+          body: ['org.freedesktop.systemd1.Unit', name],
+        },
+        5000,
+      );
+      return (variant as { value: unknown }).value;
+    };
+    const number = async (name: string): Promise<number> => Number(await get(name));
+    const runs = async () => (await get('ActiveState')) === 'active';
+    const rows: Row[] = [];
+    const breakings: Record<string, () => Promise<unknown>> = {
+      stopped: () => ask('StopUnit', 'ss', [UNIT, 'replace']),
+      killed: () => ask('KillUnit', 'ssi', [UNIT, 'all', 9]),
+    };
+    for (const [name, breakIt] of Object.entries(breakings)) {
+      const times: number[] = [];
+      let lost = 0;
+      for (let i = 0; i < rounds; i++) {
+        await delay(APART_MS);
+        const before = await number('ActiveExitTimestampMonotonic');
+        await breakIt();
+        const isBack = async () =>
+          (await number('ActiveExitTimestampMonotonic')) !== before && (await runs());
+        if (!(await until(isBack, LOST_AFTER_MS))) lost += 1;
+        else
+          times.push(
+            ((await number('InactiveExitTimestampMonotonic')) -
+              (await number('ActiveExitTimestampMonotonic'))) /
+              1000,
+          );
+      }
+      rows.push(...percentileRows(`unit_${name}_start_requested`, '', times, 'ms', { p50: 5, p99: 25 }), {
+        name: `unit_${name}_lost`,
+        value: lost,
+        unit: `of ${rounds}`,
+        budget: 0,
+      });
+    }
+    return rows;
+  } finally {
+    bus.close();
+  }
+}
+
+/** From just before the request that turns it off until tailscaled says that it is on. */
+async function webclientGoesOff(host: LabHost, rounds: number): Promise<Row[]> {
+  const tailscale = createTailscale({
+    socketPaths: [`${host.rootDir}/run/tailscale/tailscaled.sock`],
+    processes: createProcesses(),
+    clock: systemClock,
+  });
+  const isOn = async () => (await tailscale.prefs())['RunWebClient'] === true;
+  try {
+    const times: number[] = [];
+    let lost = 0;
+    for (let i = 0; i < rounds; i++) {
+      await delay(APART_MS);
+      const began = performance.now();
+      await tailscale.setPrefs({ RunWebClient: false });
+      if (await until(isOn, LOST_AFTER_MS)) times.push(performance.now() - began);
+      else lost += 1;
+    }
+    return [
+      ...percentileRows('webclient_off_to_on', '', times, 'ms', { p50: undefined, p99: 50 }),
+      { name: 'webclient_lost', value: lost, unit: `of ${rounds}`, budget: 0 },
+    ];
+  } finally {
+    await tailscale.close();
+  }
+}
+
+/** Until all is confirmed: what stops a unit during its gate fails a change, and is no drift. @throws Error */
+async function allReady(host: LabHost): Promise<void> {
+  const ask = ['curl', '-s', '--unix-socket', '/run/homeostat/agent.sock', 'http://localhost/v1/status'];
+  const isReady = async (): Promise<boolean> => {
+    const { exitCode, stdout } = await host.exec(ask);
+    if (exitCode !== 0) return false;
+    const { resources } = (JSON.parse(stdout) as { status: AgentStatus }).status;
+    return resources.length > 0 && resources.every((r) => isTrue(r.conditions, 'Ready'));
+  };
+  if (await until(isReady, 60_000)) return;
+  const { stdout } = await host.exec(['journalctl', '--no-pager', '--lines=30', '--unit=homeostat-agent']);
+  throw new Error(`the agent of the bench's host did not get ready: ${stdout}`);
+}
+
+async function until(check: () => Promise<boolean>, timeoutMs: number): Promise<boolean> {
+  const deadline = performance.now() + timeoutMs;
+  while (!(await check())) if (performance.now() > deadline) return false;
+  return true;
+}
