@@ -17,6 +17,7 @@ import { startTailnet, waitForPeers } from './tailnet.ts';
 const { values: options } = parseArgs({ options: { keep: { type: 'boolean', default: false } } });
 const NAMES = ['mac-mini', 'digitalocean', 'raspberry-pi'] as const;
 const CONFIG = '/etc/alloy/config.alloy';
+const booted: LabHost[] = [];
 const rows: RowState[] = ROWS.map(() => ({ state: 'not yet', why: 'its kinds come with a later issue' }));
 
 /** Asks without much of a pause until it is so. @returns milliseconds since `since`. */
@@ -94,6 +95,7 @@ async function scenario(): Promise<void> {
       ),
     ),
   );
+  booted.push(...hosts);
   const [mac, , pi] = hosts as [LabHost, LabHost, LabHost];
   const addresses = new Map<string, string>();
   await step('one tailnet: real tailscaled on each', async () => {
@@ -275,8 +277,17 @@ async function metricsAnswer(
   rows[2] = { state: 'ok' };
 }
 
+/** What the hosts themselves say, for whoever has to find out why the lab failed. */
 async function evidence(): Promise<void> {
-  console.error('the last lines of the agents’ and the controller’s journals are above');
+  for (const host of booted) {
+    const journal = ['journalctl', '--quiet', '--no-pager', '--output=cat', '--lines=15'];
+    for (const unit of ['homeostat-controller', 'homeostat-agent', 'alloy']) {
+      const { stdout } = await host
+        .exec([...journal, `--unit=${unit}`])
+        .catch((error: Error) => ({ stdout: error.message }));
+      if (stdout.trim() !== '') console.error(`--- ${host.name} ${unit}\n${stdout.trimEnd()}`);
+    }
+  }
 }
 
 const missing = labPrerequisites();
