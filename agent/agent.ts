@@ -7,6 +7,7 @@ import { type AgentEvent, type AgentStatus, findCondition, isTrue } from '../api
 import { type AnyKind, type Change, claimsOverlap } from '../kinds/kind.ts';
 import type { Ports } from '../kinds/ports.ts';
 import type { AgentConfig } from './config.ts';
+import { WatchHealth } from './health/watch-health.ts';
 import { BundleCache } from './informer/cache.ts';
 import { createControllerClient } from './informer/client.ts';
 import { Informer } from './informer/informer.ts';
@@ -20,7 +21,7 @@ import { Reconciler } from './reconcile/reconcile.ts';
 import { createSecretStore, type SecretStore } from './reconcile/secrets.ts';
 import { Suspensions } from './reconcile/suspensions.ts';
 import { Watches } from './reconcile/watches.ts';
-import { type Assignment, World } from './reconcile/world.ts';
+import { type Assignment, resourceStatus, World } from './reconcile/world.ts';
 
 export interface AgentDeps {
   readonly config: AgentConfig;
@@ -48,11 +49,11 @@ export class Agent {
   readonly #queue: Queue;
   readonly #reconciler: Reconciler;
   readonly #watches: Watches;
+  readonly #watchHealth: WatchHealth;
   readonly #secrets: SecretStore;
   readonly #conditions = new ConditionSet();
   readonly #stopping = new AbortController();
   readonly #events: AgentEvent[] = [];
-  readonly #downWatches = new Set<string>();
   readonly #startedAt: string;
   #informer: Informer | undefined;
   #attempted = 0;
@@ -93,12 +94,19 @@ export class Agent {
       locksOf: (key) => this.#locksOf(key),
       locksOverlap: claimsOverlap,
     });
+    this.#watchHealth = new WatchHealth({
+      conditions: this.#conditions,
+      metrics: this.metrics,
+      files: ports.files,
+      clock: ports.clock,
+      onChange: () => this.#informer?.statusChanged(),
+    });
     this.#watches = new Watches({
       ports,
       secrets: this.#secrets,
       log: deps.log,
       wake: (key) => this.#queue.add(key, 'watch'),
-      up: (key, up) => this.#watchChanged(key, up),
+      up: (key, up) => this.#watchHealth.changed(key, up),
     });
   }
 
@@ -254,7 +262,7 @@ export class Agent {
   status(): AgentStatus {
     const { config, kinds, version, ports } = this.#deps;
     const { assignment } = this.#world;
-    this.#tellPolling();
+    this.#watchHealth.lookForPolling();
     return {
       host: config.host,
       at: new Date(ports.clock.now()).toISOString(),
@@ -272,33 +280,11 @@ export class Agent {
       },
       commit: { desired: assignment?.commit ?? '', running: this.#running.commit },
       conditions: this.#conditions.list(),
-      resources: this.#world.states().map((s) => ({
-        key: s.key,
-        conditions: [...s.conditions.list(), ...s.concerns.map((c) => ({ ...c, lastTransitionTime: '' }))],
-        desiredDigest: s.desiredDigest,
-        runningDigest: this.#journal.inventory.get(s.key)?.confirmed?.digest ?? '',
-        drift: s.drift,
-        ...(s.lastHealSeconds === undefined ? {} : { lastHealSeconds: s.lastHealSeconds }),
-        healedTotal: s.healedTotal,
-        source: s.resource?.source ?? '',
-      })),
+      resources: this.#world
+        .states()
+        .map((state) => resourceStatus(state, this.#journal.inventory.get(state.key))),
       events: this.#events,
     };
-  }
-
-  #tellPolling(): void {
-    const { files, clock } = this.#deps.ports;
-    const polled = files.polled?.() ?? [];
-    if (polled.length === 0 && this.#conditions.get('FilesWatched') === undefined) return;
-    const [status, reason, message] =
-      polled.length === 0
-        ? (['True', 'Watched', 'every directory has its watch again'] as const)
-        : ([
-            'False',
-            'Polling',
-            `the system has no file watch left (fs.inotify.max_user_watches, max_user_instances), so drift is seen within seconds only in ${polled.join(', ')}`,
-          ] as const);
-    this.#conditions.set('FilesWatched', status, reason, message, clock.now());
   }
 
   async #work(item: Item): Promise<void> {
@@ -313,31 +299,9 @@ export class Agent {
     this.#queue.addAfter(item.key, 'resync', ms);
   }
 
-  /** A watch that is down costs seconds or minutes of drift instead of milliseconds: worth a condition. */
-  #watchChanged(key: string, up: boolean): void {
-    this.metrics.watch(key, up);
-    if (up) this.#downWatches.delete(key);
-    else this.#downWatches.add(key);
-    const down = [...this.#downWatches].sort();
-    const changed =
-      down.length === 0
-        ? this.#setCondition('WatchesUp', 'True', 'Watching', 'every watch stands')
-        : this.#setCondition(
-            'WatchesUp',
-            'False',
-            'WatchDown',
-            `no events of ${down.join(', ')}: only the resync sees it`,
-          );
-    if (changed) this.#informer?.statusChanged();
-  }
-
-  #setCondition(type: string, status: 'True' | 'False', reason: string, message: string): boolean {
-    return this.#conditions.set(type, status, reason, message, this.#deps.ports.clock.now());
-  }
-
   #dropped(key: string): void {
     this.#watches.remove(key);
-    if (this.#downWatches.has(key)) this.#watchChanged(key, true);
+    this.#watchHealth.forget(key);
     this.#queue.remove(key);
   }
 

@@ -3,8 +3,9 @@
 import { isDeepStrictEqual } from 'node:util';
 import { keyOf, type Payload, type Resource } from '../../api/bundle.ts';
 import { digestOf, sha256 } from '../../api/json.ts';
+import type { ResourceStatus } from '../../api/status.ts';
 import { type AnyKind, type Claim, type Concern, claimsOverlap } from '../../kinds/kind.ts';
-import type { Journal } from '../journal/journal.ts';
+import type { Holding, Journal } from '../journal/journal.ts';
 import { ConditionSet } from './conditions.ts';
 import { DEFAULT_PATIENCE, HealBudget } from './patience.ts';
 
@@ -206,4 +207,21 @@ function inDependencyOrder(wanted: ReadonlyMap<string, Resource>): string[] {
 /** Digest of a desired state: the spec, and what its secrets are just now. */
 export function desiredDigest(kind: string, spec: unknown, secretHmacs: readonly string[]): string {
   return digestOf(secretHmacs.length === 0 ? { kind, spec } : { kind, spec, secretHmacs });
+}
+
+/** A resource's state as it is reported. */
+export function resourceStatus(state: ResourceState, holding: Holding | undefined): ResourceStatus {
+  return {
+    key: state.key,
+    conditions: [
+      ...state.conditions.list(),
+      ...state.concerns.map((concern) => ({ ...concern, lastTransitionTime: '' })),
+    ],
+    desiredDigest: state.desiredDigest,
+    runningDigest: holding?.confirmed?.digest ?? '',
+    drift: state.drift,
+    ...(state.lastHealSeconds === undefined ? {} : { lastHealSeconds: state.lastHealSeconds }),
+    healedTotal: state.healedTotal,
+    source: state.resource?.source ?? '',
+  };
 }
