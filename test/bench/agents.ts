@@ -8,34 +8,12 @@ import path from 'node:path';
 import { createInterface } from 'node:readline';
 import { privateKeyOf, type Resource, rawPublicKey, signEnvelope } from '../../api/bundle.ts';
 import { sha256 } from '../../api/json.ts';
+import { ALLOW_ALL, resource } from '../support/manifest.ts';
 
 export const CONTENT = 'homeostat keeps this line\n'.repeat(160); // 4 KiB
 const KEY = privateKeyOf(Buffer.alloc(32, 7).toString('base64'));
-const EVERYTHING = {
-  kinds: ['*'],
-  paths: ['/'],
-  units: ['*'],
-  exec: ['*'],
-  users: ['*'],
-  tailscale: ['*'],
-  rootEquivalent: ['*'],
-};
-
 export function scratch(): string {
   return fs.realpathSync(fs.mkdtempSync(path.join(os.tmpdir(), 'homeostat-bench-')));
-}
-
-export function resource(kind: string, name: string, spec: Record<string, unknown>): Resource {
-  return {
-    kind,
-    name,
-    dependsOn: [],
-    drift: 'enforce',
-    prune: 'delete',
-    suspend: false,
-    spec,
-    source: 'bench:1',
-  };
 }
 
 export function fileResources(n: number): Resource[] {
@@ -66,7 +44,7 @@ export function agentFiles(
     'agent.json': JSON.stringify({
       host: 'bench',
       trustedKeys: [rawPublicKey(KEY)],
-      allow: EVERYTHING,
+      allow: ALLOW_ALL,
       listen: '127.0.0.1:0',
       resyncSeconds: 600,
       ...config,

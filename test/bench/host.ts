@@ -11,7 +11,8 @@ import { bootHost, type LabHost } from '../lab/host.ts';
 import { cleanup, createWorkDirectory, removeStale } from '../lab/lifetime.ts';
 import { createNetwork } from '../lab/network.ts';
 import { startTailnet } from '../lab/tailnet.ts';
-import { agentFiles, resource } from './agents.ts';
+import { resource } from '../support/manifest.ts';
+import { agentFiles } from './agents.ts';
 import { percentileRows, type Row } from './statistics.ts';
 
 const UNIT = 'bench.service';

@@ -2,7 +2,6 @@
 // ALLOY_BIN names, or else the stand-in, which says so in the test's name.
 import assert from 'node:assert/strict';
 import fs from 'node:fs';
-import net from 'node:net';
 import path from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { systemClock } from '../../agent/providers/clock.ts';
@@ -12,6 +11,7 @@ import { createProcesses } from '../../agent/providers/processes.ts';
 import { createSupervised } from '../../agent/providers/supervised.ts';
 import { alloyConfig } from '../../kinds/alloy-config/index.ts';
 import { service } from '../../kinds/service/index.ts';
+import { freePort } from '../support/alloy/harness.ts';
 import { eventually } from '../support/eventually.ts';
 import { temporaryDirectory } from '../support/sandbox.ts';
 import { resource, Timeline } from '../support/timeline.ts';
@@ -38,14 +38,6 @@ prometheus.remote_write "central" {
   }
 }
 `;
-
-async function freePort(): Promise<number> {
-  const server = net.createServer();
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const { port } = server.address() as net.AddressInfo;
-  await new Promise((resolve) => server.close(resolve));
-  return port;
-}
 
 async function setting(t: TestContext) {
   const directory = temporaryDirectory(t);

@@ -3,11 +3,11 @@ import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import fs from 'node:fs';
-import net from 'node:net';
 import path from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { createHttp } from '../../agent/providers/http.ts';
 import { createProcesses } from '../../agent/providers/processes.ts';
+import { freePort } from '../support/alloy/harness.ts';
 import { PROMTOOL, require } from '../support/capabilities.ts';
 import { eventually } from '../support/eventually.ts';
 import { resource, Timeline } from '../support/timeline.ts';
@@ -55,15 +55,6 @@ async function begin(t: TestContext) {
       ...more,
     });
   return { line: line.start(), file, jobs, config };
-}
-
-function freePort(): Promise<number> {
-  return new Promise((resolve) => {
-    const server = net.createServer().listen(0, '127.0.0.1', () => {
-      const { port } = server.address() as net.AddressInfo;
-      server.close(() => resolve(port));
-    });
-  });
 }
 
 const JOB = "- job_name: tailscale-clients\n  static_configs: [{targets: ['127.0.0.1:2']}]\n";

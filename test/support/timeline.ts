@@ -15,7 +15,10 @@ import { kinds as allKinds } from '../../kinds/index.ts';
 import type { AnyKind } from '../../kinds/kind.ts';
 import type { Ports } from '../../kinds/ports.ts';
 import { eventually } from './eventually.ts';
+import { ALLOW_ALL } from './manifest.ts';
 import { temporaryDirectory } from './sandbox.ts';
+
+export { resource } from './manifest.ts';
 
 export interface TimelineOptions {
   readonly ports?: Partial<Ports>;
@@ -25,30 +28,6 @@ export interface TimelineOptions {
   readonly env?: Record<string, string>;
   /** Run on the state and root of an earlier timeline, as after a restart. */
   readonly directory?: string;
-}
-
-const ALLOW_ALL = {
-  kinds: ['*'],
-  paths: ['/'],
-  units: ['*'],
-  exec: ['*'],
-  users: ['*'],
-  tailscale: ['*'],
-  rootEquivalent: ['*'],
-};
-
-export function resource(kind: string, name: string, spec: object, more: Partial<Resource> = {}): Resource {
-  return {
-    kind,
-    name,
-    dependsOn: [],
-    drift: 'enforce',
-    prune: 'delete',
-    suspend: false,
-    spec: spec as Record<string, unknown>,
-    source: 'test.yaml:1',
-    ...more,
-  };
 }
 
 export class Timeline {
