@@ -19,10 +19,27 @@ export const AllowList = z.strictObject({
   users: z.array(z.string()).default([]),
   /** Tailscale preferences, as `RunWebClient`. */
   tailscale: z.array(z.string()).default([]),
+  /** Container images, as `grafana/alloy:*`. */
+  images: z.array(z.string()).default([]),
+  /** What containers may see of this host: paths by prefix as in `paths`, volumes by name. */
+  mounts: z.array(z.string()).default([]),
+  /** What containers may do beyond the engine's default, as `network:host`. */
+  capabilities: z.array(z.string()).default([]),
+  /** Packages, and repositories as `repository:https://apt.grafana.com`. */
+  packages: z.array(z.string()).default([]),
+  /** Origins of APIs that are written to or asked with a secret, as `http://127.0.0.1:3000`. */
+  urls: z.array(z.string()).default([]),
   /** What amounts to root, each named in words as the refusal names it; `*` grants all of it. */
   rootEquivalent: z.array(z.string()).default([]),
 });
 export type AllowList = z.infer<typeof AllowList>;
+
+/** For sandboxes and tests, where nothing is to be protected. */
+export const ALLOW_EVERYTHING: AllowList = AllowList.parse(
+  Object.fromEntries(
+    Object.keys(AllowList.shape).map((list) => [list, list === 'paths' ? ['/'] : ['/', '*']]),
+  ),
+);
 
 export const AgentConfig = z.strictObject({
   host: Name,

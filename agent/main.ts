@@ -33,7 +33,7 @@ export function openPorts(config: AgentConfig, log: Logger): OpenPorts {
   const http = createHttp();
   const files = createFiles({
     ...(config.root === undefined ? {} : { root: config.root }),
-    allows: (resolved) => pathAllowed(resolved, config.allow),
+    allows: (resolved) => pathAllowed(resolved, config.allow.paths),
     onPolling: (directories) =>
       log.warn({ directories }, 'directories that are polled, since the system has no file watch left'),
   });

@@ -4,7 +4,7 @@ import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import type { Command } from 'commander';
-import { AgentConfig, DEFAULT_CONFIG_FILE, readAgentConfig } from '../agent/config.ts';
+import { AgentConfig, ALLOW_EVERYTHING, DEFAULT_CONFIG_FILE, readAgentConfig } from '../agent/config.ts';
 import { createAgent, createLog } from '../agent/main.ts';
 import type { Assignment } from '../agent/reconcile/world.ts';
 import { Payload } from '../api/bundle.ts';
@@ -72,19 +72,10 @@ function localConfig({ config, host, root, state }: LocalOptions): AgentConfig {
   }
   const full = path.resolve(root);
   fs.mkdirSync(full, { recursive: true });
-  const everything = ['*'];
   return AgentConfig.parse({
     host: host ?? os.hostname().toLowerCase(),
     root: full,
     stateDir: state === undefined ? path.join(full, '.homeostat') : path.resolve(state),
-    allow: {
-      kinds: everything,
-      paths: ['/'],
-      units: everything,
-      exec: everything,
-      users: everything,
-      tailscale: everything,
-      rootEquivalent: everything,
-    },
+    allow: ALLOW_EVERYTHING,
   });
 }

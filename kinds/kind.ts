@@ -16,7 +16,23 @@ export type Claim = string;
 
 /** One thing that a manifest wants to be allowed to do on a host; the agent's allow-list answers it. */
 export interface Ask {
-  readonly type: 'path' | 'unit' | 'exec' | 'user' | 'tailscale' | 'root-equivalent';
+  readonly type:
+    | 'path'
+    | 'unit'
+    | 'exec'
+    | 'user'
+    | 'tailscale'
+    /** A container's image, with its tag or digest. */
+    | 'image'
+    /** A path of the host, or a named volume, that a container sees. */
+    | 'mount'
+    /** What a container may do beyond the engine's default: `CAP_NET_ADMIN`, `network:host`. */
+    | 'capability'
+    /** A Debian package, or a repository that packages come from: `repository:https://apt.example.org`. */
+    | 'package'
+    /** Origin of an API that is written to, or asked with a secret: `http://127.0.0.1:3000`. */
+    | 'url'
+    | 'root-equivalent';
   readonly value: string;
   /** Why it is asked, where the value alone does not say. */
   readonly why?: string;

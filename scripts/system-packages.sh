@@ -1,7 +1,7 @@
 #!/bin/bash
 # Makes a Debian 12 machine able to run the lab (test/lab) and the suites that
-# build on it: Debian packages, then tailscaled, tailscale and the lab's control
-# server, built with Go into a cache. Run as root, as often as you like: what is
+# build on it: Debian packages, then tailscaled, tailscale, docker compose and the
+# lab's control server, built with Go into a cache. Run as root, as often as you like: what is
 # there already is left alone, and then no network is needed.
 #
 # HOMEOSTAT_LAB_CACHE is where the built programs go; test/lab/binaries.ts looks
@@ -9,6 +9,8 @@
 set -euo pipefail
 
 tailscale_version=v1.98.9 # the one that test/lab/control/go.mod pins
+compose_version=v2.40.3   # Debian's docker-compose is the first version, another program
+compose_plugins=/usr/local/lib/docker/cli-plugins
 repo=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cache=${HOMEOSTAT_LAB_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/homeostat-lab}
 
@@ -16,6 +18,10 @@ packages=(
   systemd systemd-sysv systemd-container dbus # the hosts, and what boots them
   iproute2 iptables procps util-linux         # namespaces, veth pairs, nsenter, setpriv
   prometheus prometheus-alertmanager          # promtool, the receiver of remote write, the alarms
+  prometheus-node-exporter                    # the lean profile
+  docker.io containerd runc                   # containers
+  busybox-static tini                         # what test images are made of: no registry is reachable
+  apt-utils gnupg dpkg-dev                    # a signed repository, made for its test
   ca-certificates curl git                    # Go modules, probes from inside a host, sources of manifests
 )
 
@@ -52,14 +58,25 @@ fi
 tailscale_dir=$cache/tailscale-$tailscale_version
 # Named by its sources, so that checkouts with different ones can share a cache.
 control_sources=("$repo"/test/lab/control/{main.go,go.mod,go.sum})
+compose_dir=$cache/compose-$compose_version
 control_dir=$cache/control-$(cat "${control_sources[@]}" | sha256sum | cut --characters=1-16)
 
-if [ -x "$tailscale_dir/tailscaled" ] && [ -x "$tailscale_dir/tailscale" ] && [ -x "$control_dir/control" ]; then
+# Where every Docker client of this machine looks for it, and every host of the lab.
+link_compose() {
+  if [ "$(id -u)" -eq 0 ] && [ ! -x "$compose_plugins/docker-compose" ]; then
+    mkdir -p "$compose_plugins"
+    install -m 755 "$compose_dir/docker-compose" "$compose_plugins/docker-compose"
+  fi
+}
+
+if [ -x "$tailscale_dir/tailscaled" ] && [ -x "$tailscale_dir/tailscale" ] && [ -x "$control_dir/control" ] &&
+  [ -x "$compose_dir/docker-compose" ]; then
+  link_compose
   say "everything is there"
   exit 0
 fi
 if ! command -v go >/dev/null; then
-  say "no \`go\` on PATH: tailscaled, tailscale and the lab's control server can't be built (Go 1.26 or newer is needed)"
+  say "no \`go\` on PATH: tailscaled, tailscale, docker compose and the lab's control server can't be built (Go 1.26 or newer is needed)"
   exit 1
 fi
 
@@ -79,6 +96,13 @@ if [ ! -x "$tailscale_dir/tailscaled" ] || [ ! -x "$tailscale_dir/tailscale" ]; 
   GOBIN=$build/tailscale go install "tailscale.com/cmd/tailscaled@$tailscale_version" "tailscale.com/cmd/tailscale@$tailscale_version"
   publish "$build/tailscale" "$tailscale_dir"
 fi
+if [ ! -x "$compose_dir/docker-compose" ]; then
+  say "building docker compose $compose_version (minutes, the first time)"
+  GOBIN=$build/compose go install "github.com/docker/compose/v2/cmd@$compose_version"
+  mv "$build/compose/cmd" "$build/compose/docker-compose"
+  publish "$build/compose" "$compose_dir"
+fi
+link_compose
 if [ ! -x "$control_dir/control" ]; then
   say "building the lab's control server"
   mkdir "$build/control"

@@ -25,17 +25,24 @@ const LISTS = {
   exec: 'exec',
   user: 'users',
   tailscale: 'tailscale',
+  image: 'images',
+  mount: 'mounts',
+  capability: 'capabilities',
+  package: 'packages',
+  url: 'urls',
   'root-equivalent': 'rootEquivalent',
 } as const satisfies Record<Ask['type'], keyof AllowList>;
 
 function isAllowed(ask: Ask, allow: AllowList): boolean {
-  return ask.type === 'path' ? pathAllowed(ask.value, allow) : matches(allow[LISTS[ask.type]], ask.value);
+  if (ask.type === 'path') return pathAllowed(ask.value, allow.paths);
+  if (ask.type === 'mount' && ask.value.startsWith('/')) return pathAllowed(ask.value, allow.mounts);
+  return matches(allow[LISTS[ask.type]], ask.value);
 }
 
 /** Whether a path is one of the listed, or below a listed directory. */
-export function pathAllowed(asked: string, allow: AllowList): boolean {
+export function pathAllowed(asked: string, prefixes: readonly string[]): boolean {
   const normal = path.normalize(asked);
-  return allow.paths.some((prefix) => {
+  return prefixes.some((prefix) => {
     const bare = prefix.length > 1 && prefix.endsWith('/') ? prefix.slice(0, -1) : prefix;
     return normal === bare || normal.startsWith(bare === '/' ? '/' : `${bare}/`);
   });

@@ -3,7 +3,7 @@
 import fs from 'node:fs';
 import path from 'node:path';
 import { createInterface } from 'node:readline';
-import { AgentConfig } from '../../agent/config.ts';
+import { AgentConfig, ALLOW_EVERYTHING } from '../../agent/config.ts';
 import { createAgent, createLog } from '../../agent/main.ts';
 import type { Resource } from '../../api/bundle.ts';
 
@@ -12,7 +12,7 @@ const config = AgentConfig.parse({
   host: 'bench',
   root: path.join(directory, 'root'),
   stateDir: path.join(directory, 'state'),
-  allow: { kinds: ['*'], paths: ['/'], units: ['*'], exec: ['*'], rootEquivalent: ['*'] },
+  allow: ALLOW_EVERYTHING,
 });
 const { agent, ports } = createAgent(config, 'bench', createLog('silent'));
 agent.start();

@@ -6,9 +6,10 @@ import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { createInterface } from 'node:readline';
+import { ALLOW_EVERYTHING } from '../../agent/config.ts';
 import { privateKeyOf, type Resource, rawPublicKey, signEnvelope } from '../../api/bundle.ts';
 import { sha256 } from '../../api/json.ts';
-import { ALLOW_ALL, resource } from '../support/manifest.ts';
+import { resource } from '../support/manifest.ts';
 
 export const CONTENT = 'homeostat keeps this line\n'.repeat(160); // 4 KiB
 const KEY = privateKeyOf(Buffer.alloc(32, 7).toString('base64'));
@@ -44,7 +45,7 @@ export function agentFiles(
     'agent.json': JSON.stringify({
       host: 'bench',
       trustedKeys: [rawPublicKey(KEY)],
-      allow: ALLOW_ALL,
+      allow: ALLOW_EVERYTHING,
       listen: '127.0.0.1:0',
       resyncSeconds: 600,
       ...config,

@@ -1,15 +1,5 @@
-// What tests and benches write in place of a manifest and of a host owner's allow-list.
+// What tests and benches write in place of a manifest.
 import type { Resource } from '../../api/bundle.ts';
-
-export const ALLOW_ALL = {
-  kinds: ['*'],
-  paths: ['/'],
-  units: ['*'],
-  exec: ['*'],
-  users: ['*'],
-  tailscale: ['*'],
-  rootEquivalent: ['*'],
-};
 
 export function resource(kind: string, name: string, spec: object, more: Partial<Resource> = {}): Resource {
   return {

@@ -6,7 +6,7 @@ import path from 'node:path';
 import type { TestContext } from 'node:test';
 import pino from 'pino';
 import { Agent } from '../../agent/agent.ts';
-import { AgentConfig } from '../../agent/config.ts';
+import { AgentConfig, ALLOW_EVERYTHING } from '../../agent/config.ts';
 import { systemClock } from '../../agent/providers/clock.ts';
 import { createFiles } from '../../agent/providers/files.ts';
 import type { Payload, Resource } from '../../api/bundle.ts';
@@ -15,7 +15,6 @@ import { kinds as allKinds } from '../../kinds/index.ts';
 import type { AnyKind } from '../../kinds/kind.ts';
 import type { Ports } from '../../kinds/ports.ts';
 import { eventually } from './eventually.ts';
-import { ALLOW_ALL } from './manifest.ts';
 import { temporaryDirectory } from './sandbox.ts';
 
 export { resource } from './manifest.ts';
@@ -62,7 +61,7 @@ export class Timeline {
       config: AgentConfig.parse({
         host: 'testhost',
         stateDir: path.join(this.directory, 'state'),
-        allow: ALLOW_ALL,
+        allow: ALLOW_EVERYTHING,
         ...options.config,
       }),
       kinds: options.kinds ?? allKinds,

@@ -7,23 +7,13 @@ import http from 'node:http';
 import os from 'node:os';
 import path from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
+import { ALLOW_EVERYTHING } from '../../../agent/config.ts';
 import { type Payload, type Resource, rawPublicKey } from '../../../api/bundle.ts';
 import { type AgentStatus, findCondition } from '../../../api/status.ts';
 import { payloadText, testBundle, testKey } from '../../support/bundle.ts';
 import type { ProcessOptions } from '../agent-process.ts';
 import type { Faults } from '../hooks.ts';
 import type { FaultController } from './controller.ts';
-
-const EVERYTHING = ['*'];
-export const ALLOW_ALL = {
-  kinds: EVERYTHING,
-  paths: ['/'],
-  units: EVERYTHING,
-  exec: EVERYTHING,
-  users: EVERYTHING,
-  tailscale: EVERYTHING,
-  rootEquivalent: EVERYTHING,
-};
 
 export interface HostOptions {
   readonly controller: FaultController;
@@ -107,7 +97,7 @@ export class FaultHost {
         root: this.root,
         socket: path.join(this.directory, 'sock'),
         listen: '127.0.0.1:0',
-        allow: ALLOW_ALL,
+        allow: ALLOW_EVERYTHING,
         ...config,
       },
       privateKey: seed,
