@@ -21,6 +21,7 @@ const COMMANDS: readonly [names: readonly string[], load: () => Promise<Register
   [['enroll'], () => import('./enroll.ts')],
   [['get'], () => import('./get.ts')],
   [['describe'], () => import('./describe.ts')],
+  [['import'], () => import('./import.ts')],
 ];
 
 async function main(): Promise<void> {
