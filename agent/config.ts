@@ -61,6 +61,11 @@ export const AgentConfig = z.strictObject({
   root: z.string().startsWith('/').optional(),
   resyncSeconds: z.number().positive().default(600),
   tailscaleSockets: z.array(z.string()).optional(),
+  /** The Docker engine, as in DOCKER_HOST, which is the default, and after it unix:///var/run/docker.sock. */
+  dockerHost: z
+    .string()
+    .regex(/^(?:unix:\/\/\/|tcp:\/\/[^/]+:\d+\/?$)/, 'unix:///path of a socket, or tcp://address:port')
+    .optional(),
   allow: AllowList.prefault({}),
 });
 export type AgentConfig = z.infer<typeof AgentConfig>;

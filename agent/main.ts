@@ -13,6 +13,7 @@ import { Agent } from './agent.ts';
 import { type AgentConfig, readAgentConfig } from './config.ts';
 import { createNotifier } from './health/notify.ts';
 import { systemClock } from './providers/clock.ts';
+import { createDocker, DEFAULT_DOCKER_HOST } from './providers/docker.ts';
 import { createFiles } from './providers/files.ts';
 import { createHttp } from './providers/http.ts';
 import { createProcesses } from './providers/processes.ts';
@@ -44,6 +45,7 @@ export function openPorts(config: AgentConfig, log: Logger): OpenPorts {
     clock,
     ...(config.tailscaleSockets === undefined ? {} : { socketPaths: config.tailscaleSockets }),
   });
+  const docker = createDocker(config.dockerHost ?? process.env['DOCKER_HOST'] ?? DEFAULT_DOCKER_HOST);
   return {
     files,
     processes,
@@ -51,9 +53,12 @@ export function openPorts(config: AgentConfig, log: Logger): OpenPorts {
     units,
     supervised,
     tailscale,
+    docker,
     clock,
     async close() {
-      await Promise.all([files, http, processes, units, supervised, tailscale].map((port) => port.close()));
+      await Promise.all(
+        [files, http, processes, units, supervised, tailscale, docker].map((port) => port.close()),
+      );
     },
   };
 }

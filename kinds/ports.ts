@@ -186,6 +186,58 @@ export interface Tailscale {
   watch(wake: () => void, signal: AbortSignal): Promise<void>;
 }
 
+/** One HTTP request to a Docker engine; paths are the Engine API's, without the version: `/containers/alloy/json`. */
+export interface DockerRequest {
+  /** As query parameters; objects are sent as JSON text, as the API wants its filters. */
+  readonly query?: Readonly<Record<string, string | number | boolean | object>>;
+  /** Sent as JSON. */
+  readonly body?: unknown;
+  readonly signal?: AbortSignal;
+}
+
+export type PullState =
+  /** How far it is, in words. */
+  | { readonly state: 'pulling'; readonly progress: string }
+  | { readonly state: 'done' }
+  /** In the engine's words. */
+  | { readonly state: 'failed'; readonly why: string };
+
+/**
+ * A Docker engine over its HTTP API (docs.docker.com/reference/api/engine), in the newest version of it that both
+ * sides know. Everything throws Waiting('NoDockerEngine') while nobody answers at the engine's address.
+ */
+export interface Docker {
+  /** What people call it by: `unix:///var/run/docker.sock`. */
+  readonly address: string;
+  /** Of the engine, as 28.1.1, and of the API that is spoken, as 1.49. */
+  version(signal?: AbortSignal): Promise<{ readonly engine: string; readonly api: string }>;
+  /** One request; every status is an answer. Body capped at 8 MiB. @throws Error when none came within timeoutMs. */
+  request(
+    method: 'GET' | 'POST' | 'DELETE' | 'HEAD',
+    path: string,
+    options: DockerRequest & { readonly timeoutMs: number },
+  ): Promise<HttpResponse>;
+  /**
+   * Has an image pulled, in the background, since that may take longer than a pass: starts a pull of this reference,
+   * or joins the one under way. Waits for its end at most waitMs. Once somebody was told the end, it is forgotten.
+   */
+  pull(
+    reference: string,
+    options: { readonly waitMs: number; readonly signal: AbortSignal },
+  ): Promise<PullState>;
+  /** The last lines that a container wrote to both of its streams; '' when it has none that can be read. */
+  logs(container: string, lines: number, signal?: AbortSignal): Promise<string>;
+  /**
+   * Arms, wakes once, then wakes at each event that fits (`{ type: ['container'], container: ['alloy'] }`, as in
+   * `docker events --filter`). Nothing that happens after the first wake is missed. Rejects when the stream ends.
+   */
+  watch(
+    filters: Readonly<Record<string, readonly string[]>>,
+    wake: () => void,
+    signal: AbortSignal,
+  ): Promise<void>;
+}
+
 export interface Clock {
   /** Unix milliseconds; may jump. */
   now(): number;
@@ -203,6 +255,7 @@ export interface Ports {
   /** Children of the agent, for `manager: supervised`. */
   readonly supervised: Units & SupervisedUnits;
   readonly tailscale: Tailscale;
+  readonly docker: Docker;
   readonly clock: Clock;
 }
 export type PortName = keyof Ports;

@@ -61,7 +61,7 @@ export async function readCapped(url: string, body: AsyncIterable<Uint8Array>): 
   return Buffer.concat(chunks).toString('utf8');
 }
 
-function flatten(headers: Record<string, string | string[] | undefined>): Record<string, string> {
+export function flatten(headers: Record<string, string | string[] | undefined>): Record<string, string> {
   const flat: Record<string, string> = {};
   for (const [name, value] of Object.entries(headers)) {
     if (value !== undefined) flat[name] = Array.isArray(value) ? value.join(', ') : value;

@@ -5,6 +5,7 @@ import type { Agent } from 'undici';
 import { errnoOf, Waiting } from '../../api/errors.ts';
 import type { Clock, Processes, Tailscale } from '../../kinds/ports.ts';
 import { readCapped } from './http.ts';
+import { lines } from './lines.ts';
 import { createTailscaleCli } from './tailscale-cli.ts';
 import { statusOf } from './tailscale-status.ts';
 
@@ -142,20 +143,4 @@ export function createTailscale(options: TailscaleOptions): Tailscale & { close(
 /** A masked prefs document (ipn.MaskedPrefs): each member with its NameSet beside it. */
 export function masked(prefs: Readonly<Record<string, unknown>>): Record<string, unknown> {
   return { ...prefs, ...Object.fromEntries(Object.keys(prefs).map((name) => [`${name}Set`, true])) };
-}
-
-/** Lines of a stream, however they are cut; the last one only when it is ended by a line feed. */
-export async function* lines(stream: AsyncIterable<Uint8Array>): AsyncGenerator<string> {
-  let parts: Uint8Array[] = [];
-  for await (const chunk of stream) {
-    let start = 0;
-    for (let end = chunk.indexOf(10); end !== -1; end = chunk.indexOf(10, start)) {
-      parts.push(chunk.subarray(start, end));
-      const line = Buffer.concat(parts).toString('utf8').trim();
-      if (line !== '') yield line;
-      parts = [];
-      start = end + 1;
-    }
-    if (start < chunk.length) parts.push(Buffer.from(chunk.subarray(start)));
-  }
 }

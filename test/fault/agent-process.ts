@@ -29,7 +29,7 @@ const options = JSON.parse(fs.readFileSync(process.argv[2]!, 'utf8')) as Process
 const step = (globalThis as Record<string, unknown>)['faultStep'] as ((name: string) => void) | undefined;
 
 /** What they leave as it is: being killed after them is being killed before the next step. */
-const READS = ['show', 'definition', 'prefs', 'status'];
+const READS = ['show', 'definition', 'prefs', 'status', 'version', 'logs'];
 
 /** The same port, every call of it a step before and, where it changes something, a step after. */
 function counted<T extends object>(name: string, port: T): T {
@@ -42,7 +42,10 @@ function counted<T extends object>(name: string, port: T): T {
         const call = `${name}.${String(member)}`;
         step(call);
         const result = (value as (...a: unknown[]) => unknown).apply(target, args);
-        const reads = READS.includes(String(member)) || (name === 'http' && !isPost(args));
+        const reads =
+          READS.includes(String(member)) ||
+          (name === 'http' && !isPost(args)) ||
+          (name === 'docker' && args[0] === 'GET');
         if (!(result instanceof Promise) || reads) return result;
         return result.finally(() => step(`${call} done`));
       };
@@ -111,6 +114,7 @@ async function main(): Promise<void> {
     units: counted('units', options.systemd === undefined ? opened.units : remoteUnits(options.systemd)),
     supervised: counted('supervised', opened.supervised),
     tailscale: counted('tailscale', opened.tailscale),
+    docker: counted('docker', opened.docker),
     close: () => opened.close(),
   };
   const agent = new Agent({

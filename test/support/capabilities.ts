@@ -44,7 +44,17 @@ export const PROMTOOL: Capability = {
   remedy: 'sudo apt-get install prometheus',
 };
 
-export const CAPABILITIES: readonly Capability[] = [RECORDINGS, BOOTED_HOSTS, ROOT, PROMTOOL];
+export const DOCKER: Capability = {
+  name: 'a Docker engine of its own',
+  missing: () => {
+    if (process.getuid?.() !== 0) return 'only root can run dockerd';
+    const lacking = ['dockerd', 'docker', 'busybox', 'tini-static'].filter((program) => !onPath(program));
+    return lacking.length === 0 ? undefined : `not installed: ${lacking.join(', ')}`;
+  },
+  remedy: 'sudo scripts/system-packages.sh, then sudo npm test',
+};
+
+export const CAPABILITIES: readonly Capability[] = [RECORDINGS, BOOTED_HOSTS, ROOT, PROMTOOL, DOCKER];
 
 /** Skips the test where the machine can't run it, saying why. @returns whether it can. */
 export function require(t: TestContext, ...needed: Capability[]): boolean {

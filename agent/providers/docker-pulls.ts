@@ -1,0 +1,109 @@
+// Pulls of images that go on while passes come and go: a pull may take longer than a pass, and one that is cut off
+// begins its layers again.
+import type { HttpResponse, PullState } from '../../kinds/ports.ts';
+
+/** A POST that is answered by one JSON value a line. @throws Error when nothing came for idleMs. */
+export type Stream = (
+  path: string,
+  options: {
+    query: Readonly<Record<string, string>>;
+    idleMs: number;
+    onLine: (value: Readonly<Record<string, unknown>>) => void;
+  },
+) => Promise<HttpResponse>;
+
+interface Pull {
+  readonly ended: Promise<void>;
+  progress: string;
+  end: PullState | undefined;
+}
+
+/** Unpacking a large layer on a slow disk is silent for a while. */
+const IDLE_MS = 300_000;
+
+export function createPulls(stream: Stream) {
+  const pulls = new Map<string, Pull>();
+
+  function begin(reference: string): Pull {
+    const layers = new Map<string, { current: number; total: number }>();
+    let why: string | undefined;
+    const run = async (): Promise<PullState> => {
+      const response = await stream('/images/create', {
+        query: { fromImage: reference, ...(/[:@][^/]+$/.test(reference) ? {} : { tag: 'latest' }) },
+        idleMs: IDLE_MS,
+        onLine(line) {
+          if (typeof line['error'] === 'string') why = line['error'];
+          pull.progress = progressOf(line, layers) ?? pull.progress;
+        },
+      });
+      if (response.status !== 200) why = messageOf(response);
+      return why === undefined ? { state: 'done' } : { state: 'failed', why };
+    };
+    const pull: Pull = {
+      progress: 'asking the registry',
+      end: undefined,
+      ended: Promise.resolve().then(async () => {
+        pull.end = await run().catch((error: Error): PullState => ({ state: 'failed', why: error.message }));
+      }),
+    };
+    pulls.set(reference, pull);
+    return pull;
+  }
+
+  return {
+    async pull(
+      reference: string,
+      { waitMs, signal }: { waitMs: number; signal: AbortSignal },
+    ): Promise<PullState> {
+      signal.throwIfAborted();
+      const pull = pulls.get(reference) ?? begin(reference);
+      await orAfter(pull.ended, waitMs, signal);
+      if (pull.end === undefined) return { state: 'pulling', progress: pull.progress };
+      pulls.delete(reference);
+      return pull.end;
+    },
+  };
+}
+
+/** Settles with the promise, or after ms. @throws the signal's reason. */
+async function orAfter(promise: Promise<void>, ms: number, signal: AbortSignal): Promise<void> {
+  const { promise: over, resolve, reject } = Promise.withResolvers<void>();
+  const timer = setTimeout(resolve, ms);
+  const abort = (): void => reject(signal.reason);
+  signal.addEventListener('abort', abort);
+  try {
+    await Promise.race([promise, over]);
+  } finally {
+    clearTimeout(timer);
+    signal.removeEventListener('abort', abort);
+  }
+}
+
+/** In words, over all layers that the engine has told of; undefined for lines that say nothing about it. */
+export function progressOf(
+  line: Readonly<Record<string, unknown>>,
+  layers: Map<string, { current: number; total: number }>,
+): string | undefined {
+  const { id, status, progressDetail } = line;
+  const { current, total } = (progressDetail ?? {}) as { current?: number; total?: number };
+  if (typeof id !== 'string' || typeof current !== 'number') {
+    return layers.size === 0 && typeof status === 'string' ? status : undefined;
+  }
+  // Layers that are there after all are unpacked, which counts from 0 again.
+  if (status === 'Downloading' && typeof total === 'number') layers.set(id, { current, total });
+  if (status === 'Extracting') return `unpacking ${layers.size} layers`;
+  const [have, of] = [...layers.values()].reduce(
+    ([h, o], layer) => [h + layer.current, o + layer.total],
+    [0, 0],
+  );
+  const mib = (bytes: number): string => (bytes / 1024 / 1024).toFixed(1);
+  return `${mib(have)} of ${mib(of)} MiB in ${layers.size} layers so far`;
+}
+
+function messageOf({ status, body }: HttpResponse): string {
+  try {
+    return (JSON.parse(body) as { message: string }).message;
+  } catch {
+    return `the engine answers ${status}: ${body.trim().slice(0, 300)}`;
+  }
+}
