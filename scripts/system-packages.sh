@@ -98,8 +98,13 @@ if [ ! -x "$tailscale_dir/tailscaled" ] || [ ! -x "$tailscale_dir/tailscale" ]; 
 fi
 if [ ! -x "$compose_dir/docker-compose" ]; then
   say "building docker compose $compose_version (minutes, the first time)"
-  GOBIN=$build/compose go install "github.com/docker/compose/v2/cmd@$compose_version"
-  mv "$build/compose/cmd" "$build/compose/docker-compose"
+  # Its go.mod has exclude directives, with which `go install …@version` refuses to build it: from its sources then.
+  sources=$(go mod download -json "github.com/docker/compose/v2@$compose_version" | sed --quiet 's/^\t"Dir": "\(.*\)",$/\1/p')
+  cp --recursive --no-preserve=mode "$sources" "$build/compose-sources"
+  mkdir "$build/compose"
+  (cd "$build/compose-sources" &&
+    go build -trimpath -ldflags "-X github.com/docker/compose/v2/internal.Version=$compose_version" \
+      -o "$build/compose/docker-compose" ./cmd)
   publish "$build/compose" "$compose_dir"
 fi
 link_compose
