@@ -98,6 +98,8 @@ export interface Desired<S> {
   readonly digest: string;
   /** This digest ran here before and was confirmed: nothing new is being tried, only put back. */
   readonly heal: boolean;
+  /** Some state of this resource was confirmed here before: what is there now is not a stranger's. */
+  readonly known?: boolean;
   /** Content that may be a secret, as bytes. @throws Stalled('SecretMissing') */
   content(value: string | SecretRef): { bytes: Buffer; secret: boolean };
   /** By reference, what `inputs(spec)` named; those that never were applied are missing. */
@@ -113,6 +115,18 @@ export interface InventoryRecord {
   readonly original: Snapshot;
   readonly policy: 'delete' | 'orphan';
   readonly memory: Json | undefined;
+  /** As `Desired.content`: what is kept behind an API needs its secret to be put back, too. */
+  content(value: string | SecretRef): { bytes: Buffer; secret: boolean };
+}
+
+/** What is wrong with a spec, or unwise. */
+export interface Finding {
+  readonly path: readonly (string | number)[];
+  readonly message: string;
+  /** Default: error. */
+  readonly severity?: 'error' | 'warning';
+  /** Where in the text at `path`, 1-based: people then read the line of the file that it came from. */
+  readonly place?: { readonly line: number; readonly column: number };
 }
 
 export interface Kind<S, O, P extends PortName = PortName> {
@@ -134,7 +148,7 @@ export interface Kind<S, O, P extends PortName = PortName> {
    * What else is wrong with a spec that fits the schema, path by path. Pure; on the controller, before anything
    * is signed. Return [] when all is well.
    */
-  check?(spec: S): readonly { readonly path: readonly (string | number)[]; readonly message: string }[];
+  check?(spec: S): readonly Finding[];
 
   /** What is there now. Never writes. */
   observe(d: Desired<S>, io: Pick<Ports, P>, signal: AbortSignal): Promise<O>;

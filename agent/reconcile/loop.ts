@@ -52,8 +52,16 @@ export interface ReconcilerDeps {
   readonly stopping: AbortSignal;
 }
 
+/** Content that may be a secret, as bytes. */
+export function contentFrom(secrets: SecretStore): InventoryRecord['content'] {
+  return (value) =>
+    typeof value === 'string'
+      ? { bytes: Buffer.from(value), secret: false }
+      : { bytes: secrets.resolve(value).reveal(), secret: true };
+}
+
 /** A holding as kinds see it. */
-export function recordOf(key: string, holding: Holding): InventoryRecord {
+export function recordOf(key: string, holding: Holding, secrets: SecretStore): InventoryRecord {
   return {
     key,
     owns: holding.owns,
@@ -61,5 +69,6 @@ export function recordOf(key: string, holding: Holding): InventoryRecord {
     original: holding.original.snapshot,
     policy: holding.policy,
     memory: holding.memory,
+    content: contentFrom(secrets),
   };
 }

@@ -36,7 +36,7 @@ export async function remove(
     if (kind === undefined) {
       throw new Stalled('Unsupported', `this agent does not know the kind ${holding.original.kind}`);
     }
-    await kind.undo(holding.original.snapshot, recordOf(key, holding), ports, signal);
+    await kind.undo(holding.original.snapshot, recordOf(key, holding, deps.secrets), ports, signal);
   }
   // In this order: a record without an intent is removed again, an intent without a record belongs to nothing.
   journal.intents.delete(key);

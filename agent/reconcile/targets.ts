@@ -1,10 +1,9 @@
 // What a pass aims at: what git asks for, or the last confirmed state that stands in for it.
 import type { Resource } from '../../api/bundle.ts';
-import type { SecretRef } from '../../api/documents.ts';
 import { Stalled } from '../../api/errors.ts';
 import type { AnyKind, Desired, HostFacts, Input } from '../../kinds/kind.ts';
 import { requireAllowed } from './allow.ts';
-import type { ReconcilerDeps } from './loop.ts';
+import { contentFrom, type ReconcilerDeps } from './loop.ts';
 import { secretRefsIn } from './secrets.ts';
 import { desiredDigest, type ResourceState } from './world.ts';
 
@@ -97,12 +96,10 @@ export class Targets {
       host,
       digest,
       heal: holding?.confirmed?.digest === digest,
+      known: holding?.confirmed !== undefined,
       inputs,
       memory: holding?.memory,
-      content: (value: string | SecretRef) =>
-        typeof value === 'string'
-          ? { bytes: Buffer.from(value), secret: false }
-          : { bytes: secrets.resolve(value).reveal(), secret: true },
+      content: contentFrom(secrets),
     };
   }
 

@@ -23,7 +23,7 @@ export async function undo(
     reason: 'Interrupted',
     evidence: 'the change was cut off',
   };
-  await kind.undo(intent.snapshot, recordOf(state.key, holding), ports, signal);
+  await kind.undo(intent.snapshot, recordOf(state.key, holding, deps.secrets), ports, signal);
 
   const back = targets.confirmed(state);
   if (back !== undefined) {

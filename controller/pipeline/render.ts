@@ -3,7 +3,7 @@
 
 import type { Diagnostic } from '../../api/diagnostics.ts';
 import { canonical } from '../../api/json.ts';
-import type { Claim } from '../../kinds/kind.ts';
+import type { Claim, Finding } from '../../kinds/kind.ts';
 import { type Bound, NO_HOST } from './bind.ts';
 import { type Content, resolvePath } from './content.ts';
 import { describeIssues, type Problem } from './describe-issue.ts';
@@ -63,8 +63,7 @@ class Renderer {
     }));
     if (kind !== undefined && this.#findings.length === 0 && this.#fits(spec)) {
       try {
-        for (const { path, message } of kind.check?.(spec) ?? [])
-          this.#report(['spec', ...path], this.#where(message));
+        for (const finding of kind.check?.(spec) ?? []) this.#finding(finding);
         claims = kind.owns(spec);
         for (const ref of kind.inputs?.(spec) ?? [])
           references.push({ ref, path: findText(spec, ref) ?? ['spec'] });
@@ -175,14 +174,35 @@ class Renderer {
     this.#findings.push({ file: content.path, ...placeIn(content.text, offset), severity: 'error', message });
   }
 
-  #report(path: Path, message: string, at: 'key' | 'value' = 'value'): void {
+  /** What a kind says, in the file that the text came from, where it knows the line. */
+  #finding({ path, message, severity = 'error', place }: Finding): void {
+    const { resource, contents } = this.#bound;
+    const at: Path = ['spec', ...path];
+    const beside = [...at.slice(0, -1), 'contentFrom'];
+    const written = path.at(-1) === 'content' ? valueAt(resource.document, beside) : undefined;
+    const name = typeof written === 'string' ? interpolate(written, this.#scope, () => {}) : undefined;
+    const file = name === undefined ? undefined : resolvePath(resource.file, name);
+    if (place !== undefined && file !== undefined && 'path' in file && contents.has(file.path)) {
+      this.#findings.push({ file: file.path, ...place, severity, message: this.#where(message) });
+      return;
+    }
+    const where = place === undefined ? '' : `line ${place.line}, column ${place.column}: `;
+    this.#report(at, this.#where(`${where}${message}`), 'value', severity);
+  }
+
+  #report(
+    path: Path,
+    message: string,
+    at: 'key' | 'value' = 'value',
+    severity: Diagnostic['severity'] = 'error',
+  ): void {
     const { resource } = this.#bound;
     // What came in through contentFrom stands, for people, where contentFrom does.
     const written =
       path.at(-1) === 'content' && valueAt(resource.document, path) === undefined
         ? [...path.slice(0, -1), 'contentFrom']
         : path;
-    this.#findings.push(diagnosticAt(resource, written, at, message));
+    this.#findings.push(diagnosticAt(resource, written, at, message, severity));
   }
 }
 

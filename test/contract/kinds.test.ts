@@ -58,6 +58,7 @@ function record(
     original,
     policy: 'delete',
     memory: d.memory,
+    content: d.content,
   };
 }
 
