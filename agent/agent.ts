@@ -18,10 +18,12 @@ import { type Cause, type Item, Queue } from './queue/queue.ts';
 import { ConditionSet } from './reconcile/conditions.ts';
 import type { Observer } from './reconcile/loop.ts';
 import { Reconciler } from './reconcile/reconcile.ts';
-import { createSecretStore, type SecretStore } from './reconcile/secrets.ts';
 import { Suspensions } from './reconcile/suspensions.ts';
 import { Watches } from './reconcile/watches.ts';
 import { type Assignment, resourceStatus, World } from './reconcile/world.ts';
+import { createAgeIdentity } from './secrets/age.ts';
+import { createSeal } from './secrets/seal.ts';
+import { createSecretStore, type SecretStore } from './secrets/store.ts';
 
 export interface AgentDeps {
   readonly config: AgentConfig;
@@ -71,9 +73,13 @@ export class Agent {
       host: config.host,
       trustedKeys: config.trustedKeys,
     });
-    this.#journal = new Journal(config.stateDir);
+    this.#journal = new Journal(config.stateDir, createSeal(config.stateDir));
     this.#world = new World(kinds, this.#journal);
-    this.#secrets = createSecretStore(config.stateDir, deps.env);
+    this.#secrets = createSecretStore({
+      stateDir: config.stateDir,
+      env: deps.env,
+      age: createAgeIdentity(config.ageIdentity, config.host),
+    });
     this.#reconciler = new Reconciler({
       kinds,
       ports,
@@ -103,7 +109,7 @@ export class Agent {
     });
     this.#watches = new Watches({
       ports,
-      secrets: this.#secrets,
+      hide: (text) => this.#secrets.hide(text),
       log: deps.log,
       wake: (key) => this.#queue.add(key, 'watch'),
       up: (key, up) => this.#watchHealth.changed(key, up),
@@ -292,9 +298,8 @@ export class Agent {
     const state = this.#world.get(item.key);
     if (state === undefined) return this.#dropped(item.key);
     if (this.#stopping.signal.aborted) return;
-    const target = this.#reconciler.targets.watched(state);
-    if (target === undefined) this.#watches.remove(item.key);
-    else this.#watches.ensure(item.key, target);
+    const { targets } = this.#reconciler;
+    this.#watches.ensure(item.key, targets.watched(state), targets.secretFiles(state));
     const ms = this.#deps.config.resyncSeconds * 1000 * (0.9 + 0.2 * this.#deps.random());
     this.#queue.addAfter(item.key, 'resync', ms);
   }
@@ -354,8 +359,9 @@ export class Agent {
 
   #observer(): Observer {
     return {
-      transition: (key, type, reason, message) => {
+      transition: (key, type, reason, text) => {
         const { log, ports } = this.#deps;
+        const message = this.#secrets.hide(text);
         log[type === 'Normal' ? 'info' : 'warn']({ key, reason, detail: message }, 'resource changed');
         this.#events.push({ at: new Date(ports.clock.now()).toISOString(), key, type, reason, message });
         if (this.#events.length > EVENTS_KEPT) this.#events.shift();

@@ -29,6 +29,8 @@ export const AllowList = z.strictObject({
   packages: z.array(z.string()).default([]),
   /** Origins of APIs that are written to or asked with a secret, as `http://127.0.0.1:3000`. */
   urls: z.array(z.string()).default([]),
+  /** Secrets that manifests may use: files by prefix as in `paths`, `env:NAME`, `credential:NAME`, `age`. */
+  secrets: z.array(z.string()).default([]),
   /** What amounts to root, each named in words as the refusal names it; `*` grants all of it. */
   rootEquivalent: z.array(z.string()).default([]),
 });
@@ -41,6 +43,8 @@ export const ALLOW_EVERYTHING: AllowList = AllowList.parse(
   ),
 );
 
+export const DEFAULT_AGE_IDENTITY = '/etc/homeostat/age.key';
+
 export const AgentConfig = z.strictObject({
   host: Name,
   /** Base URL of the controller; without one the agent keeps what it last knew. */
@@ -50,6 +54,8 @@ export const AgentConfig = z.strictObject({
   stateDir: z.string().startsWith('/').default('/var/lib/homeostat'),
   /** The agent's private key; default: agent.key in stateDir. */
   keyFile: z.string().optional(),
+  /** The host's age identity, with which `secretFrom: age` is decrypted; only its owner and group may read it. */
+  ageIdentity: z.string().startsWith('/').default(DEFAULT_AGE_IDENTITY),
   /** Unix socket for the CLI. */
   socket: z.string().startsWith('/').default('/run/homeostat/agent.sock'),
   /** Where /metrics, /healthz and /readyz are served. */

@@ -62,6 +62,14 @@ export const ResourceDocument = z.strictObject({
 });
 export type ResourceDocument = z.infer<typeof ResourceDocument>;
 
+/** Public half of an age identity (age-encryption.org/v1). Its complaint shows no value: it might be the private half. */
+export const AgeRecipient = z
+  .string()
+  .refine(
+    (text) => /^age1(?:(?:pq|tag|tagpq)1)?[02-9ac-hj-np-z]{50,}$/.test(text),
+    'a recipient begins with "age1", as `homeostat enroll` prints it; an AGE-SECRET-KEY is its private half and never belongs into git',
+  );
+
 export const Mode = z.enum(['observe', 'enforce']);
 
 export const HostSpec = z.strictObject({
@@ -74,6 +82,8 @@ export const HostSpec = z.strictObject({
     .string()
     .regex(/^[A-Za-z0-9+/]{43}=$/, 'a public key is 44 characters of base64, as `homeostat keygen` prints it')
     .optional(),
+  /** To whom `homeostat secret encrypt` encrypts what this host may read; `homeostat enroll` prints it. */
+  ageRecipient: AgeRecipient.optional(),
   vars: Vars.optional(),
   /** A new host observes: it reports what it would do and touches nothing. */
   mode: Mode.optional(),
@@ -96,6 +106,8 @@ export const FleetSpec = z.strictObject({
   vars: Vars.optional(),
   /** Tailnet logins that may use the operators' routes. */
   operators: z.array(z.string().min(1)).optional(),
+  /** Public keys of people, age1…, to whom every secret is encrypted too, so that they can edit it. */
+  secretRecipients: z.array(AgeRecipient).optional(),
 });
 export const FleetDocument = z.strictObject({
   apiVersion: z.literal(API_VERSION),
@@ -105,20 +117,38 @@ export const FleetDocument = z.strictObject({
 });
 export type FleetDocument = z.infer<typeof FleetDocument>;
 
+const AGE_ARMOR =
+  /^\s*-----BEGIN AGE ENCRYPTED FILE-----\s[A-Za-z0-9+/=\s]+-----END AGE ENCRYPTED FILE-----\s*$/;
+export function isAgeArmor(text: string): boolean {
+  return AGE_ARMOR.test(text);
+}
+
 /** Where the host finds a secret; its value never leaves the host. */
 export const SecretSource = z.union(
   [
     z.strictObject({ file: z.string().startsWith('/', 'a secret file is named by its absolute path') }),
     z.strictObject({ env: z.string().min(1) }),
     z.strictObject({ credential: z.string().regex(/^[A-Za-z0-9_.-]+$/) }),
+    // By a function, since its complaint must not show what was written: it may be a secret that nobody encrypted.
+    z.strictObject({
+      age: z.string().refine(isAgeArmor, {
+        error:
+          'it is not age ciphertext in armor (BEGIN AGE ENCRYPTED FILE): `homeostat secret encrypt` makes it; a value that stood here in the clear is to be changed',
+      }),
+      /** Where the controller found the ciphertext, for messages. */
+      ageFrom: z.string().min(1).optional(),
+    }),
+    z.strictObject({ ageFrom: z.string().min(1) }),
   ],
-  'secretFrom is one of file: /path, env: NAME or credential: name (systemd LoadCredential)',
+  'secretFrom is one of file: /path, env: NAME, credential: name (systemd LoadCredential), ageFrom: path of an encrypted file beside the manifest, or age: ciphertext',
 );
+export type SecretSource = z.infer<typeof SecretSource>;
 export const SecretRef = z.strictObject({ secretFrom: SecretSource });
 export type SecretRef = z.infer<typeof SecretRef>;
 
 export function isSecretRef(value: unknown): value is SecretRef {
-  return typeof value === 'object' && value !== null && !Array.isArray(value) && 'secretFrom' in value;
+  if (typeof value !== 'object' || value === null || !('secretFrom' in value)) return false;
+  return typeof value.secretFrom === 'object' && value.secretFrom !== null;
 }
 
 /** Text written here, or read by the controller from a file beside the manifest. */

@@ -32,6 +32,8 @@ export interface Ask {
     | 'package'
     /** Origin of an API that is written to, or asked with a secret: `http://127.0.0.1:3000`. */
     | 'url'
+    /** Where a secret comes from; the loop asks for every `secretFrom` of a spec, so that kinds need not. */
+    | 'secret'
     | 'root-equivalent';
   readonly value: string;
   /** Why it is asked, where the value alone does not say. */

@@ -62,6 +62,8 @@ export interface Files {
    * Settles when the signal aborts; rejects when the watch died.
    */
   watch(path: string, wake: () => void, signal: AbortSignal): Promise<void>;
+  /** The same for a path that no sandbox root is put before: a secret's file is read where it is. */
+  watchOutside?(path: string, wake: () => void, signal: AbortSignal): Promise<void>;
   /** Directories that are polled, since the system has no watch left for them. */
   polled?(): readonly string[];
 }

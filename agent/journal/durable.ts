@@ -58,6 +58,13 @@ function flushDirectory(directory: string): void {
   }
 }
 
+/** How a value stands on disk, where that is not as in memory. */
+export interface DiskForm<T> {
+  write(value: T): T;
+  /** @throws Error when it can't be read back. */
+  read(value: T): T;
+}
+
 /**
  * A map from resource keys to JSON documents, one file each, held in memory and written through. A file that
  * can't be read is moved aside as `.broken` and reported: nothing is lost, and one bad file stops no other key.
@@ -65,9 +72,11 @@ function flushDirectory(directory: string): void {
 export class DurableMap<T> {
   readonly #directory: string;
   readonly #entries = new Map<string, T>();
+  readonly #form: DiskForm<T>;
 
-  constructor(directory: string) {
+  constructor(directory: string, form: DiskForm<T> = { write: (value) => value, read: (value) => value }) {
     this.#directory = directory;
+    this.#form = form;
   }
 
   /** @returns the files that were moved aside. */
@@ -82,7 +91,7 @@ export class DurableMap<T> {
       try {
         const { key, value } = JSON.parse(fs.readFileSync(file, 'utf8')) as { key: string; value: T };
         if (typeof key !== 'string' || value === undefined) throw new Error('not an entry');
-        this.#entries.set(key, value);
+        this.#entries.set(key, this.#form.read(value));
       } catch {
         fs.renameSync(file, `${file}.broken`);
         broken.push(file);
@@ -100,7 +109,7 @@ export class DurableMap<T> {
   }
 
   set(key: string, value: T): void {
-    writeDurably(this.#file(key), JSON.stringify({ key, value }));
+    writeDurably(this.#file(key), JSON.stringify({ key, value: this.#form.write(value) }));
     this.#entries.set(key, value);
   }
 

@@ -8,6 +8,7 @@
 import path from 'node:path';
 import type { Json } from '../../api/json.ts';
 import type { Claim, Snapshot } from '../../kinds/kind.ts';
+import type { Seal } from '../secrets/seal.ts';
 import { DurableMap } from './durable.ts';
 
 export interface Intent {
@@ -58,9 +59,15 @@ export class Journal {
   readonly intents: DurableMap<Intent>;
   readonly inventory: DurableMap<Holding>;
 
-  constructor(stateDir: string) {
-    this.intents = new DurableMap(path.join(stateDir, 'journal'));
-    this.inventory = new DurableMap(path.join(stateDir, 'inventory'));
+  constructor(stateDir: string, seal: Seal) {
+    this.intents = new DurableMap(path.join(stateDir, 'journal'), {
+      write: (intent) => ({ ...intent, snapshot: sealed(intent.snapshot, seal.close) }),
+      read: (intent) => ({ ...intent, snapshot: sealed(intent.snapshot, seal.open) }),
+    });
+    this.inventory = new DurableMap(path.join(stateDir, 'inventory'), {
+      write: (holding) => sealedHolding(holding, seal.close),
+      read: (holding) => sealedHolding(holding, seal.open),
+    });
   }
 
   /** @returns the files that could not be read and were moved aside. */
@@ -89,4 +96,18 @@ export class Journal {
     this.intents.delete(key);
     return undefined;
   }
+}
+
+function sealed(snapshot: Snapshot, turn: (value: Json) => Json): Snapshot {
+  return { ...snapshot, data: turn(snapshot.data) };
+}
+
+/** What was there before may have been a secret, and so may what a kind remembers. */
+function sealedHolding(holding: Holding, turn: (value: Json) => Json): Holding {
+  const { original, memory } = holding;
+  return {
+    ...holding,
+    original: { ...original, snapshot: sealed(original.snapshot, turn) },
+    ...(memory === undefined ? {} : { memory: turn(memory) }),
+  };
 }

@@ -170,6 +170,8 @@ export function createFiles(options: FilesOptions = {}): Files & { close(): Prom
       return watches.watch(place(p), wake, signal);
     },
 
+    watchOutside: (p, wake, signal) => watches.watch(p, wake, signal),
+
     polled: () => watches.polled,
 
     close: () => watches.close(),

@@ -30,12 +30,14 @@ const LISTS = {
   capability: 'capabilities',
   package: 'packages',
   url: 'urls',
+  secret: 'secrets',
   'root-equivalent': 'rootEquivalent',
 } as const satisfies Record<Ask['type'], keyof AllowList>;
 
-function isAllowed(ask: Ask, allow: AllowList): boolean {
+export function isAllowed(ask: Ask, allow: AllowList): boolean {
   if (ask.type === 'path') return pathAllowed(ask.value, allow.paths);
-  if (ask.type === 'mount' && ask.value.startsWith('/')) return pathAllowed(ask.value, allow.mounts);
+  const isPath = ask.value.startsWith('/') && (ask.type === 'mount' || ask.type === 'secret');
+  if (isPath) return pathAllowed(ask.value, allow[LISTS[ask.type]]);
   return matches(allow[LISTS[ask.type]], ask.value);
 }
 

@@ -42,13 +42,16 @@ export class Converger {
     item: Item,
     signal: AbortSignal,
   ): Promise<Outcome> {
-    const { journal, ports, observer, world } = this.#deps;
+    const { journal, ports, observer, world, secrets } = this.#deps;
     const { kind, desired: d } = target;
     const intent = journal.intents.get(state.key);
     const observed = await kind.observe(d, ports, signal);
     const changes = kind.diff(d, observed);
-    state.concerns = kind.conditions?.(d, observed) ?? [];
-    state.drift = changes.map(describeChange);
+    state.concerns = (kind.conditions?.(d, observed) ?? []).map((concern) => ({
+      ...concern,
+      message: secrets.hide(concern.message),
+    }));
+    state.drift = changes.map((change) => secrets.hide(describeChange(change)));
 
     const settled = d.heal && intent === undefined;
     if (changes.length === 0 && settled) return this.#report.inSync(state, target);
@@ -235,11 +238,11 @@ export class Converger {
     evidence: string,
     signal: AbortSignal,
   ): Promise<'rolled_back'> {
-    const { journal } = this.#deps;
+    const { journal, secrets } = this.#deps;
     const intent: Intent = {
       ...journal.intents.get(state.key)!,
       phase: 'undoing',
-      failure: { reason, evidence },
+      failure: { reason, evidence: secrets.hide(evidence) },
     };
     journal.intents.set(state.key, intent);
     await undo(this.#deps, this.#report, this.#targets, state, intent, signal);

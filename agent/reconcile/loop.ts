@@ -4,7 +4,7 @@ import type { Ports } from '../../kinds/ports.ts';
 import type { AllowList } from '../config.ts';
 import type { Holding, Journal } from '../journal/journal.ts';
 import type { Cause } from '../queue/queue.ts';
-import type { SecretStore } from './secrets.ts';
+import type { SecretStore } from '../secrets/store.ts';
 import type { Suspensions } from './suspensions.ts';
 import type { World } from './world.ts';
 

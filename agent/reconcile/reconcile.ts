@@ -1,9 +1,12 @@
 // One pass over one resource. It always ends in a status, a metric and, on a transition, one log line. Here it is
 // decided what is aimed at and what an error means; converge.ts gets there, undo.ts goes back, removal.ts removes.
+import { isDeepStrictEqual } from 'node:util';
 import type { Resource } from '../../api/bundle.ts';
 import { errnoOf, inWords, Stalled, Waiting } from '../../api/errors.ts';
 import type { Change } from '../../kinds/kind.ts';
 import type { Item } from '../queue/queue.ts';
+import { presentable } from '../secrets/redact.ts';
+import { secretRefsIn } from '../secrets/store.ts';
 import { Converger } from './converge.ts';
 import type { Outcome, ReconcilerDeps } from './loop.ts';
 import { remove } from './removal.ts';
@@ -38,6 +41,7 @@ export class Reconciler {
     let outcome: Outcome;
     try {
       this.#tidy(state);
+      await this.targets.ready(state);
       outcome =
         state.resource === undefined
           ? await remove(this.#deps, state, signal)
@@ -54,8 +58,13 @@ export class Reconciler {
   async plan(key: string, signal: AbortSignal): Promise<readonly Change[]> {
     const state = this.#deps.world.get(key);
     if (state?.resource === undefined) return [];
+    await this.targets.ready(state);
     const { kind, desired } = this.targets.wanted(state, state.resource);
-    return kind.diff(desired, await kind.observe(desired, this.#deps.ports, signal));
+    const changes = kind.diff(desired, await kind.observe(desired, this.#deps.ports, signal));
+    // What stands there now may be a secret that an earlier manifest put there.
+    const { secrets, journal } = this.#deps;
+    const heldSecret = secretRefsIn(journal.inventory.get(key)?.confirmed?.spec).length > 0;
+    return changes.map((change) => presentable(change, heldSecret, secrets));
   }
 
   async #pass(state: ResourceState, resource: Resource, item: Item, signal: AbortSignal): Promise<Outcome> {
@@ -76,9 +85,13 @@ export class Reconciler {
 
     const confirmed = journal.inventory.get(state.key)?.confirmed;
     let trouble: Stalled;
+    /** Unknown while it can't be understood, or lacks a secret. */
+    let digest = '';
     try {
       const wanted = this.targets.wanted(state, resource);
-      state.desiredDigest = wanted.desired.digest;
+      digest = wanted.desired.digest;
+      state.desiredDigest = digest;
+      this.#keepCiphertext(state, wanted);
       const refused = await this.#refusedBefore(state, wanted, item, signal);
       if (refused === undefined) {
         const outcome = await this.#converger.converge(state, resource, wanted, item, signal);
@@ -89,10 +102,10 @@ export class Reconciler {
     } catch (error) {
       if (!(error instanceof Stalled)) throw error;
       trouble = error;
-      state.stalled = { digest: state.desiredDigest, reason: error.reason, message: error.message };
+      state.stalled = { digest, reason: error.reason, message: error.message };
     }
     // What git asks for can't be had. The last confirmed state is kept up meanwhile.
-    if (confirmed !== undefined && confirmed.digest !== state.desiredDigest) {
+    if (confirmed !== undefined && confirmed.digest !== digest) {
       const fallback = this.targets.standIn(state, resource, confirmed.spec, confirmed.digest);
       if (fallback !== undefined) await this.#converger.converge(state, resource, fallback, item, signal);
     }
@@ -124,6 +137,15 @@ export class Reconciler {
       return new Stalled(state.stalled.reason, state.stalled.message);
     }
     return undefined;
+  }
+
+  /** Encrypted anew, it is the same desired state; what was confirmed must stay readable under new keys. */
+  #keepCiphertext(state: ResourceState, { desired }: Target): void {
+    const { inventory } = this.#deps.journal;
+    const holding = inventory.get(state.key);
+    if (holding?.confirmed?.digest !== desired.digest || secretRefsIn(desired.spec).length === 0) return;
+    if (isDeepStrictEqual(holding.confirmed.spec, desired.spec)) return;
+    inventory.set(state.key, { ...holding, confirmed: { ...holding.confirmed, spec: desired.spec } });
   }
 
   /** Once a start: what a killed agent left half-written beside the files of this key. */

@@ -20,9 +20,10 @@ export class Report {
     type: string,
     status: 'True' | 'False' | 'Unknown',
     reason: string,
-    message: string,
+    text: string,
   ): boolean {
-    const { observer, ports } = this.#deps;
+    const { observer, ports, secrets } = this.#deps;
+    const message = secrets.hide(text);
     const isTransition = state.conditions.set(type, status, reason, message, ports.clock.now());
     if (isTransition && type === 'Ready') {
       observer.transition(state.key, status === 'True' ? 'Normal' : 'Warning', reason, message);

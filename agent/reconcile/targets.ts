@@ -2,9 +2,9 @@
 import type { Resource } from '../../api/bundle.ts';
 import { Stalled } from '../../api/errors.ts';
 import type { AnyKind, Desired, HostFacts, Input } from '../../kinds/kind.ts';
-import { requireAllowed } from './allow.ts';
+import { secretAsks, secretRefsIn, withoutCiphertext } from '../secrets/store.ts';
+import { isAllowed, requireAllowed } from './allow.ts';
 import { contentFrom, type ReconcilerDeps } from './loop.ts';
-import { secretRefsIn } from './secrets.ts';
 import { desiredDigest, type ResourceState } from './world.ts';
 
 /** A desired state to aim at, and how it stands to what ran here before. */
@@ -20,6 +20,19 @@ export class Targets {
 
   constructor(deps: ReconcilerDeps) {
     this.#deps = deps;
+  }
+
+  /**
+   * Has the secrets decrypted that a pass may need: for what git asks for, for what was confirmed, and for what an
+   * undo or a removal goes by. Nothing to wait for, as a rule.
+   */
+  ready(state: ResourceState): Promise<void> | undefined {
+    const { secrets, journal } = this.#deps;
+    return secrets.prepare([
+      ...secretRefsIn(state.resource?.spec),
+      ...secretRefsIn(journal.inventory.get(state.key)),
+      ...secretRefsIn(journal.intents.get(state.key)?.snapshot),
+    ]);
   }
 
   /** What git asks for. @throws Stalled when this host can't understand it, must not do it, or lacks a secret. */
@@ -45,12 +58,12 @@ export class Targets {
       state.parsed = { from: resource, spec: parsed.data, ...(digest === undefined ? {} : { digest }) };
     }
     const { spec } = state.parsed;
-    requireAllowed(resource.kind, kind.asks(spec), this.#deps.allow);
+    this.#requireAllowed(kind, spec);
     const digest =
       state.parsed.digest ??
       desiredDigest(
         resource.kind,
-        spec,
+        withoutCiphertext(spec),
         secretRefsIn(spec).map((ref) => this.#deps.secrets.resolve(ref).hmac),
       );
     return { kind, desired: this.#desired(state.key, kind, spec, digest), standIn: false };
@@ -64,7 +77,7 @@ export class Targets {
   ): Target | undefined {
     const kind = this.#deps.kinds.get(resource.kind);
     if (kind === undefined) return undefined;
-    requireAllowed(resource.kind, kind.asks(spec), this.#deps.allow);
+    this.#requireAllowed(kind, spec);
     return { kind, desired: this.#desired(state.key, kind, spec, digest), standIn: true };
   }
 
@@ -73,6 +86,10 @@ export class Targets {
     const confirmed = this.#deps.journal.inventory.get(state.key)?.confirmed;
     if (confirmed === undefined || state.resource === undefined) return undefined;
     return this.standIn(state, state.resource, confirmed.spec, confirmed.digest);
+  }
+
+  #requireAllowed(kind: AnyKind, spec: Record<string, unknown>): void {
+    requireAllowed(kind.kind, [...kind.asks(spec), ...secretAsks(secretRefsIn(spec))], this.#deps.allow);
   }
 
   #desired(
@@ -115,5 +132,14 @@ export class Targets {
         return undefined;
       }
     }
+  }
+
+  /** The files in which a change of a secret would show, as far as this host lets a manifest read them. */
+  secretFiles(state: ResourceState): string[] {
+    const { secrets, allow } = this.#deps;
+    const refs = secretRefsIn(state.resource?.spec).filter((ref) =>
+      secretAsks([ref]).every((ask) => isAllowed(ask, allow)),
+    );
+    return [...new Set(refs.flatMap((ref) => secrets.fileOf(ref) ?? []))];
   }
 }

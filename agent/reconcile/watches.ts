@@ -4,19 +4,19 @@
 import type { Logger } from 'pino';
 import { inWords } from '../../api/errors.ts';
 import type { Ports } from '../../kinds/ports.ts';
-import { type SecretStore, secretRefsIn } from './secrets.ts';
 import type { Target } from './targets.ts';
 
 interface Watch {
-  /** What it was armed for; another one needs another watch. */
-  readonly digest: string;
+  /** What it was armed for; something else needs another watch. */
+  readonly armedFor: string;
   readonly stop: AbortController;
   readonly done: Promise<unknown>;
 }
 
 export interface WatchesDeps {
   readonly ports: Ports;
-  readonly secrets: SecretStore;
+  /** A text without secrets. */
+  readonly hide: (text: string) => string;
   readonly log: Logger;
   readonly wake: (key: string) => void;
   readonly up: (key: string, up: boolean) => void;
@@ -33,23 +33,29 @@ export class Watches {
     this.#deps = deps;
   }
 
-  /** Has the key watched for this target; a watch that stands already for the same one is left alone. */
-  ensure(key: string, target: Target): void {
-    const { digest } = target.desired;
-    if (this.#watches.get(key)?.digest === digest) return;
+  /**
+   * Has the key watched for this target, and for its secrets' files: also for a target that can't be had, since
+   * they may be what it lacks. A watch that stands already for the same is left alone.
+   */
+  ensure(key: string, target: Target | undefined, secretFiles: readonly string[]): void {
+    const armedFor = [target?.desired.digest ?? '', ...secretFiles].join('\n');
+    if (this.#watches.get(key)?.armedFor === armedFor) return;
     this.remove(key);
     const stop = new AbortController();
-    const { ports, secrets } = this.#deps;
+    const { ports } = this.#deps;
     const arms: ((wake: () => void) => Promise<void>)[] = [];
-    if (target.kind.watch !== undefined) {
+    if (target?.kind.watch !== undefined) {
       arms.push((wake) => target.kind.watch!(target.desired, ports, wake, stop.signal));
     }
-    for (const ref of secretRefsIn(target.desired.spec)) {
-      const file = secrets.fileOf(ref);
-      if (file !== undefined) arms.push((wake) => ports.files.watch(file, wake, stop.signal));
+    const { files } = ports;
+    for (const file of secretFiles) {
+      arms.push(
+        (wake) => files.watchOutside?.(file, wake, stop.signal) ?? files.watch(file, wake, stop.signal),
+      );
     }
+    if (arms.length === 0) return;
     const done = Promise.all(arms.map((arm) => this.#supervise(key, arm, stop.signal)));
-    this.#watches.set(key, { digest, stop, done });
+    this.#watches.set(key, { armedFor, stop, done });
   }
 
   remove(key: string): void {
@@ -68,7 +74,7 @@ export class Watches {
     arm: (wake: () => void) => Promise<void>,
     signal: AbortSignal,
   ): Promise<void> {
-    const { ports, log, wake, up } = this.#deps;
+    const { ports, log, wake, up, hide } = this.#deps;
     let backoffMs = FIRST_BACKOFF_MS;
     while (!signal.aborted) {
       try {
@@ -85,7 +91,7 @@ export class Watches {
         up(key, false);
         // Once a failure, not once a try: a service that is not installed would fill the log.
         const level = backoffMs === FIRST_BACKOFF_MS ? 'warn' : 'debug';
-        log[level]({ key, error: inWords(error), againMs: backoffMs }, 'watch died and is armed again');
+        log[level]({ key, error: hide(inWords(error)), againMs: backoffMs }, 'watch died and is armed again');
         await ports.clock.sleep(backoffMs, signal).catch(() => {});
         backoffMs = Math.min(LONGEST_BACKOFF_MS, backoffMs * 2);
         wake(key);

@@ -1,6 +1,6 @@
 // A document together with the files that it takes content from. The identity of a Bound says that nothing which
 // enters its rendering changed, the host's own values aside.
-import type { Content, Contents } from './content.ts';
+import type { Content, Contents, FileField } from './content.ts';
 import { resolvePath } from './content.ts';
 import type { ParsedResource } from './document.ts';
 import { isMapping } from './document-values.ts';
@@ -16,34 +16,62 @@ export interface Bound {
 }
 
 export interface ContentSite {
-  /** Of the mapping's `contentFrom`. */
+  /** Of the field itself. */
   readonly path: Path;
+  readonly field: FileField;
   readonly written: string;
 }
 
-/** Every `contentFrom` of a spec that names a file. */
-export function contentSites(value: unknown, path: Path = ['spec']): ContentSite[] {
-  if (Array.isArray(value)) return value.flatMap((item, i) => contentSites(item, [...path, i]));
+/** Which field that names a file a mapping's key is, if it is one. @param path of the mapping. */
+export function fileFieldAt(path: Path, key: string): FileField | undefined {
+  if (key === 'contentFrom') return key;
+  return key === 'ageFrom' && path.at(-1) === 'secretFrom' ? key : undefined;
+}
+
+const sites = new WeakMap<ParsedResource, readonly ContentSite[]>();
+
+/** Every `contentFrom` and `ageFrom` of a document's spec. */
+export function contentSites(resource: ParsedResource): readonly ContentSite[] {
+  let found = sites.get(resource);
+  if (found === undefined) {
+    found = sitesIn(resource.spec, ['spec']);
+    sites.set(resource, found);
+  }
+  return found;
+}
+
+function sitesIn(value: unknown, path: Path): ContentSite[] {
+  if (Array.isArray(value)) return value.flatMap((item, i) => sitesIn(item, [...path, i]));
   if (!isMapping(value)) return [];
-  return Object.entries(value).flatMap(([key, item]) =>
-    key === 'contentFrom' && typeof item === 'string'
-      ? [{ path: [...path, key], written: item }]
-      : contentSites(item, [...path, key]),
-  );
+  return Object.entries(value).flatMap(([key, item]) => {
+    const field = fileFieldAt(path, key);
+    return field !== undefined && typeof item === 'string'
+      ? [{ path: [...path, key], field, written: item }]
+      : sitesIn(item, [...path, key]);
+  });
 }
 
 /** The paths that a document may read, on any of these hosts. */
 export function contentPaths(resource: ParsedResource, scopes: () => Iterable<Scope>): Set<string> {
   const paths = new Set<string>();
-  const add = (written: string): void => {
-    const resolved = resolvePath(resource.file, written);
-    if ('path' in resolved) paths.add(resolved.path);
+  const add = (path: string | undefined): void => {
+    if (path !== undefined) paths.add(path);
   };
-  for (const { written } of contentSites(resource.spec)) {
-    if (!isDynamic(written)) add(interpolate(written, NO_HOST, () => {}));
-    else for (const scope of scopes()) add(interpolate(written, scope, () => {}));
+  for (const site of contentSites(resource)) {
+    if (!isDynamic(site.written)) add(pathOf(resource, site, NO_HOST));
+    else for (const scope of scopes()) add(pathOf(resource, site, scope));
   }
   return paths;
+}
+
+/** Where a site leads on a host; undefined where it leads nowhere. */
+export function pathOf(resource: ParsedResource, site: ContentSite, scope: Scope): string | undefined {
+  const resolved = resolvePath(
+    resource.file,
+    interpolate(site.written, scope, () => {}),
+    site.field,
+  );
+  return 'path' in resolved ? resolved.path : undefined;
 }
 
 /** For texts that no host's values enter. */

@@ -68,7 +68,7 @@ export function buildCatalog(parsed: Iterable<Parsed>, incomplete: boolean): Cat
 /** A key or a node that two hosts claim would let one read what is the other's. */
 function sharedIdentities(hosts: ReadonlyMap<string, ParsedHost>): Diagnostic[] {
   const diagnostics: Diagnostic[] = [];
-  for (const field of ['publicKey', 'nodeID'] as const) {
+  for (const field of ['publicKey', 'nodeID', 'ageRecipient'] as const) {
     const owners = new Map<string, ParsedHost>();
     for (const host of hosts.values()) {
       const value = host.broken ? undefined : host.document.spec[field];

@@ -4,6 +4,7 @@
 import { type Diagnostic, didYouMean, hasErrors, sortDiagnostics } from '../../api/diagnostics.ts';
 import type { FleetDocument, HostDocument } from '../../api/documents.ts';
 import { isManifest, MAX_MANIFEST_BYTES, type Snapshot, type SnapshotFile } from '../source/snapshot.ts';
+import { ageFiles, unreadable } from './age-files.ts';
 import { type Bound, bind, contentPaths, NO_HOST } from './bind.ts';
 import { buildCatalog, type Catalog, Placement } from './catalog.ts';
 import { Contents, mebibytes } from './content.ts';
@@ -69,10 +70,7 @@ export async function compile(
   const memory = previous?.memory.kinds === kinds ? previous.memory : undefined;
   const files = await readFiles(snapshot, kinds, memory);
   const entries = [...files.values()];
-  const catalog = buildCatalog(
-    entries.flatMap((entry) => entry.parsed),
-    entries.some((entry) => entry.incomplete),
-  );
+  const catalog = catalogOf(entries);
   const placement = memory?.placement.fits(catalog.hosts) ? memory.placement : new Placement(catalog.hosts);
   const { bounds, contents } = await bindAll(snapshot, catalog, placement, memory);
   const hosts = renderAll(catalog, placement, bounds, memory);
@@ -97,6 +95,8 @@ export async function compile(
     }
   }
   for (const d of homeless(catalog, placement, bounds)) findings.add(d);
+  const encrypted = ageFiles(catalog, placement);
+  for (const d of unreadable(encrypted, catalog, (path) => contents.get(path))) findings.add(d);
 
   const diagnostics = sortDiagnostics(findings.list());
   const result: Compilation = {
@@ -113,6 +113,21 @@ export async function compile(
     ...result,
     revision: { commit: snapshot.commit, fleet: catalog.fleet?.document, hosts: revisionsOf(hosts) },
   };
+}
+
+/**
+ * The documents alone, as far as they can be read, whatever is wrong with them; for those who are about to mend it.
+ * @throws what the snapshot's files throw when they can't be read.
+ */
+export async function readCatalog(snapshot: Snapshot, kinds: Kinds): Promise<Catalog> {
+  return catalogOf([...(await readFiles(snapshot, kinds, undefined)).values()]);
+}
+
+function catalogOf(entries: readonly FileEntry[]): Catalog {
+  return buildCatalog(
+    entries.flatMap((entry) => entry.parsed),
+    entries.some((entry) => entry.incomplete),
+  );
 }
 
 async function readFiles(

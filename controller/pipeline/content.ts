@@ -1,4 +1,4 @@
-// The files that `contentFrom` names: found relative to the manifest, inside the manifests' tree, read once per
+// The files that `contentFrom` and `ageFrom` name: found relative to the manifest, inside the manifests' tree, read once per
 // content, and kept from one compilation to the next while git's object name stays the same.
 import { posix } from 'node:path';
 import { didYouMean } from '../../api/diagnostics.ts';
@@ -11,20 +11,27 @@ export interface Content {
   readonly oid: string;
   readonly text: string;
   readonly dynamic: boolean;
-  /** What is wrong and what would be right, without a place. */
-  readonly problem?: string;
+  /** What is wrong and what would be right, without a place; for the field that names the file. */
+  readonly problem?: (field: FileField) => string;
 }
 
+/** Fields whose value is the path of a file beside the manifest. */
+export type FileField = 'contentFrom' | 'ageFrom';
+
 /** Where `contentFrom: written` in `file` leads, below the root; or why it leads nowhere. */
-export function resolvePath(file: string, written: string): { path: string } | { problem: string } {
+export function resolvePath(
+  file: string,
+  written: string,
+  field: FileField,
+): { path: string } | { problem: string } {
   if (written.startsWith('/') || /^[A-Za-z]:[\\/]/.test(written)) {
     return {
-      problem: `contentFrom is the absolute path ${written}: name a file beside the manifest, by its path from there`,
+      problem: `${field} is the absolute path ${written}: name a file beside the manifest, by its path from there`,
     };
   }
   const path = posix.normalize(posix.join(posix.dirname(file), written));
   if (path === '..' || path.startsWith('../')) {
-    return { problem: `contentFrom leads out of the manifests' tree (${written}): move the file into it` };
+    return { problem: `${field} leads out of the manifests' tree (${written}): move the file into it` };
   }
   return { path };
 }
@@ -60,12 +67,20 @@ export class Contents {
   }
 
   async #read(path: string, oid: string, file: SnapshotFile | undefined): Promise<Content> {
-    const refused = (problem: string): Content => ({ path, oid, text: '', dynamic: false, problem });
+    const refused = (problem: (field: FileField) => string): Content => ({
+      path,
+      oid,
+      text: '',
+      dynamic: false,
+      problem,
+    });
     if (file === undefined) return refused(this.#missing(path));
-    if (file.refused !== undefined) return refused(`contentFrom names ${path}, and ${file.refused}`);
-    if (file.size > MAX_CONTENT_BYTES) {
+    const { refused: why, size } = file;
+    if (why !== undefined) return refused((field) => `${field} names ${path}, and ${why}`);
+    if (size > MAX_CONTENT_BYTES) {
       return refused(
-        `${path} has ${mebibytes(file.size)}, and contentFrom takes at most ${mebibytes(MAX_CONTENT_BYTES)}`,
+        (field) =>
+          `${path} has ${mebibytes(size)}, and ${field} takes at most ${mebibytes(MAX_CONTENT_BYTES)}`,
       );
     }
     const bytes = await file.read();
@@ -73,16 +88,21 @@ export class Contents {
       const text = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes);
       return { path, oid, text, dynamic: isDynamic(text) };
     } catch {
-      return refused(`${path} is not UTF-8 text, and contentFrom takes nothing else`);
+      return refused((field) =>
+        field === 'ageFrom'
+          ? `${path} is not ASCII armor: encrypt it with \`homeostat secret encrypt\`, or with \`age --armor\``
+          : `${path} is not UTF-8 text, and contentFrom takes nothing else`,
+      );
     }
   }
 
-  #missing(path: string): string {
+  #missing(path: string): (field: FileField) => string {
     const paths = [...this.#snapshot.files.keys()];
     if (paths.some((other) => other.startsWith(`${path}/`)))
-      return `contentFrom names the directory ${path}: name a file in it`;
+      return (field) => `${field} names the directory ${path}: name a file in it`;
     const near = didYouMean(path, paths);
-    return `contentFrom names ${path}, and there is no such file${near === undefined ? ' in this commit' : `: did you mean ${near}?`}`;
+    const hint = near === undefined ? ' in this commit' : `: did you mean ${near}?`;
+    return (field) => `${field} names ${path}, and there is no such file${hint}`;
   }
 }
 

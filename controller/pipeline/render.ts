@@ -4,8 +4,9 @@
 import type { Diagnostic } from '../../api/diagnostics.ts';
 import { canonical } from '../../api/json.ts';
 import type { Claim, Finding } from '../../kinds/kind.ts';
-import { type Bound, NO_HOST } from './bind.ts';
-import { type Content, resolvePath } from './content.ts';
+import { recipientCount } from './age-files.ts';
+import { type Bound, fileFieldAt, NO_HOST } from './bind.ts';
+import { type Content, type FileField, resolvePath } from './content.ts';
 import { describeIssues, type Problem } from './describe-issue.ts';
 import { diagnosticAt, sourceOf } from './document.ts';
 import { isMapping, valueAt } from './document-values.ts';
@@ -24,6 +25,9 @@ export interface Rendered {
   /** Messages may hold HOSTS. */
   readonly findings: readonly Diagnostic[];
 }
+
+/** Where what a file holds goes. */
+const INLINED = { contentFrom: 'content', ageFrom: 'age' } as const satisfies Record<FileField, string>;
 
 const shared = new WeakMap<Bound, Rendered>();
 
@@ -97,26 +101,50 @@ class Renderer {
     if (!isMapping(value)) return value;
     const out: Record<string, unknown> = {};
     for (const [key, item] of Object.entries(value)) {
-      if (key !== 'contentFrom' || typeof item !== 'string') out[key] = this.#value(item, [...path, key]);
-      else if ('content' in value) {
-        this.#report([...path, key], 'content and contentFrom are both given: keep one of them', 'key');
-      } else out['content'] = this.#content(item, [...path, key]);
+      const field = fileFieldAt(path, key);
+      if (field === undefined || typeof item !== 'string') {
+        out[key] = this.#value(item, [...path, key]);
+        continue;
+      }
+      const inlined = INLINED[field];
+      if (inlined in value) {
+        this.#report([...path, key], `${inlined} and ${field} are both given: keep one of them`, 'key');
+      } else {
+        const content = this.#fileAt(item, [...path, key], field);
+        if (field === 'contentFrom') out[inlined] = content === undefined ? '' : this.#text(content);
+        else if (content !== undefined) {
+          out[inlined] = this.#ciphertext(content, [...path, key]);
+          out[field] = content.path;
+        }
+      }
     }
     return out;
   }
 
-  #content(written: string, path: Path): string {
+  #fileAt(written: string, path: Path, field: FileField): Content | undefined {
     const name = this.#value(written, path) as string;
-    const resolved = resolvePath(this.#bound.resource.file, name);
+    const resolved = resolvePath(this.#bound.resource.file, name, field);
     const content = 'path' in resolved ? this.#bound.contents.get(resolved.path) : undefined;
-    if (content === undefined || content.problem !== undefined) {
-      const problem =
-        'problem' in resolved ? resolved.problem : (content?.problem ?? 'contentFrom can not be read');
-      // A name that has an unknown in it was reported for that already.
-      if (!isDynamic(name)) this.#report(path, problem);
-      return '';
-    }
+    if (content !== undefined && content.problem === undefined) return content;
+    const problem =
+      'problem' in resolved ? resolved.problem : (content?.problem?.(field) ?? `${field} can not be read`);
+    // A name that has an unknown in it was reported for that already.
+    if (!isDynamic(name)) this.#report(path, problem);
+    return undefined;
+  }
+
+  #text(content: Content): string {
     return interpolate(content.text, this.#scope, (unknown) => this.#unknownInFile(content, unknown));
+  }
+
+  /** Nothing of the file is shown: it may be a secret that nobody encrypted. */
+  #ciphertext({ path, text }: Content, at: Path): string {
+    if (recipientCount(text) !== undefined) return text.trim();
+    this.#report(
+      at,
+      `${path} is not age ciphertext in ASCII armor (or it is damaged): \`homeostat secret encrypt\` makes it; a value that was committed in the clear is to be changed`,
+    );
+    return '';
   }
 
   /** The schema again, now that the host's values are in the texts. */
@@ -181,7 +209,7 @@ class Renderer {
     const beside = [...at.slice(0, -1), 'contentFrom'];
     const written = path.at(-1) === 'content' ? valueAt(resource.document, beside) : undefined;
     const name = typeof written === 'string' ? interpolate(written, this.#scope, () => {}) : undefined;
-    const file = name === undefined ? undefined : resolvePath(resource.file, name);
+    const file = name === undefined ? undefined : resolvePath(resource.file, name, 'contentFrom');
     if (place !== undefined && file !== undefined && 'path' in file && contents.has(file.path)) {
       this.#findings.push({ file: file.path, ...place, severity, message: this.#where(message) });
       return;
@@ -198,9 +226,10 @@ class Renderer {
   ): void {
     const { resource } = this.#bound;
     // What came in through contentFrom stands, for people, where contentFrom does.
+    const field = Object.entries(INLINED).find(([, inlined]) => inlined === path.at(-1))?.[0];
     const written =
-      path.at(-1) === 'content' && valueAt(resource.document, path) === undefined
-        ? [...path.slice(0, -1), 'contentFrom']
+      field !== undefined && valueAt(resource.document, path) === undefined
+        ? [...path.slice(0, -1), field]
         : path;
     this.#findings.push(diagnosticAt(resource, written, at, message, severity));
   }

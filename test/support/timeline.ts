@@ -23,6 +23,8 @@ export interface TimelineOptions {
   readonly ports?: Partial<Ports>;
   readonly kinds?: ReadonlyMap<string, AnyKind>;
   readonly config?: Record<string, unknown>;
+  /** The same, for what names paths in the timeline's directory. */
+  readonly configWith?: (directory: string) => Record<string, unknown>;
   readonly mode?: 'observe' | 'enforce';
   readonly env?: Record<string, string>;
   /** Run on the state and root of an earlier timeline, as after a restart. */
@@ -63,6 +65,7 @@ export class Timeline {
         stateDir: path.join(this.directory, 'state'),
         allow: ALLOW_EVERYTHING,
         ...options.config,
+        ...options.configWith?.(this.directory),
       }),
       kinds: options.kinds ?? allKinds,
       ports: Object.setPrototypeOf({ files: this.#files, clock: systemClock, ...options.ports }, missing),

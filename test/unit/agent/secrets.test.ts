@@ -4,9 +4,14 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { test } from 'node:test';
 import { inspect } from 'node:util';
-import { createSecretStore, secretRefsIn } from '../../../agent/reconcile/secrets.ts';
+import { createAgeIdentity } from '../../../agent/secrets/age.ts';
+import { createSecretStore, secretRefsIn } from '../../../agent/secrets/store.ts';
 import { Stalled } from '../../../api/errors.ts';
 import { temporaryDirectory } from '../../support/sandbox.ts';
+
+function createStore(stateDir: string, env: Record<string, string>, identity = '/nonexistent/age.key') {
+  return createSecretStore({ stateDir, env, age: createAgeIdentity(identity, 'pi') });
+}
 
 const missing = (message: RegExp) => (error: unknown) =>
   error instanceof Stalled && error.reason === 'SecretMissing' && message.test(error.message);
@@ -14,7 +19,7 @@ const missing = (message: RegExp) => (error: unknown) =>
 test('from a file without its last newline, from the environment, from a systemd credential', (t) => {
   const directory = temporaryDirectory(t);
   fs.writeFileSync(path.join(directory, 'token'), 'from file\n');
-  const store = createSecretStore(directory, { TOKEN: 'from env', CREDENTIALS_DIRECTORY: directory });
+  const store = createStore(directory, { TOKEN: 'from env', CREDENTIALS_DIRECTORY: directory });
   const value = (secretFrom: Parameters<typeof store.resolve>[0]['secretFrom']) =>
     store.resolve({ secretFrom }).reveal().toString();
   assert.equal(value({ file: path.join(directory, 'token') }), 'from file');
@@ -23,7 +28,7 @@ test('from a file without its last newline, from the environment, from a systemd
 });
 
 test('what is missing is named, with the place to put it', (t) => {
-  const store = createSecretStore(temporaryDirectory(t), {});
+  const store = createStore(temporaryDirectory(t), {});
   const resolve = (secretFrom: Parameters<typeof store.resolve>[0]['secretFrom']) => () =>
     store.resolve({ secretFrom });
   assert.throws(resolve({ file: '/nonexistent/token' }), missing(/no such file or directory \(ENOENT\)/));
@@ -32,7 +37,7 @@ test('what is missing is named, with the place to put it', (t) => {
 });
 
 test('a secret prints as [secret], however it is printed', (t) => {
-  const store = createSecretStore(temporaryDirectory(t), { TOKEN: 'open sesame' });
+  const store = createStore(temporaryDirectory(t), { TOKEN: 'open sesame' });
   const secret = store.resolve({ secretFrom: { env: 'TOKEN' } });
   for (const text of [
     `${secret}`,
@@ -48,7 +53,7 @@ test('a secret prints as [secret], however it is printed', (t) => {
 test('secrets are compared under a key of this host: the same value has another HMAC elsewhere', (t) => {
   const here = temporaryDirectory(t);
   const hmac = (directory: string, value: string) =>
-    createSecretStore(directory, { TOKEN: value }).resolve({ secretFrom: { env: 'TOKEN' } }).hmac;
+    createStore(directory, { TOKEN: value }).resolve({ secretFrom: { env: 'TOKEN' } }).hmac;
   assert.equal(hmac(here, 'a'), hmac(here, 'a'), 'also after a restart');
   assert.notEqual(hmac(here, 'a'), hmac(here, 'b'));
   assert.notEqual(hmac(here, 'a'), hmac(temporaryDirectory(t), 'a'));

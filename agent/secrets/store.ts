@@ -1,0 +1,216 @@
+// Secrets are resolved here, on the host, as late as possible. Nothing but `reveal()` gives the value; what is
+// compared and stored is its HMAC under a key that this host made and never sends.
+import { createHmac, randomBytes } from 'node:crypto';
+import fs from 'node:fs';
+import path from 'node:path';
+import { inspect } from 'node:util';
+import { isSecretRef, type SecretRef, type SecretSource } from '../../api/documents.ts';
+import { inWords, Stalled } from '../../api/errors.ts';
+import type { Ask, Secret } from '../../kinds/kind.ts';
+import { readIfThere, writeDurably } from '../journal/durable.ts';
+import type { AgeIdentity } from './age.ts';
+import { Redactor } from './redact.ts';
+
+export interface SecretStore {
+  /**
+   * Decrypts those of the secrets that are encrypted and not known yet; `resolve` then answers at once. What is
+   * wrong with one is kept, and thrown by `resolve`.
+   * @returns undefined when there is nothing to wait for.
+   */
+  prepare(refs: readonly SecretRef[]): Promise<void> | undefined;
+  /**
+   * @throws Stalled('SecretMissing') with the place that was looked at, Stalled('SecretUndecryptable'); the value is
+   * in no message.
+   */
+  resolve(ref: SecretRef): Secret;
+  /** The file that a change of the secret would show in, if it has one. */
+  fileOf(ref: SecretRef): string | undefined;
+  /** A text without the values that were resolved here. */
+  hide(text: string): string;
+}
+
+export interface SecretStoreOptions {
+  readonly stateDir: string;
+  readonly env: Readonly<Record<string, string | undefined>>;
+  readonly age: AgeIdentity;
+}
+
+/** Decrypted values kept: more than one host has. */
+const MOST_DECRYPTED = 1000;
+
+export function createSecretStore({ stateDir, env, age }: SecretStoreOptions): SecretStore {
+  let key: Buffer | undefined;
+  const hmacKey = () => (key ??= loadHmacKey(path.join(stateDir, 'secret-hmac.key')));
+  const redactor = new Redactor();
+  /** By ciphertext, of the identity file as it was at `stamp`. */
+  const decrypted = new Map<string, Buffer | Stalled>();
+  let stamp: string | undefined;
+
+  function fileOf({ secretFrom: source }: SecretRef): string | undefined {
+    if ('file' in source) return source.file;
+    if ('age' in source || 'ageFrom' in source) return age.file;
+    const credentials = env['CREDENTIALS_DIRECTORY']; // systemd.exec(5), LoadCredential=
+    return 'credential' in source && credentials !== undefined
+      ? path.join(credentials, source.credential)
+      : undefined;
+  }
+
+  async function decrypt(source: AgeSource): Promise<void> {
+    const began = stamp;
+    let result: Buffer | Stalled;
+    try {
+      result = withoutLastNewline(await age.decrypt(source.age, nameOf(source)));
+    } catch (error) {
+      if (!(error instanceof Stalled)) throw error;
+      result = error;
+    }
+    if (stamp !== began) return;
+    decrypted.set(source.age, result);
+    if (decrypted.size > MOST_DECRYPTED) decrypted.delete(decrypted.keys().next().value!);
+  }
+
+  function read(source: SecretSource): Buffer {
+    if ('env' in source) return readVariable(source.env, env);
+    if ('age' in source) {
+      const value = decrypted.get(source.age);
+      if (value instanceof Stalled) throw value;
+      if (value === undefined) throw new Error(`${nameOf(source)} is not decrypted yet`);
+      return value;
+    }
+    if ('ageFrom' in source) {
+      throw new Stalled('SecretMissing', `the controller did not send the ciphertext of ${source.ageFrom}`);
+    }
+    return readSecretFile(source, fileOf({ secretFrom: source }));
+  }
+
+  return {
+    fileOf,
+    hide: (text) => redactor.hide(text),
+    prepare(refs) {
+      const sources = refs.flatMap(({ secretFrom }) => ('age' in secretFrom ? [secretFrom] : []));
+      if (sources.length === 0) return undefined;
+      const now = age.stamp();
+      if (now !== stamp) decrypted.clear();
+      stamp = now;
+      const unknown = sources.filter((source) => !decrypted.has(source.age));
+      return unknown.length === 0 ? undefined : Promise.all(unknown.map(decrypt)).then(() => {});
+    },
+    resolve(ref) {
+      const value = read(ref.secretFrom);
+      const hmac = createHmac('sha256', hmacKey()).update(value).digest('hex');
+      redactor.add(hmac, value);
+      return new OpaqueSecret(value, hmac);
+    },
+  };
+}
+
+type AgeSource = Extract<SecretSource, { age: string }>;
+
+function nameOf(source: AgeSource): string {
+  return source.ageFrom ?? 'the ciphertext in the manifest (secretFrom.age)';
+}
+
+function readVariable(name: string, env: SecretStoreOptions['env']): Buffer {
+  const value = env[name];
+  if (value !== undefined) return Buffer.from(value);
+  throw new Stalled(
+    'SecretMissing',
+    `the agent has no environment variable ${name}; set it in the agent's unit, by EnvironmentFile=`,
+  );
+}
+
+function readSecretFile(
+  source: Extract<SecretSource, { file: string } | { credential: string }>,
+  file: string | undefined,
+): Buffer {
+  if (file === undefined) {
+    const name = 'credential' in source ? source.credential : '';
+    throw new Stalled(
+      'SecretMissing',
+      `the agent was started without credentials; its unit needs LoadCredential=${name}:/path`,
+    );
+  }
+  try {
+    return withoutLastNewline(fs.readFileSync(file));
+  } catch (error) {
+    throw new Stalled('SecretMissing', `the secret's file can't be read: ${inWords(error)}`);
+  }
+}
+
+/** A newline at the end is the editor's, not the secret's. */
+function withoutLastNewline(bytes: Buffer): Buffer {
+  if (bytes.at(-1) !== 0x0a) return bytes;
+  return bytes.subarray(0, bytes.at(-2) === 0x0d ? -2 : -1);
+}
+
+class OpaqueSecret implements Secret {
+  readonly #value: Buffer;
+  readonly hmac: string;
+  constructor(value: Buffer, hmac: string) {
+    this.#value = value;
+    this.hmac = hmac;
+  }
+  reveal(): Buffer {
+    return this.#value;
+  }
+  toString(): string {
+    return '[secret]';
+  }
+  toJSON(): string {
+    return '[secret]';
+  }
+  [inspect.custom](): string {
+    return '[secret]';
+  }
+}
+
+function loadHmacKey(file: string): Buffer {
+  const text = readIfThere(file);
+  if (text !== undefined && /^[0-9a-f]{64}$/.test(text)) return Buffer.from(text, 'hex');
+  const fresh = randomBytes(32);
+  // Without a state directory nothing is remembered that the key would have to fit (a first `plan`).
+  if (fs.existsSync(path.dirname(file))) writeDurably(file, fresh.toString('hex'));
+  return fresh;
+}
+
+const known = new WeakMap<object, readonly SecretRef[]>();
+
+/** Every secret that a spec, or a record, names, wherever it stands. An object is looked through once. */
+export function secretRefsIn(spec: unknown): readonly SecretRef[] {
+  if (typeof spec !== 'object' || spec === null) return [];
+  let refs = known.get(spec);
+  if (refs === undefined) {
+    refs = findRefs(spec);
+    known.set(spec, refs);
+  }
+  return refs;
+}
+
+function findRefs(value: unknown): SecretRef[] {
+  if (isSecretRef(value)) return [value];
+  if (typeof value !== 'object' || value === null) return [];
+  return Object.values(value).flatMap(findRefs);
+}
+
+/** What the host's owner is asked for a secret: a manifest must not read whatever root can read. */
+export function secretAsks(refs: readonly SecretRef[]): Ask[] {
+  const values = refs.map(({ secretFrom: source }) => {
+    if ('file' in source) return source.file;
+    if ('env' in source) return `env:${source.env}`;
+    return 'credential' in source ? `credential:${source.credential}` : 'age';
+  });
+  return [...new Set(values)].map((value) => ({ type: 'secret', value }));
+}
+
+/**
+ * A spec for its digest: ciphertext is another one after each encryption, and the secret is in the digest by its
+ * HMAC already.
+ */
+export function withoutCiphertext(value: unknown): unknown {
+  if (isSecretRef(value)) {
+    return 'age' in value.secretFrom || 'ageFrom' in value.secretFrom ? { secretFrom: 'age' } : value;
+  }
+  if (Array.isArray(value)) return value.map(withoutCiphertext);
+  if (typeof value !== 'object' || value === null) return value;
+  return Object.fromEntries(Object.entries(value).map(([name, item]) => [name, withoutCiphertext(item)]));
+}
