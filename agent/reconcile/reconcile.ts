@@ -64,7 +64,7 @@ export class Reconciler {
     // What stands there now may be a secret that an earlier manifest put there.
     const { secrets, journal } = this.#deps;
     const heldSecret = secretRefsIn(journal.inventory.get(key)?.confirmed?.spec).length > 0;
-    return changes.map((change) => presentable(change, heldSecret, secrets));
+    return changes.map((change) => presentable(change, heldSecret, secrets.hide));
   }
 
   async #pass(state: ResourceState, resource: Resource, item: Item, signal: AbortSignal): Promise<Outcome> {

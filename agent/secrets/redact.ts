@@ -58,11 +58,7 @@ function base64At(value: Buffer, offset: number): string[] {
 }
 
 /** A change as it may be shown: of secret texts only where they differ. */
-export function presentable(
-  change: Change,
-  isSecret: boolean,
-  { hide }: { hide(text: string): string },
-): Change {
+export function presentable(change: Change, isSecret: boolean, hide: (text: string) => string): Change {
   const { text } = change;
   const shown = { ...change, from: hide(change.from), to: hide(change.to) };
   if (text === undefined) return shown;
