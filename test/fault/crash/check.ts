@@ -2,6 +2,7 @@
 import fs from 'node:fs';
 import path from 'node:path';
 import type { Holding } from '../../../agent/journal/journal.ts';
+import { createSeal } from '../../../agent/secrets/seal.ts';
 import type { Stage } from './stage.ts';
 
 const UNFINISHED = /\.new$|\.homeostat~$|\.homeostat-validate$|\.broken$/;
@@ -37,11 +38,16 @@ export function highWater(stage: Stage): number {
   return fs.existsSync(file) ? Number(fs.readFileSync(file, 'utf8')) : 0;
 }
 
+/** What was there before is sealed on disk; the agent may be running, so nothing is tidied. */
 function holdings(stage: Stage): Map<string, Holding> {
-  const directory = path.join(stage.host.state, 'inventory');
-  const entries = below(directory).map((name) => {
+  const { state } = stage.host;
+  const directory = path.join(state, 'inventory');
+  const seal = createSeal(state);
+  const entries = below(directory).map((name): [string, Holding] => {
     const { key, value } = JSON.parse(fs.readFileSync(path.join(directory, name), 'utf8'));
-    return [key, value] as [string, Holding];
+    const { original } = value as Holding;
+    const snapshot = { ...original.snapshot, data: seal.open(original.snapshot.data) };
+    return [key, { ...value, original: { ...original, snapshot } }];
   });
   return new Map(entries);
 }
