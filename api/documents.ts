@@ -26,22 +26,52 @@ export const Vars = z.record(
   z.union([z.string(), z.number(), z.boolean()]),
 );
 
+/** Annotation, "true": the document is for labels that no host may have today, and may go nowhere without a warning. */
+export const OPTIONAL_ANNOTATION = 'homeostat.dev/optional';
+
 export const Metadata = z.strictObject({
   name: Name,
   labels: Labels.optional(),
   annotations: z.record(z.string(), z.string()).optional(),
 });
 
+const LabelKey = z.string().min(1).max(63);
+const values = z.array(z.string().max(253)).min(1);
+
+/**
+ * One requirement on a host's labels, as in a Kubernetes LabelSelector: NotIn holds for hosts without the label too.
+ * https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/label-selector/
+ */
+export const LabelRequirement = z.discriminatedUnion('operator', [
+  z.strictObject({ key: LabelKey, operator: z.enum(['In', 'NotIn']), values }),
+  z.strictObject({
+    key: LabelKey,
+    operator: z.enum(['Exists', 'DoesNotExist']),
+    values: z
+      .never('Exists and DoesNotExist have no values: leave them out, or write In or NotIn')
+      .optional(),
+  }),
+]);
+export type LabelRequirement = z.infer<typeof LabelRequirement>;
+
+const matchLabels = Labels.refine((l) => Object.keys(l).length > 0, 'name at least one label');
+const matchExpressions = z.array(LabelRequirement).min(1);
+
+/** All of it must hold. */
+export type LabelSelector = {
+  readonly matchLabels?: z.infer<typeof matchLabels> | undefined;
+  readonly matchExpressions?: z.infer<typeof matchExpressions> | undefined;
+};
+
 /** Which hosts a document of scope host goes to. `all: true` has to be said in words. */
 export const HostSelector = z.union(
   [
-    z.strictObject({
-      matchLabels: Labels.refine((l) => Object.keys(l).length > 0, 'name at least one label'),
-    }),
+    z.strictObject({ matchLabels, matchExpressions: matchExpressions.optional() }),
+    z.strictObject({ matchExpressions }),
     z.strictObject({ names: z.array(Name).min(1) }),
     z.strictObject({ all: z.literal(true) }),
   ],
-  'hosts is one of matchLabels: {label: value}, names: [host, …] or all: true',
+  'hosts is matchLabels: {label: value} and/or matchExpressions: [{key, operator, values}], or names: [host, …], or all: true',
 );
 export type HostSelector = z.infer<typeof HostSelector>;
 

@@ -1,6 +1,7 @@
 // All documents of one commit, by name: which hosts there are, which documents go where, and what is wrong that
 // only shows when they are seen together.
 import { type Diagnostic, didYouMean } from '../../api/diagnostics.ts';
+import { OPTIONAL_ANNOTATION } from '../../api/documents.ts';
 import {
   diagnosticAt,
   type Parsed,
@@ -9,6 +10,8 @@ import {
   type ParsedResource,
   sourceOf,
 } from './document.ts';
+import { isMapping } from './document-values.ts';
+import { LabelIndex } from './selector.ts';
 
 export interface Catalog {
   readonly fleet: ParsedFleet | undefined;
@@ -87,7 +90,7 @@ function sharedIdentities(hosts: ReadonlyMap<string, ParsedHost>): Diagnostic[] 
 /** Answers which hosts a document goes to. Kept while the hosts stay the same. */
 export class Placement {
   readonly hosts: ReadonlyMap<string, ParsedHost>;
-  readonly #byLabel = new Map<string, string[]>();
+  readonly #index: LabelIndex;
   readonly #all: readonly string[];
   readonly #known = new WeakMap<
     ParsedResource,
@@ -96,15 +99,8 @@ export class Placement {
 
   constructor(hosts: ReadonlyMap<string, ParsedHost>) {
     this.hosts = hosts;
-    this.#all = [...hosts.keys()].sort();
-    for (const name of this.#all) {
-      for (const [label, value] of Object.entries(labelsOf(hosts.get(name)!))) {
-        const key = `${label}\n${value}`;
-        const names = this.#byLabel.get(key);
-        if (names === undefined) this.#byLabel.set(key, [name]);
-        else names.push(name);
-      }
-    }
+    this.#index = new LabelIndex([...hosts.values()].map((host) => [host.name, labelsOf(host)]));
+    this.#all = this.#index.all;
   }
 
   /** Whether it would answer the same for these hosts. */
@@ -131,18 +127,13 @@ export class Placement {
     if (selector === undefined) return { hosts: [], diagnostics: [] };
     if ('all' in selector) return { hosts: this.#all, diagnostics: [] };
     if ('names' in selector) return this.#named(resource, selector.names);
-    const lists = Object.entries(selector.matchLabels).map(
-      ([label, value]) => this.#byLabel.get(`${label}\n${value}`) ?? [],
-    );
-    lists.sort((a, b) => a.length - b.length);
-    const others = lists.slice(1).map((list) => new Set(list));
-    const hosts = (lists[0] ?? []).filter((name) => others.every((set) => set.has(name)));
-    if (hosts.length > 0 || this.#all.length === 0) return { hosts, diagnostics: [] };
-    const wanted = Object.entries(selector.matchLabels).map(([label, value]) => `${label}: ${value}`);
-    const message = `no host has the labels ${wanted.join(', ')}, so ${resource.key} goes nowhere: give a Host these labels${this.#nearLabels(selector.matchLabels)}`;
+    const hosts = this.#index.select(selector);
+    if (this.#all.length === 0) return { hosts, diagnostics: [] };
     return {
       hosts,
-      diagnostics: [diagnosticAt(resource, ['hosts', 'matchLabels'], 'value', message, 'warning')],
+      diagnostics: this.#index
+        .doubts(selector, resource.key, isOptional(resource))
+        .map(({ path, message }) => diagnosticAt(resource, ['hosts', ...path], 'value', message, 'warning')),
     };
   }
 
@@ -159,25 +150,16 @@ export class Placement {
     });
     return { hosts: [...new Set(names)].filter((name) => this.hosts.has(name)), diagnostics };
   }
-
-  #nearLabels(labels: Readonly<Record<string, string>>): string {
-    for (const [label, value] of Object.entries(labels)) {
-      const keys = [...this.#byLabel.keys()];
-      if (this.#byLabel.has(`${label}\n${value}`)) continue;
-      const values = keys
-        .filter((key) => key.startsWith(`${label}\n`))
-        .map((key) => key.slice(label.length + 1));
-      const near = didYouMean(value, values);
-      if (near !== undefined) return ` (did you mean ${label}: ${near}?)`;
-      const nearLabel = didYouMean(label, new Set(keys.map((key) => key.slice(0, key.indexOf('\n')))));
-      if (nearLabel !== undefined && nearLabel !== label) return ` (did you mean the label "${nearLabel}"?)`;
-    }
-    return '';
-  }
 }
 
 /** Of a broken host too, as far as they are there: so that one mistake is one diagnostic. */
 export function labelsOf(host: ParsedHost): Readonly<Record<string, string>> {
   const labels: unknown = host.document.metadata.labels;
   return typeof labels === 'object' && labels !== null ? (labels as Record<string, string>) : {};
+}
+
+/** Marked as made for labels that no host may have today (a fallback, a profile): going nowhere is no mistake then. */
+function isOptional({ document }: ParsedResource): boolean {
+  const annotations: unknown = document.metadata.annotations;
+  return isMapping(annotations) && annotations[OPTIONAL_ANNOTATION] === 'true';
 }

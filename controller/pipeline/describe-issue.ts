@@ -142,15 +142,16 @@ class Describer {
     const name = nameOf(path, this.#what);
     const at = 'value' as const;
     if ('options' in issue && Array.isArray(issue.options)) {
-      const values = (issue.options as unknown[]).map(show);
+      const options = issue.options as unknown[];
       const is = value === undefined ? 'is missing, and' : `is ${show(value)}, and`;
-      return [
-        { path, at, message: `${name} ${is} must be ${oneOf(values)}`, aboutText: typeof value === 'string' },
-      ];
+      const near = typeof value === 'string' ? didYouMean(value, options.map(String)) : undefined;
+      const hint = near === undefined ? '' : ` (did you mean ${show(near)}?)`;
+      const message = `${name} ${is} must be ${oneOf(options.map(show))}${hint}`;
+      return [{ path, at, message, aboutText: typeof value === 'string' }];
     }
     const variants = issue.errors.filter((issues) => !issues.some(isWholesale));
-    const meant = [...variants].sort((a, b) => score(a) - score(b))[0];
-    if (meant !== undefined && (score(meant) < 10 || (variants.length === 1 && own === undefined))) {
+    const meant = [...variants].sort((a, b) => score(a, value) - score(b, value))[0];
+    if (meant !== undefined && (score(meant, value) < 10 || (variants.length === 1 && own === undefined))) {
       return meant.flatMap((inner) => this.problems(inner, path));
     }
     const aboutText = typeof value === 'string';
@@ -249,14 +250,14 @@ function isWholesale(issue: Issue): boolean {
 }
 
 /** How far a variant is from what was written; below 10, its own complaints are the best answer. */
-function score(issues: readonly Issue[]): number {
+function score(issues: readonly Issue[], value: unknown): number {
   let sum = 0;
   for (const issue of issues) {
     if (issue.code === 'unrecognized_keys') sum += issue.path.length === 0 ? 10 * issue.keys.length : 1;
     else if (
-      issue.code === 'invalid_type' &&
+      (issue.code === 'invalid_type' || issue.code === 'invalid_value') &&
       issue.path.length === 1 &&
-      /received undefined|nonoptional/.test(issue.message)
+      (isAbsent(value, issue.path) || /nonoptional/.test(issue.message))
     )
       sum += 10;
     else sum += 1;

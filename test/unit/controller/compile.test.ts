@@ -66,6 +66,45 @@ test('documents go to the hosts they select, and to no others', async () => {
   assert.deepEqual(keys(payload(result, 'mac')), ['File/all', 'File/named', 'Policy/p']);
 });
 
+test('expressions choose by labels that hosts lack, too, and all of a selector must hold', async () => {
+  const expect: [expression: string, hosts: string[]][] = [
+    ['matchExpressions: [{key: alloy, operator: In, values: [apt, docker]}]', ['droplet', 'pi']],
+    ['matchExpressions: [{key: alloy, operator: NotIn, values: [apt]}]', ['droplet', 'mac']],
+    ['matchExpressions: [{key: alloy, operator: Exists}]', ['droplet', 'pi']],
+    ['matchExpressions: [{key: alloy, operator: DoesNotExist}]', ['mac']],
+    [
+      'matchLabels: {os: linux}, matchExpressions: [{key: alloy, operator: NotIn, values: [apt, x]}]',
+      ['droplet'],
+    ],
+    [
+      'matchExpressions: [{key: os, operator: Exists}, {key: alloy, operator: In, values: [docker]}]',
+      ['droplet'],
+    ],
+    ['matchExpressions: [{key: constructor, operator: DoesNotExist}]', ['droplet', 'mac', 'pi']],
+  ];
+  const result = await good({
+    'h.yaml': HOSTS,
+    'f.yaml': expect.map(([hosts], i) => file(`f${i}`, `{${hosts}}`, `{path: /f${i}, content: x}`)).join(''),
+  });
+  for (const [i, [expression, hosts]] of expect.entries()) {
+    const has = ['droplet', 'mac', 'pi'].filter((h) => keys(payload(result, h)).includes(`File/f${i}`));
+    assert.deepEqual(has, hosts, expression);
+  }
+});
+
+test('a label that is edited moves what expressions choose', async () => {
+  const f = file(
+    'f',
+    '{matchExpressions: [{key: alloy, operator: NotIn, values: [docker]}]}',
+    '{path: /f, content: x}',
+  );
+  const first = await good({ 'h.yaml': HOSTS, 'f.yaml': f });
+  const second = await good({ 'h.yaml': HOSTS.replace('alloy: apt', 'alloy: docker'), 'f.yaml': f }, first);
+  const had = (c: Compilation): string[] =>
+    ['droplet', 'mac', 'pi'].filter((h) => keys(payload(c, h)).includes('File/f'));
+  assert.deepEqual([had(first), had(second)], [['mac', 'pi'], ['mac']]);
+});
+
 test('the payload holds the host’s facts, the defaults, and where each document stands', async () => {
   const result = await good({
     'h.yaml': HOSTS,
@@ -192,6 +231,14 @@ test('however it was come by, a compilation says what one from nothing says', as
     (f) => (f['b.txt'] = 'back'),
     (f) => (f['h.yaml'] = HOSTS.replace('region: eu', 'region: us')),
     (f) => (f['h.yaml'] = HOSTS.replace('os: linux}}\nspec: {address: 198.18.0.45}', 'os: bsd}}\nspec: {}')),
+    (f) =>
+      (f['d.yaml'] = file(
+        'd',
+        '{matchExpressions: [{key: os, operator: NotIn, values: [linux]}]}',
+        '{path: /d, content: x}',
+      )),
+    (f) => (f['h.yaml'] = f['h.yaml']!.replaceAll('os: bsd', 'os: linus')),
+    (f) => delete f['d.yaml'],
     (f) => (f['a.yaml'] = 'kind: [broken'),
     (f) => (f['a.yaml'] = file('a', '{names: [mac]}', '{path: /b, content: x}')),
     (f) => (f['h.yaml'] = HOSTS),
