@@ -1,8 +1,9 @@
 // `homeostat enroll`: makes the host's key, shows it to the controller with a one-time token, checks by the
-// token's fingerprint that it is the right controller, and writes the agent's configuration.
+// token's fingerprint that it is the right controller, and writes the agent's configuration. Makes the host's age
+// identity too, so that secrets in git can be encrypted to it.
 import { existsSync, readFileSync } from 'node:fs';
 import { hostname } from 'node:os';
-import { join, resolve } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import type { Command } from 'commander';
 import {
   AgentConfig,
@@ -16,6 +17,7 @@ import { EnrollAnswer, type EnrollRequest, isGenuine, type ParsedToken, parseTok
 import { inWords } from '../api/errors.ts';
 import { signRequest } from '../api/signatures.ts';
 import { newSeed, writePrivate } from '../controller/fleet/keys.ts';
+import { ensureIdentity } from './secret/identity.ts';
 
 interface Options {
   readonly controller: string;
@@ -65,6 +67,7 @@ async function enroll(options: Options): Promise<void> {
   const answer = await send(options, token, seed);
   // Nothing is written before the controller has proved itself.
   if (!existsSync(keyFile)) writePrivate(keyFile, `${seed}\n`);
+  const ageIdentity = before?.ageIdentity ?? join(dirname(resolve(options.config)), 'age.key');
   const controller = options.controller.replace(/\/$/, '');
   writeAgentConfig(options.config, {
     ...before,
@@ -72,10 +75,15 @@ async function enroll(options: Options): Promise<void> {
     controller,
     trustedKeys: answer.trustedKeys,
     stateDir,
+    ageIdentity,
     // Written out empty, so that one sees what there is to open.
     allow: before?.allow ?? AllowList.parse({}),
   });
   console.log(`${options.host} is enrolled at ${controller}, whose key ${token.fingerprint} it trusts`);
+  const { recipient } = await ensureIdentity(ageIdentity);
+  console.log(
+    `secrets in git can be encrypted to it: write into Host/${options.host}\n  ageRecipient: ${recipient}`,
+  );
   if (before === undefined) {
     console.log(`what manifests may do here is closed: open it under "allow" in ${options.config}`);
   }

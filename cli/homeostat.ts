@@ -18,6 +18,7 @@ const COMMANDS: readonly [names: readonly string[], load: () => Promise<Register
   [['reconcile', 'suspend', 'resume'], () => import('./control.ts')],
   [['keygen'], () => import('./keygen.ts')],
   [['token'], () => import('./token.ts')],
+  [['secret'], () => import('./secret.ts')],
   [['enroll'], () => import('./enroll.ts')],
   [['get'], () => import('./get.ts')],
   [['describe'], () => import('./describe.ts')],

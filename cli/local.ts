@@ -4,7 +4,13 @@ import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import type { Command } from 'commander';
-import { AgentConfig, ALLOW_EVERYTHING, DEFAULT_CONFIG_FILE, readAgentConfig } from '../agent/config.ts';
+import {
+  AgentConfig,
+  ALLOW_EVERYTHING,
+  DEFAULT_AGE_IDENTITY,
+  DEFAULT_CONFIG_FILE,
+  readAgentConfig,
+} from '../agent/config.ts';
 import { createAgent, createLog } from '../agent/main.ts';
 import type { Assignment } from '../agent/reconcile/world.ts';
 import { Payload } from '../api/bundle.ts';
@@ -77,5 +83,7 @@ function localConfig({ config, host, root, state }: LocalOptions): AgentConfig {
     root: full,
     stateDir: state === undefined ? path.join(full, '.homeostat') : path.resolve(state),
     allow: ALLOW_EVERYTHING,
+    // Whose sandbox it is may read secrets in git, perhaps.
+    ageIdentity: path.resolve(process.env['HOMEOSTAT_AGE_IDENTITY'] ?? DEFAULT_AGE_IDENTITY),
   });
 }

@@ -25,34 +25,46 @@ export function createAgeIdentity(file: string, host: string): AgeIdentity {
         : `${stat.ino} ${stat.mtimeMs} ${stat.ctimeMs} ${stat.size} ${stat.mode}`;
     },
     async decrypt(armored, name) {
-      const keys = readIdentities(file);
-      const age = await import('age-encryption');
-      const decrypter = new age.Decrypter();
-      try {
-        for (const key of keys) decrypter.addIdentity(key);
-      } catch {
-        throw new Stalled('SecretUndecryptable', `${file} holds a key that is no age identity; ${MAKE_ONE}`);
-      }
-      try {
-        return Buffer.from(await decrypter.decrypt(age.armor.decode(armored)));
-      } catch (error) {
-        if (!/no identity matched/.test(inWords(error))) {
-          throw new Stalled(
-            'SecretUndecryptable',
-            `${name} is damaged (${inWords(error)}); take it from git's history, or encrypt its value anew with \`homeostat secret encrypt\``,
-          );
-        }
-        const recipients = await Promise.all(keys.map((key) => age.identityToRecipient(key)));
-        throw new Stalled(
-          'SecretUndecryptable',
-          `${name} is not encrypted to this host, whose recipient is ${recipients.join(' or ')}; write that into Host/${host} as ageRecipient, then run \`homeostat secret rekey\``,
-        );
-      }
+      const result = await decryptWith(readIdentities(file), armored);
+      if (result.outcome === 'decrypted') return result.value;
+      throw new Stalled(
+        'SecretUndecryptable',
+        result.outcome === 'damaged'
+          ? `${name} is damaged (${result.why}); take it from git's history, or encrypt its value anew with \`homeostat secret encrypt\``
+          : `${name} is not encrypted to this host, whose recipient is ${result.recipients.join(' or ')}; write that into Host/${host} as ageRecipient, then run \`homeostat secret rekey\``,
+      );
     },
   };
 }
 
 const MAKE_ONE = '`homeostat secret keygen --out FILE` makes one';
+
+export type Decryption =
+  | { readonly outcome: 'decrypted'; readonly value: Buffer }
+  | { readonly outcome: 'damaged'; readonly why: string }
+  /** None of the keys, whose public halves these are, is among its recipients. */
+  | { readonly outcome: 'not-for-us'; readonly recipients: readonly string[] };
+
+/** @param ciphertext in ASCII armor, or as it is. @throws Stalled when a key is none. */
+export async function decryptWith(
+  keys: readonly string[],
+  ciphertext: string | Uint8Array,
+): Promise<Decryption> {
+  const age = await import('age-encryption');
+  const decrypter = new age.Decrypter();
+  try {
+    for (const key of keys) decrypter.addIdentity(key);
+  } catch {
+    throw new Stalled('SecretUndecryptable', `the identity file holds a key that is damaged; ${MAKE_ONE}`);
+  }
+  try {
+    const bytes = typeof ciphertext === 'string' ? age.armor.decode(ciphertext) : ciphertext;
+    return { outcome: 'decrypted', value: Buffer.from(await decrypter.decrypt(bytes)) };
+  } catch (error) {
+    if (!/no identity matched/.test(inWords(error))) return { outcome: 'damaged', why: inWords(error) };
+    return { outcome: 'not-for-us', recipients: await Promise.all(keys.map(age.identityToRecipient)) };
+  }
+}
 
 /**
  * The keys of an identity file as age-keygen(1) writes it: one a line, `#` begins a comment.
