@@ -311,9 +311,12 @@ export class Agent {
   }
 
   #locksOf(key: string): readonly string[] {
-    const state = this.#world.get(key);
+    const resource = this.#world.get(key)?.resource;
     const kind = this.#world.kindOf(key);
-    return state?.parsed === undefined || kind?.locks === undefined ? [] : kind.locks(state.parsed.spec);
+    if (resource === undefined || kind?.locks === undefined) return [];
+    // Before its first pass, too: that is when most of them want to run at once.
+    const parsed = this.#world.get(key)?.parsed?.spec ?? kind.spec.safeParse(resource.spec).data;
+    return parsed === undefined ? [] : kind.locks(parsed);
   }
 
   #keys(key: string | undefined): string[] {

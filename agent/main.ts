@@ -17,6 +17,7 @@ import { createDocker, DEFAULT_DOCKER_HOST } from './providers/docker.ts';
 import { createFiles } from './providers/files.ts';
 import { createHttp } from './providers/http.ts';
 import { createProcesses } from './providers/processes.ts';
+import { sockets } from './providers/sockets.ts';
 import { createSupervised } from './providers/supervised.ts';
 import { createSystemd } from './providers/systemd.ts';
 import { createTailscale } from './providers/tailscale.ts';
@@ -54,6 +55,7 @@ export function openPorts(config: AgentConfig, log: Logger): OpenPorts {
     supervised,
     tailscale,
     docker,
+    sockets,
     clock,
     async close() {
       await Promise.all(

@@ -38,3 +38,19 @@ export const Address = z
 export function octal(mode: number): string {
   return mode.toString(8).padStart(4, '0');
 }
+
+const UNITS_MS = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 } as const;
+
+/** As Prometheus writes them: 30s, 5m, 1h30m. */
+export const Duration = z
+  .string()
+  .regex(/^(?:\d+(?:ms|s|m|h|d))+$/, 'a duration is a number with its unit, as 30s, 5m or 1h30m');
+
+/** Milliseconds of a Duration. */
+export function milliseconds(duration: string): number {
+  const parts = duration.matchAll(/(\d+)(ms|s|m|h|d)/g);
+  return [...parts].reduce(
+    (sum, [, n, unit]) => sum + Number(n) * UNITS_MS[unit as keyof typeof UNITS_MS],
+    0,
+  );
+}

@@ -133,7 +133,8 @@ export interface Finding {
 
 export interface Kind<S, O, P extends PortName = PortName> {
   readonly kind: string;
-  readonly scope: 'host' | 'fleet';
+  /** Where its documents go: to `hosts`, to the one host of `runOn`, or as each of them says. */
+  readonly scope: 'host' | 'fleet' | 'either';
   /** Strict, and without transforms: what people wrote is what is signed. */
   readonly spec: z.ZodType<S>;
   /** The ports it uses; the agent says `Unsupported` on a host that lacks one. */
@@ -156,6 +157,11 @@ export interface Kind<S, O, P extends PortName = PortName> {
   observe(d: Desired<S>, io: Pick<Ports, P>, signal: AbortSignal): Promise<O>;
   /** Pure; [] means in sync. `plan`, warn-only drift, observe mode and the heal all use this one. */
   diff(d: Desired<S>, observed: O): readonly Change[];
+  /**
+   * Pure; for a kind that tells more of what it observed than differences. Asked whenever there is no difference:
+   * with No the resource isn't Ready, with Unknown nobody knows. Nothing is undone for it, and it is no drift.
+   */
+  judge?(d: Desired<S>, observed: O): Verdict;
   /**
    * Validates what is about to be written and records how to go back. Writes nothing that lasts.
    * @throws Stalled when the desired state can't be right (the running state then stays).

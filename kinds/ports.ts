@@ -240,6 +240,14 @@ export interface Docker {
   ): Promise<void>;
 }
 
+export interface Sockets {
+  /**
+   * Makes a TCP connection to host:port ([::1]:port for IPv6) and closes it again.
+   * @throws Error when nobody took it within timeoutMs.
+   */
+  connect(address: string, timeoutMs: number, signal?: AbortSignal): Promise<void>;
+}
+
 export interface Clock {
   /** Unix milliseconds; may jump. */
   now(): number;
@@ -258,6 +266,7 @@ export interface Ports {
   readonly supervised: Units & SupervisedUnits;
   readonly tailscale: Tailscale;
   readonly docker: Docker;
+  readonly sockets: Sockets;
   readonly clock: Clock;
 }
 export type PortName = keyof Ports;

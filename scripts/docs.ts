@@ -9,6 +9,7 @@ import { kinds } from '../kinds/index.ts';
 const root = path.dirname(import.meta.dirname);
 const check = process.argv.includes('--check');
 const pages = new Map<string, string>();
+const SCOPES = { host: 'host', fleet: 'fleet', either: 'host (`hosts`) or fleet (`runOn`)' };
 
 function folderOf(kind: string): string {
   return kind.replace(/(?<=[a-z0-9])(?=[A-Z])/g, '-').toLowerCase();
@@ -40,7 +41,7 @@ for (const kind of kinds.values()) {
       '|---|---|---|',
       ...rows,
       '',
-      `Scope: ${kind.scope}. Needs of the host: ${kind.needs.join(', ') || 'nothing'}.`,
+      `Scope: ${SCOPES[kind.scope]}. Needs of the host: ${kind.needs.join(', ') || 'nothing'}.`,
       '',
     ].join('\n'),
   );

@@ -45,6 +45,8 @@ export class Converger {
     const { journal, ports, observer, world, secrets } = this.#deps;
     const { kind, desired: d } = target;
     const intent = journal.intents.get(state.key);
+    const touches = world.assignment?.payload.host.mode !== 'observe' && resource.drift !== 'warn';
+    if (touches && !d.heal) requireDependencies(world, resource);
     const observed = await kind.observe(d, ports, signal);
     const changes = kind.diff(d, observed);
     state.concerns = (kind.conditions?.(d, observed) ?? []).map((concern) => ({
@@ -54,17 +56,15 @@ export class Converger {
     state.drift = changes.map((change) => secrets.hide(describeChange(change)));
 
     const settled = d.heal && intent === undefined;
+    const judged = changes.length === 0 ? kind.judge?.(d, observed) : undefined;
+    if (judged !== undefined && judged.verdict !== 'Yes') return this.#report.judged(state, target, judged);
     if (changes.length === 0 && settled) return this.#report.inSync(state, target);
     const by = item.causes.has('watch') ? 'watch' : 'resync';
-    if (world.assignment?.payload.host.mode === 'observe' || resource.drift === 'warn') {
-      return this.#report.drifted(state, resource, changes, by);
-    }
+    if (!touches) return this.#report.drifted(state, resource, changes, by);
     if (settled) observer.driftDetected(state.key, by);
     if (settled) {
       const waitMs = state.budget.take(ports.clock.monotonic());
       if (waitMs > 0) return this.#report.contended(state, waitMs);
-    } else if (!d.heal) {
-      requireDependencies(this.#deps.world, resource);
     }
 
     let snapshot: Snapshot | undefined;

@@ -1,6 +1,6 @@
 // How a pass becomes conditions. Only transitions are told to the rest of the agent.
 import type { Resource } from '../../api/bundle.ts';
-import type { Change } from '../../kinds/kind.ts';
+import type { Change, Verdict } from '../../kinds/kind.ts';
 import type { Outcome, ReconcilerDeps } from './loop.ts';
 import type { Target } from './targets.ts';
 import type { ResourceState } from './world.ts';
@@ -55,6 +55,14 @@ export class Report {
     }
     this.ready(state, target, 'InSync');
     return 'in_sync';
+  }
+
+  /** As it should be, and not well; or nobody can tell. Its watch or the resync asks again. */
+  judged(state: ResourceState, target: Target, verdict: Exclude<Verdict, { verdict: 'Yes' }>): Outcome {
+    const isNo = verdict.verdict === 'No';
+    if (!target.standIn)
+      this.set(state, 'Ready', isNo ? 'False' : 'Unknown', verdict.reason, verdict.evidence);
+    return isNo ? 'degraded' : 'waiting';
   }
 
   drifted(

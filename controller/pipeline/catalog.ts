@@ -139,14 +139,12 @@ export class Placement {
 
   #named(resource: ParsedResource, names: readonly string[]): { hosts: string[]; diagnostics: Diagnostic[] } {
     const diagnostics: Diagnostic[] = [];
-    const fleetScope = resource.kind?.scope === 'fleet';
+    const isRunOn = resource.document.hosts === undefined;
     names.forEach((name, i) => {
       if (this.hosts.has(name)) return;
       const near = didYouMean(name, this.#all);
       const message = `there is no Host/${name}: ${near === undefined ? 'add a Host document, or remove the name' : `did you mean ${near}?`}`;
-      diagnostics.push(
-        diagnosticAt(resource, fleetScope ? ['runOn'] : ['hosts', 'names', i], 'value', message),
-      );
+      diagnostics.push(diagnosticAt(resource, isRunOn ? ['runOn'] : ['hosts', 'names', i], 'value', message));
     });
     return { hosts: [...new Set(names)].filter((name) => this.hosts.has(name)), diagnostics };
   }

@@ -21,6 +21,28 @@ export type Kinds = ReadonlyMap<string, AnyKind>;
 
 const ENVELOPE = Object.keys(ResourceDocument.shape);
 
+const PLACES = ['hosts', 'runOn'] as const;
+type PlaceField = (typeof PLACES)[number];
+const PLACEMENTS: Record<
+  AnyKind['scope'],
+  { wanted: readonly PlaceField[]; refused?: PlaceField; how: string }
+> = {
+  host: {
+    wanted: ['hosts'],
+    refused: 'runOn',
+    how: 'goes to hosts: give it hosts, with matchLabels, names or all: true',
+  },
+  fleet: {
+    wanted: ['runOn'],
+    refused: 'hosts',
+    how: 'is there once for the fleet: give it runOn with the name of the one host that works on it',
+  },
+  either: {
+    wanted: ['hosts', 'runOn'],
+    how: 'goes to hosts, or is there once for the fleet: give it hosts (matchLabels, names or all: true) or runOn with the name of one host',
+  },
+};
+
 interface Common {
   readonly file: string;
   readonly yaml: YamlDocument;
@@ -178,20 +200,21 @@ class Checker {
     };
   }
 
-  /** `hosts` for kinds of scope host, `runOn` for those of scope fleet. */
+  /** `hosts` for kinds of scope host, `runOn` for those of scope fleet, one of them for those of either. */
   #placement(kind: AnyKind, value: Record<string, unknown>): boolean {
-    const [wanted, other] = kind.scope === 'host' ? ['hosts', 'runOn'] : ['runOn', 'hosts'];
-    const how =
-      kind.scope === 'host'
-        ? `a ${kind.kind} goes to hosts: give it hosts, with matchLabels, names or all: true`
-        : `a ${kind.kind} is there once for the fleet: give it runOn with the name of the one host that works on it`;
-    if (value[other!] !== undefined) this.#report([other!], 'key', `"${other}" doesn't belong here: ${how}`);
-    else if (
-      Object.keys(value).some((key) => !ENVELOPE.includes(key) && didYouMean(key, ENVELOPE) === wanted)
-    )
-      return false;
-    else if (value[wanted!] === undefined) this.#report([], 'value', `"${wanted}" is missing: ${how}`);
-    else return true;
+    const { wanted, refused, how } = PLACEMENTS[kind.scope];
+    const given = PLACES.filter((place) => value[place] !== undefined);
+    const misspelt = Object.keys(value).some(
+      (key) => !ENVELOPE.includes(key) && wanted.some((place) => didYouMean(key, ENVELOPE) === place),
+    );
+    const wrong = given.find((place) => place === refused) ?? (given.length > 1 ? 'runOn' : undefined);
+    if (wrong !== undefined)
+      this.#report([wrong], 'key', `"${wrong}" doesn't belong here: a ${kind.kind} ${how}`);
+    else if (given.length > 0) return true;
+    else if (!misspelt) {
+      const names = wanted.map((place) => `"${place}"`).join(' or ');
+      this.#report([], 'value', `${names} is missing: a ${kind.kind} ${how}`);
+    }
     return false;
   }
 
@@ -226,7 +249,7 @@ class Checker {
 }
 
 function HostSelectorOf(value: Record<string, unknown>, kind: AnyKind | undefined): HostSelector | undefined {
-  if (kind?.scope === 'fleet') {
+  if (kind?.scope === 'fleet' || (kind?.scope === 'either' && value['hosts'] === undefined)) {
     const runOn = value['runOn'];
     return typeof runOn === 'string' ? { names: [runOn] } : undefined;
   }

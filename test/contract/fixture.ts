@@ -15,6 +15,11 @@ export interface Opened {
   readonly specs: readonly [Record<string, unknown>, Record<string, unknown>];
   /** What another one does to the host behind homeostat's back, by name. */
   readonly breakages: Readonly<Record<string, () => void | Promise<void>>>;
+  /**
+   * For a kind that only reports: what is broken becomes right again, by others. The suite then wants that each
+   * breakage is told and no longer told after that, and that neither is ever a difference.
+   */
+  readonly repair?: () => void | Promise<void>;
   /** The whole of the host as far as the kind could write to it, to be compared. */
   fingerprint(): string | Promise<string>;
 }

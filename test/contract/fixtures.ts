@@ -1,5 +1,6 @@
 // One fixture a kind, one line here.
 import { alloyConfigFixture } from './alloy-config.fixture.ts';
+import { checkFixture } from './check.fixture.ts';
 import { fileFixture } from './file.fixture.ts';
 import type { Fixture } from './fixture.ts';
 import { prometheusConfigFixture } from './prometheus-config.fixture.ts';
@@ -8,6 +9,7 @@ import { tailscaleClientFixture } from './tailscale-client.fixture.ts';
 
 export const fixtures: readonly Fixture[] = [
   fileFixture,
+  checkFixture,
   alloyConfigFixture,
   prometheusConfigFixture,
   serviceFixture,

@@ -46,6 +46,30 @@ async function differences(kind: AnyKind, d: Desired<Record<string, unknown>>, p
   return kind.diff(d, await kind.observe(d, ports, never));
 }
 
+/** A kind that only reports tells each breakage with its evidence, and no longer once somebody mended it. */
+async function reportsOnly(
+  kind: AnyKind,
+  d: Desired<Record<string, unknown>>,
+  ports: Ports,
+  breakages: Opened['breakages'],
+  repair: NonNullable<Opened['repair']>,
+): Promise<void> {
+  const judged = async () => {
+    const observed = await kind.observe(d, ports, never);
+    assert.deepEqual(kind.diff(d, observed), [], 'it is no drift');
+    return kind.judge!(d, observed);
+  };
+  assert.deepEqual(await judged(), { verdict: 'Yes' });
+  for (const [name, breakIt] of Object.entries(breakages)) {
+    await breakIt();
+    const verdict = await judged();
+    assert.equal(verdict.verdict, 'No', `${name}: not seen`);
+    assert.ok('evidence' in verdict && verdict.evidence !== '', `${name}: without evidence`);
+    await repair();
+    assert.deepEqual(await judged(), { verdict: 'Yes' }, `${name}: still told after it was mended`);
+  }
+}
+
 function record(
   d: Desired<Record<string, unknown>>,
   kind: AnyKind,
@@ -116,9 +140,11 @@ for (const { kind, open } of fixtures) {
     },
   );
 
-  contract('every breakage is seen and mended', async ({ ports, specs, breakages }) => {
+  contract('every breakage is seen and mended', async ({ ports, specs, breakages, repair }) => {
     const { after } = await bring(kind, desire(kind, specs[0]), ports);
     assert.ok(Object.keys(breakages).length >= 4, 'a kind is broken in at least four ways');
+    assert.equal(repair !== undefined, kind.judge !== undefined, 'it heals, or it judges');
+    if (repair !== undefined) return await reportsOnly(kind, after, ports, breakages, repair);
     for (const [name, breakIt] of Object.entries(breakages)) {
       await breakIt();
       const changes = await differences(kind, after, ports);
@@ -155,10 +181,11 @@ for (const { kind, open } of fixtures) {
     },
   );
 
-  contract('claims are unique and stay the same for the same spec', async ({ specs }) => {
+  contract('claims are unique and stay the same for the same spec', async ({ specs, repair }) => {
     for (const spec of specs) {
       const claims = kind.owns(kind.spec.parse(spec));
-      assert.ok(claims.length > 0);
+      // Who changes nothing has nothing to own.
+      assert.equal(claims.length > 0, repair === undefined);
       for (const [i, a] of claims.entries()) {
         for (const b of claims.slice(i + 1)) assert.ok(!claimsOverlap(a, b), `${a} and ${b} overlap`);
       }
@@ -176,7 +203,9 @@ for (const { kind, open } of fixtures) {
       assert.equal(document.kind, kind.kind);
       const spec = kind.spec.parse(document.spec);
       assert.deepEqual(kind.check?.(spec) ?? [], []);
-      assert.equal(document.hosts === undefined, kind.scope === 'fleet');
+      const places = [document.hosts && 'host', document.runOn && 'fleet'].filter(Boolean);
+      assert.equal(places.length, 1, 'hosts or runOn');
+      assert.ok(kind.scope === 'either' || kind.scope === places[0]);
     }
   });
 }

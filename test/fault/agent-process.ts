@@ -29,7 +29,7 @@ const options = JSON.parse(fs.readFileSync(process.argv[2]!, 'utf8')) as Process
 const step = (globalThis as Record<string, unknown>)['faultStep'] as ((name: string) => void) | undefined;
 
 /** What they leave as it is: being killed after them is being killed before the next step. */
-const READS = ['show', 'definition', 'prefs', 'status', 'version', 'logs'];
+const READS = ['show', 'definition', 'prefs', 'status', 'version', 'logs', 'connect'];
 
 /** The same port, every call of it a step before and, where it changes something, a step after. */
 function counted<T extends object>(name: string, port: T): T {
@@ -115,6 +115,7 @@ async function main(): Promise<void> {
     supervised: counted('supervised', opened.supervised),
     tailscale: counted('tailscale', opened.tailscale),
     docker: counted('docker', opened.docker),
+    sockets: counted('sockets', opened.sockets),
     close: () => opened.close(),
   };
   const agent = new Agent({

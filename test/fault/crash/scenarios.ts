@@ -7,6 +7,7 @@ import { resource } from '../../support/timeline.ts';
 import { treeText } from '../../support/tree.ts';
 import { quietPort, ServedAlloy, ServedSystemd, ServedTailscale } from '../support/fakes.ts';
 import { FaultHost } from '../support/host.ts';
+import { check } from './check-scenario.ts';
 import { files } from './file-scenarios.ts';
 import { prometheus } from './prometheus-scenario.ts';
 import { HASTE, LONG, type Scenario, USERS, wholeOneOf } from './stage.ts';
@@ -272,6 +273,7 @@ const standin: Scenario = {
 export const scenarios: readonly Scenario[] = [
   ...files,
   alloyApi,
+  check,
   prometheus,
   supervised,
   systemd,

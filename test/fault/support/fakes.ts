@@ -15,7 +15,7 @@ export interface Served {
   close(): Promise<void>;
 }
 
-async function serve(listener: http.RequestListener, where: string | number) {
+export async function serve(listener: http.RequestListener, where: string | number) {
   const server = http.createServer(listener);
   if (typeof where === 'string') server.listen(where);
   else server.listen(where, '127.0.0.1');
