@@ -94,6 +94,12 @@ function fmtCommand(args: string[]): void {
   if (!write && !test) process.stdout.write(formatted);
 }
 
+/** convert's short flags. */
+function longFlag(arg: string): string {
+  const long = { f: 'source-format', o: 'output', r: 'report', e: 'extra-args', b: 'bypass-errors' };
+  return arg.replace(/^-([forbe])(?=$|=)/, (_, short: keyof typeof long) => `--${long[short]}`);
+}
+
 function orFail<T>(act: () => T): T {
   try {
     return act();
@@ -119,7 +125,14 @@ async function main(args: string[]): Promise<void> {
       const { run } = await import('./run.ts');
       return run(oneWord(words), flags);
     }
-    case 'convert':
+    case 'convert': {
+      const { flags, words } = parseCommandLine(rest.map(longFlag), {
+        values: /^--(source-format|output|report|extra-args)$/,
+        switches: /^--bypass-errors$/,
+      });
+      const { convertCommand } = await import('./convert.ts');
+      return convertCommand(flags, words[0] ?? '-');
+    }
     case 'tools':
       throw new Failure(`homeostat's stand-in for Grafana Alloy can't ${command}; that needs the real alloy`);
     default:

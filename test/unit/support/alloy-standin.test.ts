@@ -15,6 +15,7 @@ import { validate } from '../../support/alloy/check.ts';
 import {
   freePort,
   noRecordings,
+  type Outcome,
   parseMetrics,
   type RunningAlloy,
   recordedText,
@@ -157,14 +158,34 @@ describe('the stand-in for Alloy on its command line', { skip: noRecordings, con
     assert.equal((await runAlloy(['validate', 'seed.alloy'], dir, STANDIN)).exit, 0);
   });
 
-  it('says that it is not Alloy, and that it cannot convert', async () => {
-    assert.match(
-      (await runAlloy(['--version'], tmpdir(), STANDIN)).stdout,
-      /1\.18.*stand-in; not Grafana Alloy/,
+  it('converts a promtail config as recorded, and refuses YAML that is none', async (context) => {
+    const { dir } = await lab(context);
+    const recorded = JSON.parse(recordedText('convert-promtail.json')) as Record<'good' | 'bad', Outcome> & {
+      source: string;
+    };
+    writeFileSync(join(dir, 'promtail.yaml'), recorded.source);
+    writeFileSync(join(dir, 'pbad.yaml'), '{');
+    const convert = (file: string) => runAlloy(['convert', '--source-format=promtail', file], dir, STANDIN);
+    const { exit, stdout, stderr } = recorded.good;
+    assert.deepEqual(await convert('promtail.yaml'), { exit, stdout, stderr });
+    // The words after the line are those of another YAML library.
+    const bad = await convert('pbad.yaml');
+    const head = (text: string): string => text.slice(0, text.indexOf('yaml: line ') + 11);
+    assert.deepEqual([bad.exit, bad.stdout], [recorded.bad.exit, recorded.bad.stdout]);
+    assert.equal(head(bad.stderr), head(recorded.bad.stderr));
+  });
+
+  it('says that it is not Alloy, and what it can convert only in part', async (context) => {
+    const { dir } = await lab(context);
+    assert.match((await runAlloy(['--version'], dir, STANDIN)).stdout, /1\.18.*stand-in; not Grafana Alloy/);
+    writeFileSync(join(dir, 'kafka.yaml'), 'scrape_configs: [{job_name: k, kafka: {}}]\n');
+    const { exit, stdout, stderr } = await runAlloy(
+      ['convert', '-f', 'promtail', 'kafka.yaml'],
+      dir,
+      STANDIN,
     );
-    const convert = await runAlloy(['convert', '--source-format=promtail', 'x'], tmpdir(), STANDIN);
-    assert.equal(convert.exit, 1);
-    assert.match(convert.stderr, /stand-in .* can't convert/);
+    assert.deepEqual([exit, stdout], [1, '']);
+    assert.match(stderr, /stand-in .* can't convert kafka .* needs the real alloy/);
   });
 });
 
