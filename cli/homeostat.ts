@@ -23,6 +23,7 @@ const COMMANDS: readonly [names: readonly string[], load: () => Promise<Register
   [['get'], () => import('./get.ts')],
   [['describe'], () => import('./describe.ts')],
   [['import'], () => import('./import.ts')],
+  [['convert'], () => import('./convert.ts')],
 ];
 
 async function main(): Promise<void> {

@@ -1,0 +1,57 @@
+// Manifests that a command writes for people to go on from: checked before anything is written, and never over
+// something that is there.
+import fs from 'node:fs';
+import path from 'node:path';
+import { formatDiagnostic } from '../api/diagnostics.ts';
+import { sha256 } from '../api/json.ts';
+import { compile } from '../controller/pipeline/compile.ts';
+import type { SnapshotFile } from '../controller/source/snapshot.ts';
+import { kinds } from '../kinds/index.ts';
+
+export interface GeneratedFile {
+  readonly bytes: Buffer | string;
+  /** Default 0644. */
+  readonly mode?: number;
+}
+
+/**
+ * Writes them below `directory`.
+ * @param forCheck further files that the manifests are checked with, and that are not written.
+ * @throws Error when one is there already, or when they would not be valid; then nothing was written.
+ */
+export async function writeGenerated(
+  directory: string,
+  files: ReadonlyMap<string, GeneratedFile>,
+  forCheck: ReadonlyMap<string, GeneratedFile> = new Map(),
+): Promise<void> {
+  const there = [...files.keys()].map((file) => path.join(directory, file)).filter((f) => fs.existsSync(f));
+  if (there.length > 0)
+    throw new Error(
+      `${there.join(', ')} is there already; nothing was written (--out names another directory)`,
+    );
+  const { diagnostics } = await compile(snapshotOf(new Map([...files, ...forCheck])), kinds);
+  if (diagnostics.length > 0) {
+    // What was found on the host can be odder than a schema knows; better told than written.
+    throw new Error(
+      `what would be written is not valid; nothing was written:\n${diagnostics.map(formatDiagnostic).join('\n')}`,
+    );
+  }
+  for (const [file, { bytes, mode }] of files) {
+    const full = path.join(directory, file);
+    fs.mkdirSync(path.dirname(full), { recursive: true });
+    fs.writeFileSync(full, bytes, { mode: mode ?? 0o644, flag: 'wx' });
+  }
+}
+
+function snapshotOf(files: ReadonlyMap<string, GeneratedFile>) {
+  const entries = [...files].map(([file, { bytes }]): [string, SnapshotFile] => {
+    const buffer = Buffer.from(bytes);
+    return [file, { oid: sha256(buffer), size: buffer.length, read: async () => buffer }];
+  });
+  return { commit: 'generated', files: new Map(entries) };
+}
+
+/** A text that comes out of interpolation as it stands here (controller/pipeline/interpolate.ts). */
+export function uninterpolated(text: string): string {
+  return text.replace(/\$\{(?=(?:host|vars)\.[^${}\r\n]*\})|(?<=\$)\$\{/g, '$$$${');
+}

@@ -1,0 +1,150 @@
+// `homeostat convert promtail` as a user types it, with the real Alloy where ALLOY_BIN names one, otherwise with the
+// stand-in (test/support/alloy), which converts what the recording and promtail's documentation tell of.
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import fs from 'node:fs';
+import path from 'node:path';
+import { type TestContext, test } from 'node:test';
+import { alloyBinary, recordedText } from '../support/alloy/harness.ts';
+import { RECORDINGS, require } from '../support/capabilities.ts';
+import { temporaryDirectory } from '../support/sandbox.ts';
+
+const program = path.join(path.dirname(path.dirname(import.meta.dirname)), 'cli', 'homeostat.ts');
+const CONFIG = `server: {http_listen_port: 9080}
+clients:
+  - url: http://loki:3100/loki/api/v1/push
+    basic_auth: {username: me, password: "hunter2 \\" x"}
+  - url: http://me:hunter2@mirror:3100/loki/api/v1/push
+scrape_configs:
+  - job_name: journal
+    journal: {max_age: 12h, labels: {job: journal}}
+    relabel_configs:
+      - {source_labels: [__journal__systemd_unit], target_label: unit, replacement: "$\{vars.mine}-$1-$$\{x}"}
+  - job_name: app
+    pipeline_stages:
+      - docker: {}
+      - json: {expressions: {level: lvl}}
+      - labels: {level: }
+      - drop: {expression: debug, older_than: 24h, longer_than: 8KB}
+      - match: {selector: '{job="x"}', stages: [{regex: {expression: '^(?P<a>\\d+)$'}}]}
+      - timestamp: {source: ts, format: RFC3339}
+      - output: {source: msg}
+    static_configs: [{targets: [localhost], labels: {job: app, __path__: /var/log/app/*.log}}]
+`;
+
+function begin(t: TestContext, promtail?: string) {
+  const directory = temporaryDirectory(t);
+  if (promtail !== undefined) fs.writeFileSync(path.join(directory, 'promtail.yaml'), promtail);
+  const homeostat = (args: string[], env: NodeJS.ProcessEnv = {}) => {
+    const all = { ...process.env, NO_COLOR: '1', ALLOY_BIN: alloyBinary(), HOMEOSTAT_NODE: process.execPath };
+    const { status, stdout, stderr } = spawnSync(process.execPath, [program, ...args], {
+      cwd: directory,
+      encoding: 'utf8',
+      timeout: 120_000,
+      env: { ...all, ...env },
+    });
+    return { status, stdout, stderr };
+  };
+  const read = (file: string) => fs.readFileSync(path.join(directory, file), 'utf8');
+  return {
+    directory,
+    homeostat,
+    read,
+    convert: (...args: string[]) => homeostat(['convert', 'promtail', ...args]),
+  };
+}
+
+test('a promtail config becomes a config of Alloy and a document that validates once it has a host', (t) => {
+  if (!require(t, RECORDINGS)) return;
+  const recorded = JSON.parse(recordedText('convert-promtail.json')) as {
+    source: string;
+    good: { stdout: string };
+  };
+  const { directory, homeostat, read, convert } = begin(t, recorded.source);
+  const { status, stdout, stderr } = convert('promtail.yaml', '--out', 'm');
+  assert.deepEqual([status, stderr], [0, '']);
+  assert.match(stdout, /^wrote m\/config\.alloy and m\/alloy\.yaml$/m);
+  assert.match(
+    stdout,
+    /not carried over:\n {2}\(Warning\) .*\n {2}\(Warning\) .*\n {2}\(Info\) .* port 9080/,
+  );
+  assert.match(stdout, /put its hosts into m\/alloy\.yaml/);
+  assert.equal(read('m/config.alloy'), recorded.good.stdout);
+  assert.match(homeostat(['validate', 'm']).stderr, /alloy\.yaml:\d+:\d+: there is no Host\/my-host/);
+
+  const host = 'apiVersion: homeostat.dev/v1\nkind: Host\nmetadata: {name: pi}\nspec: {}\n';
+  fs.writeFileSync(path.join(directory, 'm/hosts.yaml'), host);
+  fs.writeFileSync(path.join(directory, 'm/alloy.yaml'), read('m/alloy.yaml').replace('my-host', 'pi'));
+  assert.equal(homeostat(['validate', 'm']).status, 0);
+  assert.match(
+    convert('promtail.yaml', '--out', 'm').stderr,
+    /m\/config\.alloy, m\/alloy\.yaml is there already; nothing/,
+  );
+});
+
+test('pipelines come along, text that looks like a variable stays, and secrets go to no file', (t) => {
+  const { directory, homeostat, read, convert } = begin(t, CONFIG);
+  const { status, stdout, stderr } = convert('promtail.yaml', '--out', 'm', '--host', 'pi', '--name', 'logs');
+  assert.equal(status, 0, stdout + stderr);
+  assert.doesNotMatch(stdout + stderr + read('m/config.alloy') + read('m/logs.yaml'), /hunter2/);
+  assert.match(stdout, /password of loki\.write default: \/etc\/alloy\/secrets\/loki-write-default-password/);
+  assert.match(stdout, /user and password in the url of loki\.write default_2/);
+  const config = read('m/config.alloy');
+  assert.match(config, /password_file = "\/etc\/alloy\/secrets\/loki-write-default-password"/);
+  assert.match(config, /url = "http:\/\/mirror:3100\/loki\/api\/v1\/push"/);
+  for (const stage of ['docker', 'json', 'labels', 'drop', 'match', 'regex', 'timestamp', 'output'])
+    assert.match(config, new RegExp(`stage\\.${stage} `));
+  assert.match(config, /older_than += "24h0m0s"\n\t+longer_than += "8KiB"/);
+
+  const host = 'apiVersion: homeostat.dev/v1\nkind: Host\nmetadata: {name: pi}\nspec: {}\n';
+  fs.writeFileSync(path.join(directory, 'm/hosts.yaml'), host);
+  const rendered = homeostat(['render', 'pi', '--dir', 'm', '-o', 'json']);
+  const { resources } = JSON.parse(rendered.stdout) as { resources: { spec: { content: string } }[] };
+  assert.ok(resources[0]?.spec.content.includes('replacement   = "${vars.mine}-$1-$${x}"'), rendered.stdout);
+});
+
+test('what is no promtail config is told with its line, and nothing is written', (t) => {
+  const { directory, convert } = begin(t, 'clients: []\nscrape_configs:\n  - {\n');
+  const wrong = convert('promtail.yaml', '--out', 'm');
+  assert.equal(wrong.status, 1);
+  assert.match(
+    wrong.stderr,
+    /promtail\.yaml is no promtail config; nothing was written:\npromtail\.yaml:\d: \S/,
+  );
+  fs.writeFileSync(path.join(directory, 'promtail.yaml'), 'clients: []\nnot_a_thing: 1\n');
+  assert.match(
+    convert('promtail.yaml', '--out', 'm').stderr,
+    /^promtail\.yaml:2: field not_a_thing not found/m,
+  );
+  assert.match(convert('nowhere.yaml').stderr, /there is no file nowhere\.yaml/);
+  assert.match(convert('.').stderr, /\. is not a file/);
+  assert.match(
+    convert('promtail.yaml', '--name', 'My Alloy').stderr,
+    /"My Alloy" can't be a name: a name has lower/,
+  );
+  assert.equal(fs.existsSync(path.join(directory, 'm')), false);
+});
+
+test('what Alloy has no counterpart for stops it, and --bypass-errors writes the rest and says so', (t) => {
+  const odd = 'clients: [{url: "http://loki/x"}]\nwal: {enabled: true}\ntracing: {enabled: false}\n';
+  const { directory, read, convert } = begin(t, odd);
+  const refused = convert('promtail.yaml', '--out', 'm');
+  assert.equal(refused.status, 1);
+  assert.match(
+    refused.stderr,
+    /can't convert all of promtail\.yaml; nothing was written:\n\(Error\) .*WAL.*\n--bypass-errors/,
+  );
+  assert.equal(fs.existsSync(path.join(directory, 'm')), false);
+  const forced = convert('promtail.yaml', '--out', 'm', '--bypass-errors');
+  assert.equal(forced.status, 2, forced.stderr);
+  assert.match(forced.stdout, /not carried over:\n {2}\(Error\) .*WAL/);
+  assert.match(read('m/config.alloy'), /http:\/\/loki\/x/);
+});
+
+test('without an Alloy it says how to name one', (t) => {
+  const { homeostat, directory } = begin(t, CONFIG);
+  const nothing = { ALLOY_BIN: undefined, PATH: directory };
+  const { status, stderr } = homeostat(['convert', 'promtail', 'promtail.yaml'], nothing);
+  assert.equal(status, 1);
+  assert.match(stderr, /there is no program alloy: .*--alloy \/path\/to\/alloy or ALLOY_BIN/);
+});
