@@ -152,7 +152,7 @@ export class Agent {
     fs.mkdirSync(config.stateDir, { recursive: true, mode: 0o700 });
     removeUnfinished(config.stateDir);
     for (const file of this.#journal.load()) {
-      log.error({ file: `${file}.broken` }, 'state file could not be read and was moved aside');
+      log.error({ file }, 'the journal is damaged: what can be read of it is used, and it was copied');
     }
     this.suspensions.load();
     const unusable = this.cache.load();
@@ -286,9 +286,7 @@ export class Agent {
       },
       commit: { desired: assignment?.commit ?? '', running: this.#running.commit },
       conditions: this.#conditions.list(),
-      resources: this.#world
-        .states()
-        .map((state) => resourceStatus(state, this.#journal.inventory.get(state.key))),
+      resources: this.#world.states().map((state) => resourceStatus(state, this.#journal.holding(state.key))),
       events: this.#events,
     };
   }

@@ -1,4 +1,4 @@
-// JSON files that survive a crash whole: written beside, flushed, renamed, and the directory flushed.
+// Files that survive a crash whole: written beside, flushed, renamed, and the directory flushed.
 import fs from 'node:fs';
 import path from 'node:path';
 import { errnoOf } from '../../api/errors.ts';
@@ -55,72 +55,5 @@ function flushDirectory(directory: string): void {
     fs.fsyncSync(fd);
   } finally {
     fs.closeSync(fd);
-  }
-}
-
-/** How a value stands on disk, where that is not as in memory. */
-export interface DiskForm<T> {
-  write(value: T): T;
-  /** @throws Error when it can't be read back. */
-  read(value: T): T;
-}
-
-/**
- * A map from resource keys to JSON documents, one file each, held in memory and written through. A file that
- * can't be read is moved aside as `.broken` and reported: nothing is lost, and one bad file stops no other key.
- */
-export class DurableMap<T> {
-  readonly #directory: string;
-  readonly #entries = new Map<string, T>();
-  readonly #form: DiskForm<T>;
-
-  constructor(directory: string, form: DiskForm<T> = { write: (value) => value, read: (value) => value }) {
-    this.#directory = directory;
-    this.#form = form;
-  }
-
-  /** @returns the files that were moved aside. */
-  load(): string[] {
-    fs.mkdirSync(this.#directory, { recursive: true, mode: 0o700 });
-    this.#entries.clear();
-    removeUnfinished(this.#directory);
-    const broken: string[] = [];
-    for (const name of fs.readdirSync(this.#directory)) {
-      if (!name.endsWith('.json')) continue;
-      const file = path.join(this.#directory, name);
-      try {
-        const { key, value } = JSON.parse(fs.readFileSync(file, 'utf8')) as { key: string; value: T };
-        if (typeof key !== 'string' || value === undefined) throw new Error('not an entry');
-        this.#entries.set(key, this.#form.read(value));
-      } catch {
-        fs.renameSync(file, `${file}.broken`);
-        broken.push(file);
-      }
-    }
-    return broken;
-  }
-
-  get(key: string): T | undefined {
-    return this.#entries.get(key);
-  }
-
-  keys(): string[] {
-    return [...this.#entries.keys()];
-  }
-
-  set(key: string, value: T): void {
-    writeDurably(this.#file(key), JSON.stringify({ key, value: this.#form.write(value) }));
-    this.#entries.set(key, value);
-  }
-
-  delete(key: string): void {
-    if (!this.#entries.has(key)) return;
-    removeDurably(this.#file(key));
-    this.#entries.delete(key);
-  }
-
-  /** `File/motd` is File.motd.json: a kind has no dot, a name no slash. */
-  #file(key: string): string {
-    return path.join(this.#directory, `${key.replace('/', '.')}.json`);
   }
 }

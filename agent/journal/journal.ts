@@ -9,7 +9,7 @@ import path from 'node:path';
 import type { Json } from '../../api/json.ts';
 import type { Claim, Snapshot } from '../../kinds/kind.ts';
 import type { Seal } from '../secrets/seal.ts';
-import { DurableMap } from './durable.ts';
+import { Log } from './log.ts';
 
 export interface Intent {
   readonly digest: string;
@@ -28,8 +28,6 @@ export interface Confirmed {
   /** The spec as rendered, without secrets' values. */
   readonly spec: Record<string, unknown>;
   readonly atMs: number;
-  /** The deadline of the intent that it closed, if there was one: see `Journal.openIntent`. */
-  readonly closedMs?: number;
 }
 
 /** A desired state that failed here: not tried again until something that matters changes. */
@@ -55,59 +53,102 @@ export interface Holding {
   readonly memory?: Json;
 }
 
+/** What is to be remembered of a key from now on: what is left out stays, null is forgotten. */
+export interface Entry {
+  readonly key: string;
+  /** Without a holding there is no intent either. */
+  readonly holding?: Holding | null;
+  readonly intent?: Intent | null;
+}
+
 export class Journal {
-  readonly intents: DurableMap<Intent>;
-  readonly inventory: DurableMap<Holding>;
+  readonly #holdings = new Map<string, Holding>();
+  readonly #intents = new Map<string, Intent>();
+  readonly #log: Log;
+  readonly #seal: Seal;
 
   constructor(stateDir: string, seal: Seal) {
-    this.intents = new DurableMap(path.join(stateDir, 'journal'), {
-      write: (intent) => ({ ...intent, snapshot: sealed(intent.snapshot, seal.close) }),
-      read: (intent) => ({ ...intent, snapshot: sealed(intent.snapshot, seal.open) }),
-    });
-    this.inventory = new DurableMap(path.join(stateDir, 'inventory'), {
-      write: (holding) => sealedHolding(holding, seal.close),
-      read: (holding) => sealedHolding(holding, seal.open),
+    this.#seal = seal;
+    this.#log = new Log(path.join(stateDir, 'journal.log'), () => this.#contents());
+  }
+
+  /** @returns copies of what could not be read; all that could is used. @throws system errors */
+  load(): string[] {
+    this.#holdings.clear();
+    this.#intents.clear();
+    return this.#log.load((record) => {
+      const entries = (record as unknown as readonly Entry[]).map((entry) => turned(entry, this.#seal.open));
+      for (const entry of entries) this.#take(entry);
     });
   }
 
-  /** @returns the files that could not be read and were moved aside. */
-  load(): string[] {
-    const broken = [...this.intents.load(), ...this.inventory.load()];
-    // A holding is written before its intent: one without is what a removal left that was cut off.
-    for (const key of this.intents.keys()) {
-      if (this.inventory.get(key) === undefined) this.intents.delete(key);
-    }
-    return broken;
+  holding(key: string): Holding | undefined {
+    return this.#holdings.get(key);
+  }
+
+  /** What was begun and is neither confirmed nor undone. */
+  intent(key: string): Intent | undefined {
+    return this.#intents.get(key);
+  }
+
+  /** Of everything that is held. */
+  keys(): string[] {
+    return [...this.#holdings.keys()];
   }
 
   /**
-   * The intent that is still open. One that was confirmed, and not deleted since the agent was cut off between the
-   * two, is deleted now: its way back leads past the state that was confirmed.
+   * All of the entries or none, whatever happens to the process; `flushed` says when a power failure can't undo
+   * it either. @throws system errors, and then nothing has changed
    */
-  openIntent(key: string): Intent | undefined {
-    const intent = this.intents.get(key);
-    const confirmed = this.inventory.get(key)?.confirmed;
-    if (
-      intent === undefined ||
-      confirmed?.digest !== intent.digest ||
-      confirmed.closedMs !== intent.deadlineMs
-    )
-      return intent;
-    this.intents.delete(key);
-    return undefined;
+  write(...entries: readonly Entry[]): void {
+    this.#log.append(this.#recordOf(entries));
+    for (const entry of entries) this.#take(entry);
+  }
+
+  /** Settles when everything written so far is on the disk; many that wait share the cost. @throws system errors */
+  flushed(): Promise<void> {
+    return this.#log.flushed();
+  }
+
+  #take({ key, holding, intent }: Entry): void {
+    if (holding === null) this.#holdings.delete(key);
+    else if (holding !== undefined) this.#holdings.set(key, holding);
+    if (intent === null || !this.#holdings.has(key)) this.#intents.delete(key);
+    else if (intent !== undefined) this.#intents.set(key, intent);
+  }
+
+  *#contents(): Iterable<Json> {
+    for (const [key, holding] of this.#holdings) {
+      const intent = this.#intents.get(key);
+      const entry: Entry = { key, holding, ...(intent === undefined ? {} : { intent }) };
+      yield this.#recordOf([entry]);
+    }
+  }
+
+  #recordOf(entries: readonly Entry[]): Json {
+    return entries.map((entry) => turned(entry, this.#seal.close)) as unknown as Json;
   }
 }
 
-function sealed(snapshot: Snapshot, turn: (value: Json) => Json): Snapshot {
-  return { ...snapshot, data: turn(snapshot.data) };
+/** What was there before may have been a secret, and so may what a kind remembers: on disk both are sealed. */
+function turned({ key, holding, intent }: Entry, turn: (value: Json) => Json): Entry {
+  const snapshot = (s: Snapshot): Snapshot => ({ ...s, data: turn(s.data) });
+  return {
+    key,
+    ...(holding === undefined ? {} : { holding: holding && turnedHolding(holding, snapshot, turn) }),
+    ...(intent === undefined ? {} : { intent: intent && { ...intent, snapshot: snapshot(intent.snapshot) } }),
+  };
 }
 
-/** What was there before may have been a secret, and so may what a kind remembers. */
-function sealedHolding(holding: Holding, turn: (value: Json) => Json): Holding {
+function turnedHolding(
+  holding: Holding,
+  snapshot: (s: Snapshot) => Snapshot,
+  turn: (value: Json) => Json,
+): Holding {
   const { original, memory } = holding;
   return {
     ...holding,
-    original: { ...original, snapshot: sealed(original.snapshot, turn) },
+    original: { ...original, snapshot: snapshot(original.snapshot) },
     ...(memory === undefined ? {} : { memory: turn(memory) }),
   };
 }

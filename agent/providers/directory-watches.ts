@@ -7,10 +7,11 @@
 // has one again: drift is then seen within seconds instead of milliseconds.
 import fs from 'node:fs';
 import path from 'node:path';
-import { watch as chokidarWatch, type FSWatcher } from 'chokidar';
+import type { FSWatcher } from 'chokidar';
 import { errnoOf } from '../../api/errors.ts';
 import type { Clock } from '../../kinds/ports.ts';
 import { systemClock } from './clock.ts';
+import { watchDirectory } from './watch-directory.ts';
 
 /** One lstat a target; 1,000 of them take some milliseconds. */
 const POLL_MS = 2_000;
@@ -46,8 +47,8 @@ export interface DirectoryWatchesOptions {
   /** The directories that are polled now, whenever that changes. */
   readonly onPolling?: (directories: readonly string[]) => void;
   readonly clock?: Pick<Clock, 'setTimeout' | 'monotonic'>;
-  /** For tests: chokidar's. */
-  readonly open?: typeof chokidarWatch;
+  /** For tests. */
+  readonly open?: typeof watchDirectory;
 }
 
 export class DirectoryWatches {
@@ -154,14 +155,7 @@ export class DirectoryWatches {
 
   #watcherOn(watched: Watched): FSWatcher {
     const { directory } = watched;
-    const watcher = (this.#options.open ?? chokidarWatch)(directory, {
-      depth: 0,
-      ignoreInitial: true,
-      atomic: false,
-      followSymlinks: false,
-      // The directory alone: its own watch tells of everything in it.
-      ignored: (p) => p !== directory,
-    });
+    const watcher = (this.#options.open ?? watchDirectory)(directory);
     watcher.on('raw', (_event, name) => this.#onEvent(watched, name));
     watcher.on('error', (error) => {
       if (EXHAUSTED.includes(errnoOf(error))) return this.#fallBack(watched, watcher);

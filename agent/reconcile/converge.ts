@@ -44,7 +44,7 @@ export class Converger {
   ): Promise<Outcome> {
     const { journal, ports, observer, world, secrets } = this.#deps;
     const { kind, desired: d } = target;
-    const intent = journal.intents.get(state.key);
+    const intent = journal.intent(state.key);
     const touches = world.assignment?.payload.host.mode !== 'observe' && resource.drift !== 'warn';
     if (touches && !d.heal) requireDependencies(world, resource);
     const observed = await kind.observe(d, ports, signal);
@@ -73,6 +73,8 @@ export class Converger {
       const prepared =
         intent?.digest === d.digest ? intent.snapshot : await kind.prepare(d, observed, ports, signal);
       snapshot = intent?.snapshot ?? prepared;
+      // Git moved on meanwhile. What it dropped before it was ever written has no record, and would stay for good.
+      if (world.get(state.key)?.resource !== resource) return 'waiting';
       if (intent?.digest !== d.digest) {
         this.#openIntent(state, kind, d, resource, snapshot, changes.length > 0 || intent !== undefined);
       }
@@ -95,12 +97,12 @@ export class Converger {
       case 'Unknown':
         if (!target.standIn) this.#report.set(state, 'Ready', 'Unknown', verdict.reason, verdict.evidence);
         // After the deadline only an event or the resync asks again.
-        if (ports.clock.now() < (journal.intents.get(state.key)?.deadlineMs ?? Number.POSITIVE_INFINITY)) {
+        if (ports.clock.now() < (journal.intent(state.key)?.deadlineMs ?? Number.POSITIVE_INFINITY)) {
           observer.requeue(state.key, 'retry', CONFIRM_AGAIN_MS);
         }
         return 'unconfirmed';
       case 'No':
-        if (d.heal || snapshot === undefined || journal.intents.get(state.key) === undefined) {
+        if (d.heal || snapshot === undefined || journal.intent(state.key) === undefined) {
           if (!target.standIn) {
             this.#report.set(state, 'Ready', 'False', 'Degraded', `${verdict.reason}: ${verdict.evidence}`);
           }
@@ -111,7 +113,6 @@ export class Converger {
     }
   }
 
-  /** Holding first, then intent: a crash between the two leaves a record of something that was never written. */
   #openIntent(
     state: ResourceState,
     kind: AnyKind,
@@ -122,7 +123,7 @@ export class Converger {
   ): void {
     const { journal, ports, bootID } = this.#deps;
     const owns = kind.owns(d.spec);
-    const before = journal.inventory.get(state.key);
+    const before = journal.holding(state.key);
     const holding: Holding = before
       ? { ...before, owns, policy: resource.prune }
       : {
@@ -131,15 +132,14 @@ export class Converger {
           original: { kind: kind.kind, snapshot },
           policy: resource.prune,
         };
-    journal.inventory.set(state.key, holding);
-    if (!writes) return;
-    journal.intents.set(state.key, {
+    const intent: Intent = {
       digest: d.digest,
       snapshot,
       phase: 'applying',
       deadlineMs: ports.clock.now() + CONFIRM_DEADLINE_MS,
       bootID,
-    });
+    };
+    journal.write({ key: state.key, holding, ...(writes ? { intent } : {}) });
   }
 
   async #apply(
@@ -151,8 +151,10 @@ export class Converger {
   ): Promise<'rolled_back' | 'applied'> {
     const { journal, ports } = this.#deps;
     // Found as it should be, or put into force by this process already and only waiting for its gate.
-    const intent = journal.intents.get(state.key);
+    const intent = journal.intent(state.key);
     if (changes.length === 0 && (intent === undefined || state.activated === d.digest)) return 'applied';
+    // The way back must be on the disk before anything is written.
+    if (intent !== undefined) await journal.flushed();
     let memory: Json | undefined;
     try {
       memory = (await kind.apply(changes, d, ports, signal)).memory;
@@ -162,7 +164,7 @@ export class Converger {
     }
     this.#record(state, d, changes, memory);
     if (changes.length > 0) {
-      const again = { ...d, memory: journal.inventory.get(state.key)?.memory };
+      const again = { ...d, memory: journal.holding(state.key)?.memory };
       const rest = kind.diff(again, await kind.observe(again, ports, signal));
       if (rest.length > 0)
         throw new Error(`it still differs after it was applied: ${rest.map(describeChange).join('; ')}`);
@@ -178,15 +180,18 @@ export class Converger {
     memory: Json | undefined,
   ): void {
     const { journal, ports, world, observer } = this.#deps;
-    const holding = journal.inventory.get(state.key);
+    const holding = journal.holding(state.key);
     if (holding === undefined) return;
     const isNew = changes.length > 0 && holding.written?.digest !== d.digest;
     const remembers = memory !== undefined && JSON.stringify(memory) !== JSON.stringify(holding.memory);
     if (!isNew && !remembers) return;
-    journal.inventory.set(state.key, {
-      ...holding,
-      ...(isNew ? { written: { digest: d.digest, atMs: ports.clock.now() } } : {}),
-      ...(remembers ? { memory } : {}),
+    journal.write({
+      key: state.key,
+      holding: {
+        ...holding,
+        ...(isNew ? { written: { digest: d.digest, atMs: ports.clock.now() } } : {}),
+        ...(remembers ? { memory } : {}),
+      },
     });
     if (isNew) for (const key of world.dependentsOf(state.key)) observer.wake(key, 'dependency');
   }
@@ -202,22 +207,19 @@ export class Converger {
     const { kind, desired: d } = target;
     const outcome: Outcome = !settled ? 'applied' : changes.length > 0 ? 'healed' : 'in_sync';
     if (!d.heal || !settled) {
-      const { quarantined, ...holding } = journal.inventory.get(state.key)!;
-      const closedMs = journal.intents.get(state.key)?.deadlineMs;
-      journal.inventory.set(state.key, {
-        ...holding,
-        // Another digest in quarantine stays there: this may be the confirmed state that stands in for it.
-        ...(quarantined !== undefined && quarantined.digest !== d.digest ? { quarantined } : {}),
-        owns: kind.owns(d.spec),
-        written: holding.written ?? { digest: d.digest, atMs: 0 },
-        confirmed: {
-          digest: d.digest,
-          spec: d.spec,
-          atMs: ports.clock.now(),
-          ...(closedMs === undefined ? {} : { closedMs }),
+      const { quarantined, ...holding } = journal.holding(state.key)!;
+      journal.write({
+        key: state.key,
+        holding: {
+          ...holding,
+          // Another digest in quarantine stays there: this may be the confirmed state that stands in for it.
+          ...(quarantined !== undefined && quarantined.digest !== d.digest ? { quarantined } : {}),
+          owns: kind.owns(d.spec),
+          written: holding.written ?? { digest: d.digest, atMs: 0 },
+          confirmed: { digest: d.digest, spec: d.spec, atMs: ports.clock.now() },
         },
+        intent: null,
       });
-      journal.intents.delete(state.key);
     }
     if (outcome === 'healed') {
       state.healedTotal += 1;
@@ -240,11 +242,11 @@ export class Converger {
   ): Promise<'rolled_back'> {
     const { journal, secrets } = this.#deps;
     const intent: Intent = {
-      ...journal.intents.get(state.key)!,
+      ...journal.intent(state.key)!,
       phase: 'undoing',
       failure: { reason, evidence: secrets.hide(evidence) },
     };
-    journal.intents.set(state.key, intent);
+    journal.write({ key: state.key, intent });
     await undo(this.#deps, this.#report, this.#targets, state, intent, signal);
     return 'rolled_back';
   }

@@ -63,7 +63,7 @@ export class Reconciler {
     const changes = kind.diff(desired, await kind.observe(desired, this.#deps.ports, signal));
     // What stands there now may be a secret that an earlier manifest put there.
     const { secrets, journal } = this.#deps;
-    const heldSecret = secretRefsIn(journal.inventory.get(key)?.confirmed?.spec).length > 0;
+    const heldSecret = secretRefsIn(journal.holding(key)?.confirmed?.spec).length > 0;
     return changes.map((change) => presentable(change, heldSecret, secrets.hide));
   }
 
@@ -79,11 +79,11 @@ export class Reconciler {
     }
     state.conditions.clear('Suspended');
 
-    const intent = journal.openIntent(state.key);
+    const intent = journal.intent(state.key);
     if (intent?.phase === 'undoing')
       await undo(this.#deps, this.#report, this.targets, state, intent, signal);
 
-    const confirmed = journal.inventory.get(state.key)?.confirmed;
+    const confirmed = journal.holding(state.key)?.confirmed;
     let trouble: Stalled;
     /** Unknown while it can't be understood, or lacks a secret. */
     let digest = '';
@@ -120,7 +120,7 @@ export class Reconciler {
     signal: AbortSignal,
   ): Promise<Stalled | undefined> {
     const { journal, ports } = this.#deps;
-    const holding = journal.inventory.get(state.key);
+    const holding = journal.holding(state.key);
     const quarantined = holding?.quarantined;
     if (quarantined?.digest === wanted.desired.digest) {
       const version = (await wanted.kind.version?.(wanted.desired, ports, signal)) ?? '';
@@ -130,7 +130,7 @@ export class Reconciler {
     }
     if (quarantined !== undefined) {
       const { quarantined: _, ...rest } = holding!;
-      journal.inventory.set(state.key, rest);
+      journal.write({ key: state.key, holding: rest });
     }
     const onlyWatch = item.causes.size === 1 && item.causes.has('watch');
     if (onlyWatch && state.stalled !== undefined && state.stalled.digest === wanted.desired.digest) {
@@ -154,7 +154,7 @@ export class Reconciler {
     const { kinds, journal, ports } = this.#deps;
     const parsed = state.resource && kinds.get(state.resource.kind)?.spec.safeParse(state.resource.spec);
     const wanted = parsed?.success ? kinds.get(state.resource!.kind)!.owns(parsed.data) : [];
-    for (const claim of new Set([...wanted, ...(journal.inventory.get(state.key)?.owns ?? [])])) {
+    for (const claim of new Set([...wanted, ...(journal.holding(state.key)?.owns ?? [])])) {
       const path = /^file:([^#]+)/.exec(claim)?.[1];
       if (path !== undefined) ports.files.tidy?.(path);
     }
@@ -168,7 +168,7 @@ export class Reconciler {
       observer.succeeded(state.key);
       if (
         !state.conditions.isTrue('Applied') ||
-        this.#deps.journal.inventory.get(state.key)?.confirmed === undefined
+        this.#deps.journal.holding(state.key)?.confirmed === undefined
       ) {
         this.#report.set(state, 'Applied', 'False', error.reason, error.message);
       }

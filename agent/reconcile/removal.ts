@@ -12,7 +12,7 @@ export async function remove(
 ): Promise<Outcome> {
   const { journal, world, kinds, ports, observer, suspensions } = deps;
   const { key } = state;
-  const holding = journal.inventory.get(key);
+  const holding = journal.holding(key);
   if (holding === undefined) {
     world.forget(key);
     return 'removed';
@@ -38,9 +38,8 @@ export async function remove(
     }
     await kind.undo(holding.original.snapshot, recordOf(key, holding, deps.secrets), ports, signal);
   }
-  // In this order: a record without an intent is removed again, an intent without a record belongs to nothing.
-  journal.intents.delete(key);
-  journal.inventory.delete(key);
+  journal.write({ key, holding: null });
+  await journal.flushed();
   world.forget(key);
   const what =
     holding.policy === 'orphan'

@@ -30,8 +30,8 @@ export class Targets {
     const { secrets, journal } = this.#deps;
     return secrets.prepare([
       ...secretRefsIn(state.resource?.spec),
-      ...secretRefsIn(journal.inventory.get(state.key)),
-      ...secretRefsIn(journal.intents.get(state.key)?.snapshot),
+      ...secretRefsIn(journal.holding(state.key)),
+      ...secretRefsIn(journal.intent(state.key)?.snapshot),
     ]);
   }
 
@@ -83,7 +83,7 @@ export class Targets {
 
   /** The confirmed state of a key as a target, for the undo to be verified against. */
   confirmed(state: ResourceState): Target | undefined {
-    const confirmed = this.#deps.journal.inventory.get(state.key)?.confirmed;
+    const confirmed = this.#deps.journal.holding(state.key)?.confirmed;
     if (confirmed === undefined || state.resource === undefined) return undefined;
     return this.standIn(state, state.resource, confirmed.spec, confirmed.digest);
   }
@@ -99,10 +99,10 @@ export class Targets {
     digest: string,
   ): Desired<Record<string, unknown>> {
     const { journal, world, secrets } = this.#deps;
-    const holding = journal.inventory.get(key);
+    const holding = journal.holding(key);
     const inputs: Record<string, Input> = {};
     for (const ref of kind.inputs?.(spec) ?? []) {
-      const written = journal.inventory.get(ref)?.written;
+      const written = journal.holding(ref)?.written;
       if (written !== undefined) inputs[ref] = { digest: written.digest, appliedAtMs: written.atMs };
     }
     const { name, address, labels } = world.assignment!.payload.host;

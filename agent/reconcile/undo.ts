@@ -17,7 +17,7 @@ export async function undo(
   signal: AbortSignal,
 ): Promise<void> {
   const { journal, kinds, ports, observer } = deps;
-  const holding = journal.inventory.get(state.key)!;
+  const holding = journal.holding(state.key)!;
   const kind = kinds.get(state.key.slice(0, state.key.indexOf('/')))!;
   const { reason, evidence } = intent.failure ?? {
     reason: 'Interrupted',
@@ -34,11 +34,9 @@ export async function undo(
   }
   const failed = targets.watched(state);
   const version = failed === undefined ? '' : ((await kind.version?.(failed.desired, ports, signal)) ?? '');
-  journal.inventory.set(state.key, {
-    ...holding,
-    quarantined: { digest: intent.digest, version, reason, evidence, atMs: ports.clock.now() },
-  });
-  journal.intents.delete(state.key);
+  const quarantined = { digest: intent.digest, version, reason, evidence, atMs: ports.clock.now() };
+  journal.write({ key: state.key, holding: { ...holding, quarantined }, intent: null });
+  await journal.flushed();
   state.drift = [];
   observer.rolledBack(state.key, reason);
   const now =

@@ -1,6 +1,5 @@
 // What the agent currently wants and knows, key by key: the assigned payload beside each resource's state in
 // memory. Everything that must survive a crash is in the journal instead.
-import { isDeepStrictEqual } from 'node:util';
 import { keyOf, type Payload, type Resource } from '../../api/bundle.ts';
 import { digestOf, sha256 } from '../../api/json.ts';
 import type { ResourceStatus } from '../../api/status.ts';
@@ -85,12 +84,12 @@ export class World {
     if (handOver) this.#handOver(wanted);
     for (const [key, resource] of wanted) {
       this.#ensure(key, nowMonotonic).resource = resource;
-      const holding = this.#journal.inventory.get(key);
+      const holding = this.#journal.holding(key);
       if (handOver && holding !== undefined && holding.policy !== resource.prune) {
-        this.#journal.inventory.set(key, { ...holding, policy: resource.prune });
+        this.#journal.write({ key, holding: { ...holding, policy: resource.prune } });
       }
     }
-    const leaving = this.#journal.inventory.keys().filter((key) => !wanted.has(key));
+    const leaving = this.#journal.keys().filter((key) => !wanted.has(key));
     for (const key of leaving) this.#ensure(key, nowMonotonic).resource = undefined;
     for (const key of this.#states.keys()) {
       if (!wanted.has(key) && !leaving.includes(key)) this.#states.delete(key);
@@ -132,19 +131,14 @@ export class World {
 
   /** A claim that moved to another document takes its record along: handed over, never pruned. */
   #handOver(wanted: ReadonlyMap<string, Resource>): void {
-    const { inventory, intents } = this.#journal;
-    for (const oldKey of inventory.keys()) {
+    for (const oldKey of this.#journal.keys()) {
       if (wanted.has(oldKey)) continue;
-      const holding = inventory.get(oldKey)!;
+      const { owns, origin, original, policy } = this.#journal.holding(oldKey)!;
       for (const [newKey, resource] of wanted) {
-        const { owns, origin, original, policy } = holding;
-        const taken = inventory.get(newKey);
-        // The same original: it was handed over already, and the agent was cut off before it forgot the old key.
-        if (taken !== undefined && !isDeepStrictEqual(taken.original, original)) continue;
+        if (this.#journal.holding(newKey) !== undefined) continue;
         if (!overlap(owns, this.#claimsOf(resource))) continue;
-        if (taken === undefined) inventory.set(newKey, { owns, origin, original, policy });
-        intents.delete(oldKey);
-        inventory.delete(oldKey);
+        const holding = { owns, origin, original, policy };
+        this.#journal.write({ key: oldKey, holding: null }, { key: newKey, holding });
         break;
       }
     }

@@ -165,8 +165,8 @@ export const prometheusConfig = defineKind<PrometheusConfigSpec, Observed, Needs
     let text = now.content.toString();
     for (const { key, owner, items } of before.blocks)
       text = writeBlock(text, { key, owner }, items ?? undefined);
-    if (text === now.content.toString()) return;
-    write(io.files, before.path, now, text, before.inPlace, true);
+    if (text !== now.content.toString()) write(io.files, before.path, now, text, before.inPlace, true);
+    // Also when the file is right already: an agent that was killed may not have come to this.
     const refused = await reload(before.address, before.unit, io, signal);
     if (refused !== undefined)
       throw new Error(`our part is out again, and Prometheus refuses the rest: ${refused}`);

@@ -77,7 +77,10 @@ async function undoSystemd(before: SystemdBefore, { files, units }: Io, signal: 
 
   const changed = before.files.filter((file) => !isAsSaved(files, file));
   for (const file of changed) restoreFile(files, file);
-  if (changed.some(({ type }) => type === 'absent')) removeEmptyDropInDirectory(files, unit);
+  // Also when the files are gone already: an agent that was killed may not have come to this.
+  const below = `${dropInDirectory(unit)}/`;
+  if (before.files.some(({ type, path }) => type === 'absent' && path.startsWith(below)))
+    removeEmptyDropInDirectory(files, unit);
   if (before.masked && !isMasked(now)) await units.mask(unit);
   if (before.found && before.enabled && !isEnabled(now)) await units.enable(unit);
   await units.daemonReload();

@@ -22,6 +22,8 @@ export class FakeAlloy {
   /** Reloads, in order, by what they loaded. */
   readonly reloads: string[] = [];
   readonly asked: string[] = [];
+  /** What ran while somebody asked whether it is well. */
+  readonly gated = new Set<string | undefined>();
 
   constructor(file: string) {
     this.file = file;
@@ -60,6 +62,7 @@ export class FakeAlloy {
       case '/-/ready':
         return this.ready ? { status: 200, body: 'Alloy is ready.\n' } : { status: 503, body: 'not ready' };
       case '/-/healthy':
+        this.gated.add(this.loaded);
         return this.unhealthy.length === 0
           ? { status: 200, body: 'All Alloy components are healthy.\n' }
           : { status: 500, body: 'unhealthy components: …\n' };

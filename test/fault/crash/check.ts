@@ -2,7 +2,7 @@
 import fs from 'node:fs';
 import path from 'node:path';
 import type { Holding } from '../../../agent/journal/journal.ts';
-import { createSeal } from '../../../agent/secrets/seal.ts';
+import { intentsIn, journalIn } from '../../support/journal.ts';
 import type { Stage } from './stage.ts';
 
 const UNFINISHED = /\.new$|\.homeostat~$|\.homeostat-validate$|\.broken$/;
@@ -23,6 +23,7 @@ export function afterKill(stage: Stage, markBefore: number): void {
       throw new Error(`state/${name} does not load: ${text.slice(0, 80)}`);
     }
   }
+  journalIn(state);
   const mark = highWater(stage);
   if (mark < markBefore) throw new Error(`the high-water mark fell from ${markBefore} to ${mark}`);
   const cached = path.join(state, 'bundle.json');
@@ -38,18 +39,9 @@ export function highWater(stage: Stage): number {
   return fs.existsSync(file) ? Number(fs.readFileSync(file, 'utf8')) : 0;
 }
 
-/** What was there before is sealed on disk; the agent may be running, so nothing is tidied. */
 function holdings(stage: Stage): Map<string, Holding> {
-  const { state } = stage.host;
-  const directory = path.join(state, 'inventory');
-  const seal = createSeal(state);
-  const entries = below(directory).map((name): [string, Holding] => {
-    const { key, value } = JSON.parse(fs.readFileSync(path.join(directory, name), 'utf8'));
-    const { original } = value as Holding;
-    const snapshot = { ...original.snapshot, data: seal.open(original.snapshot.data) };
-    return [key, { ...value, original: { ...original, snapshot } }];
-  });
-  return new Map(entries);
+  const journal = journalIn(stage.host.state);
+  return new Map(journal.keys().map((key) => [key, journal.holding(key)!]));
 }
 
 /** After it converged: nothing half-done is left, and the inventory tells the truth about what was there. */
@@ -57,7 +49,7 @@ export function afterConvergence(stage: Stage, originals: ReadonlyMap<string, un
   const { host } = stage;
   const left = [...below(host.root), ...below(host.state)].filter((name) => UNFINISHED.test(name));
   if (left.length > 0) throw new Error(`left behind: ${left.join(', ')}`);
-  const open = below(path.join(host.state, 'journal'));
+  const open = intentsIn(host.state);
   if (open.length > 0) throw new Error(`still open: ${open.join(', ')}`);
   for (const [key, { origin, original }] of holdings(stage)) {
     if (origin !== stage.origins[key])

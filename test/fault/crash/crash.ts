@@ -154,7 +154,9 @@ async function play(round: Round, recording: Recording, tally: Tally, common: Co
       }
       await host.start();
       if (!(await reach(stage, last))) throw new Error(`it ended: ${host.tail()}`);
-      await converged(stage, recording.originals);
+      // What comes back after its removal is new, and so is what it finds.
+      const isNew = revision.resources.length === 0 && last.resources.length > 0;
+      await converged(stage, isNew ? new Map() : recording.originals);
       if (last.resources.length > 0) {
         if (stage.settledCheck !== undefined) await eventually(stage.settledCheck, host);
         const removal = revisions.at(-1)!;

@@ -15,68 +15,6 @@ function devicesOn(t: TestContext, directory: string, devices: Devices): Timelin
   return new Timeline(t, { kinds: devices.kinds, directory }).start();
 }
 
-function written(directory: string, name: string): string {
-  return fs.readFileSync(path.join(directory, 'state', name), 'utf8');
-}
-
-function put(directory: string, name: string, text: string): void {
-  fs.writeFileSync(path.join(directory, 'state', name), text);
-}
-
-test('an intent that was confirmed and not deleted any more lends nobody its way back', async (t) => {
-  const directory = temporaryDirectory(t);
-  const devices = new Devices();
-  const first = devicesOn(t, directory, devices).assign(device('one'));
-  await first.expect('Device/d', 'True');
-  let intent = '';
-  devices.hook = (step) => {
-    if (step === 'apply') intent = written(directory, 'journal/Device.d.json');
-  };
-  first.assign(device('two'));
-  await eventually(() => assert.equal(first.agent.status().sequence.running, 2));
-  await first.stop();
-  put(directory, 'journal/Device.d.json', intent);
-
-  const second = devicesOn(t, directory, devices).assign(device('refused'));
-  await second.expect('Device/d', 'False', 'RolledBack');
-  assert.equal(devices.values.get('Device/d'), 'two', 'back to what was confirmed last');
-});
-
-test('an intent without a record is what a removal left, and stands in nobody’s way', async (t) => {
-  const directory = temporaryDirectory(t);
-  const devices = new Devices();
-  devices.gate = () => ({ verdict: 'Unknown', reason: 'Later', evidence: '' });
-  const first = devicesOn(t, directory, devices).assign(device('one'));
-  await first.expect('Device/d', 'Unknown');
-  const intent = written(directory, 'journal/Device.d.json');
-  first.assign();
-  await first.expectGone('Device/d');
-  await first.stop();
-  put(directory, 'journal/Device.d.json', intent);
-
-  devices.gate = () => ({ verdict: 'Yes' });
-  const second = devicesOn(t, directory, devices).assign(device('one'));
-  await second.expect('Device/d', 'True');
-});
-
-test('a claim whose hand-over was cut off is not pruned by the old key', async (t) => {
-  const directory = temporaryDirectory(t);
-  const first = new Timeline(t, { directory }).start().assign(file('old'));
-  await first.expect('File/old', 'True');
-  const record = written(directory, 'inventory/File.old.json');
-  first.assign(file('new'));
-  await first.expect('File/new', 'True');
-  await first.stop();
-  put(directory, 'inventory/File.old.json', record);
-
-  const { ino } = fs.statSync(first.path('/etc/f'));
-  const second = new Timeline(t, { directory }).start().assign(file('new'));
-  await second.expect('File/new', 'True');
-  await second.expectGone('File/old');
-  assert.equal(fs.statSync(second.path('/etc/f')).ino, ino, 'the file was never removed');
-  assert.ok(!fs.existsSync(path.join(directory, 'state/inventory/File.old.json')));
-});
-
 test('what a killed agent left half-written beside a file is gone after the next pass, or with the file', async (t) => {
   for (const removed of [false, true]) {
     const directory = temporaryDirectory(t);
@@ -95,10 +33,9 @@ test('what a killed agent left half-written beside a file is gone after the next
 
 test('half-written state files are gone after the next start', async (t) => {
   const directory = temporaryDirectory(t);
-  const names = ['bundle.json.new', 'journal/File.f.json.new', 'inventory/File.f.json.new'];
-  for (const name of names) {
-    fs.mkdirSync(path.dirname(path.join(directory, 'state', name)), { recursive: true });
-    put(directory, name, '{"key":"File/f","va');
+  fs.mkdirSync(path.join(directory, 'state'));
+  for (const name of ['bundle.json.new', 'journal.log.new']) {
+    fs.writeFileSync(path.join(directory, 'state', name), '0123abcd [{"key":"File/f","va');
   }
   const line = new Timeline(t, { directory }).start().assign(file('f'));
   await line.expect('File/f', 'True');

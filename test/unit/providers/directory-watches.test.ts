@@ -1,10 +1,13 @@
-// A host that has no inotify watch left. That watches lose nothing is npm run bench's business.
+// A host that has no inotify watch left, and what an event costs. That watches lose nothing is npm run bench's
+// business.
 import assert from 'node:assert/strict';
 import fs from 'node:fs';
+import { syncBuiltinESMExports } from 'node:module';
 import path from 'node:path';
 import { test } from 'node:test';
-import { watch as chokidarWatch } from 'chokidar';
+import { FSWatcher } from 'chokidar';
 import { DirectoryWatches } from '../../../agent/providers/directory-watches.ts';
+import { watchDirectory } from '../../../agent/providers/watch-directory.ts';
 import { FakeClock, settle } from '../../support/clock.ts';
 import { eventually } from '../../support/eventually.ts';
 import { temporaryDirectory } from '../../support/sandbox.ts';
@@ -20,8 +23,8 @@ for (const code of ['ENOSPC', 'EMFILE']) {
     const watches = new DirectoryWatches({
       clock,
       onPolling: (directories) => told.push(directories),
-      open(paths, options) {
-        const watcher = chokidarWatch(exhausted ? [] : paths, options);
+      open(place) {
+        const watcher = exhausted ? new FSWatcher() : watchDirectory(place);
         const error = Object.assign(new Error('System limit for number of file watchers reached'), { code });
         if (exhausted) setImmediate(() => watcher.emit('error', error));
         return watcher;
@@ -62,3 +65,29 @@ for (const code of ['ENOSPC', 'EMFILE']) {
     await watches.close();
   });
 }
+
+test('an event does not have a directory listed', async (t) => {
+  const directory = temporaryDirectory(t);
+  const target = path.join(directory, 'f');
+  fs.writeFileSync(target, 'one');
+  const listed = t.mock.method(fs.promises, 'readdir');
+  syncBuiltinESMExports();
+  t.after(() => {
+    listed.mock.restore();
+    syncBuiltinESMExports();
+  });
+  const watches = new DirectoryWatches();
+  const stop = new AbortController();
+  let wakes = 0;
+  const ended = watches.watch(target, () => (wakes += 1), stop.signal);
+  t.after(async () => {
+    stop.abort();
+    await ended;
+    await watches.close();
+  });
+  await eventually(() => assert.equal(wakes, 1));
+  fs.writeFileSync(target, 'two');
+  await eventually(() => assert.ok(wakes > 1));
+  await settle();
+  assert.equal(listed.mock.callCount(), 0);
+});
