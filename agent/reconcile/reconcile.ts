@@ -141,11 +141,12 @@ export class Reconciler {
 
   /** Encrypted anew, it is the same desired state; what was confirmed must stay readable under new keys. */
   #keepCiphertext(state: ResourceState, { desired }: Target): void {
-    const { inventory } = this.#deps.journal;
-    const holding = inventory.get(state.key);
+    const { journal } = this.#deps;
+    const holding = journal.holding(state.key);
     if (holding?.confirmed?.digest !== desired.digest || secretRefsIn(desired.spec).length === 0) return;
     if (isDeepStrictEqual(holding.confirmed.spec, desired.spec)) return;
-    inventory.set(state.key, { ...holding, confirmed: { ...holding.confirmed, spec: desired.spec } });
+    const confirmed = { ...holding.confirmed, spec: desired.spec };
+    journal.write({ key: state.key, holding: { ...holding, confirmed } });
   }
 
   /** Once a start: what a killed agent left half-written beside the files of this key. */

@@ -27,9 +27,9 @@ export function createSeal(stateDir: string): Seal {
   };
   return {
     close(value) {
-      key ??= read();
-      if (key === undefined) {
-        key = randomBytes(32);
+      key ??= read() ?? randomBytes(32);
+      // Also when somebody removed it meanwhile: what is written from now on should be readable.
+      if (!fs.existsSync(file)) {
         fs.mkdirSync(stateDir, { recursive: true, mode: 0o700 });
         writeDurably(file, key.toString('hex'));
       }

@@ -5,6 +5,7 @@ import path from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { encrypt, testIdentity } from '../../support/age.ts';
 import { eventually } from '../../support/eventually.ts';
+import { journalIn } from '../../support/journal.ts';
 import { resource, Timeline } from '../../support/timeline.ts';
 
 const secretFile = (age: string, more: object = {}) =>
@@ -98,10 +99,10 @@ test('encrypted anew it is the same desired state: nothing is written, and the n
   const next = await testIdentity();
   const both = await encrypt('open sesame', identity.recipient, next.recipient);
   line.assign(secretFile(both));
-  const record = path.join(line.directory, 'state/inventory/File.env.json');
-  await eventually(() =>
-    assert.ok(fs.readFileSync(record, 'utf8').includes(JSON.stringify(both).slice(1, -1))),
-  );
+  await eventually(() => {
+    const { confirmed } = journalIn(path.join(line.directory, 'state')).holding('File/env')!;
+    assert.ok(JSON.stringify(confirmed).includes(JSON.stringify(both).slice(1, -1)));
+  });
   assert.equal(line.status('File/env').desiredDigest, desiredDigest);
   assert.equal(fs.statSync(line.path('/etc/env')).ino, ino);
 
