@@ -79,7 +79,8 @@ export class FakeSystemd implements Units {
     if (activity.result === 'start-limit-hit')
       throw new JobFailed('failed', `start of ${unit}: start-limit-hit`);
     activity.invocationID = sha256(`${unit}${++this.#invocations}`).slice(0, 32);
-    activity.startedAtMs = this.#clock.now();
+    // systemd counts microseconds and the clock does not: what was written in this millisecond is not newer.
+    activity.startedAtMs = this.#clock.now() + 0.999;
     activity.text = loaded.text;
     const outcome = this.outcome(loaded.text);
     if (outcome === 'fails') {
