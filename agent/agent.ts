@@ -3,6 +3,7 @@
 import type { KeyObject } from 'node:crypto';
 import fs from 'node:fs';
 import type { Logger } from 'pino';
+import { inWords } from '../api/errors.ts';
 import { type AgentEvent, type AgentStatus, findCondition, isTrue } from '../api/status.ts';
 import { type AnyKind, type Change, claimsOverlap } from '../kinds/kind.ts';
 import type { Ports } from '../kinds/ports.ts';
@@ -221,7 +222,7 @@ export class Agent {
       try {
         plans.push({ key, changes: await this.#reconciler.plan(key, this.#stopping.signal) });
       } catch (error) {
-        plans.push({ key, changes: [], error: (error as Error).message });
+        plans.push({ key, changes: [], error: this.#secrets.hide(inWords(error)) });
       }
     }
     return plans;

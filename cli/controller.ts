@@ -69,6 +69,7 @@ async function run(options: Options): Promise<void> {
   const { pino } = await import('pino');
   const { repo, branch, subdir, state, listen, tailscaleSocket, hookSecretFile } = options;
   const log = pino({
+    level: process.env['HOMEOSTAT_LOG_LEVEL'] ?? 'info',
     base: null,
     timestamp: pino.stdTimeFunctions.isoTime,
     formatters: { level: (level) => ({ level }) },

@@ -3,9 +3,15 @@ import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import path from 'node:path';
 import { test } from 'node:test';
+import { z } from 'zod';
 import { presentable, Redactor } from '../../../agent/secrets/redact.ts';
 import { createSeal } from '../../../agent/secrets/seal.ts';
+import { SecretRef } from '../../../api/documents.ts';
+import { Stalled } from '../../../api/errors.ts';
+import { defineKind } from '../../../kinds/kind.ts';
+import { findLeaks } from '../../support/leaks.ts';
 import { temporaryDirectory } from '../../support/sandbox.ts';
+import { resource, Timeline } from '../../support/timeline.ts';
 
 const SECRET = 'open "sesame" & 100% of it';
 
@@ -63,4 +69,48 @@ test('sealed: opened by this host only, noticed when changed; what was never sea
   assert.throws(() => other.open(closed), /seal\.key is gone/);
   other.close(1);
   assert.throws(() => other.open(closed));
+});
+
+test('a kind whose program quotes the secret: not in conditions, drift, events, log or journal', async (t) => {
+  const quoting = defineKind<{ token: SecretRef; how: string }, object, never>({
+    kind: 'Quoting',
+    scope: 'host',
+    spec: z.strictObject({ token: SecretRef, how: z.string() }),
+    needs: [],
+    owns: (spec) => [`quoting:${spec.how}`],
+    asks: () => [],
+    observe: async ({ spec, content }) => {
+      if (spec.how === 'error') throw new Error(`401 for token ${content(spec.token).bytes}`);
+      return {};
+    },
+    diff: ({ spec, content }) => [{ what: 'token', from: '', to: content(spec.token).bytes.toString() }],
+    prepare: async () => ({ existed: false, data: null }),
+    apply: async (_changes, { spec, content }) => {
+      throw new Stalled(
+        'Refused',
+        `Basic ${Buffer.from(`me:${content(spec.token).bytes}`).toString('base64')}`,
+      );
+    },
+    undo: async () => {},
+    conditions: ({ spec, content }) => [
+      { type: 'Odd', status: 'True', reason: 'Odd', message: `it has ${content(spec.token).bytes}` },
+    ],
+  });
+  const line = new Timeline(t, { kinds: new Map([['Quoting', quoting]]), env: { TOKEN: SECRET } });
+  const token = { secretFrom: { env: 'TOKEN' } };
+  line
+    .start()
+    .assign(
+      resource('Quoting', 'error', { token, how: 'error' }),
+      resource('Quoting', 'refusal', { token, how: 'refusal' }),
+    );
+  await line.expect('Quoting/error', 'False');
+  await line.expect('Quoting/refusal', 'False', 'RolledBack');
+  const all = [JSON.stringify([line.agent.status(), await line.agent.plan()]), await line.agent.exposition()];
+  for (const directory of ['inventory', 'journal']) {
+    const folder = path.join(line.directory, 'state', directory);
+    for (const name of fs.readdirSync(folder)) all.push(fs.readFileSync(path.join(folder, name), 'utf8'));
+  }
+  assert.match(all.join(), /401 for token \[secret\]/);
+  assert.deepEqual(findLeaks({ SECRET }, new Map(all.map((text, i) => [String(i), text]))), []);
 });
