@@ -1,15 +1,13 @@
 // PrometheusConfig with a real Prometheus and a real promtool.
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
 import fs from 'node:fs';
 import path from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { createHttp } from '../../agent/providers/http.ts';
 import { createProcesses } from '../../agent/providers/processes.ts';
-import { freePort } from '../support/alloy/harness.ts';
 import { PROMTOOL, require } from '../support/capabilities.ts';
 import { eventually } from '../support/eventually.ts';
+import { startPrometheus } from '../support/prometheus.ts';
 import { resource, Timeline } from '../support/timeline.ts';
 
 const THEIRS = `# ours to edit
@@ -27,24 +25,8 @@ async function begin(t: TestContext) {
   const file = line.path('/etc/prometheus/prometheus.yml');
   fs.mkdirSync(path.dirname(file), { recursive: true });
   fs.writeFileSync(file, THEIRS);
-  const address = `127.0.0.1:${await freePort()}`;
-  const child = spawn(
-    'prometheus',
-    [
-      `--config.file=${file}`,
-      `--storage.tsdb.path=${line.directory}/data`,
-      `--web.listen-address=${address}`,
-      '--web.enable-lifecycle',
-    ],
-    { stdio: 'ignore' },
-  );
-  t.after(async () => {
-    child.kill('SIGKILL');
-    if (child.exitCode === null && child.signalCode === null) await once(child, 'exit');
-    await Promise.all([http.close(), processes.close()]);
-  });
-  const ask = async (p: string) => (await fetch(`http://${address}${p}`)).text();
-  await eventually(async () => assert.match(await ask('/-/ready'), /Ready/));
+  t.after(() => Promise.all([http.close(), processes.close()]));
+  const { address, ask } = await startPrometheus(t, file, ['--web.enable-lifecycle']);
   const jobs = async () =>
     [...(await ask('/api/v1/status/config')).matchAll(/job_name: ([\w-]+)/g)].map((m) => m[1]);
   const config = (content: string, more: object = {}) =>

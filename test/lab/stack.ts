@@ -49,7 +49,7 @@ function unit(name: string): string {
 
 /** The allow-list that the owner of a lab host writes. */
 export const ALLOW = {
-  kinds: ['File', 'AlloyConfig', 'Service', 'TailscaleClient'],
+  kinds: ['File', 'AlloyConfig', 'Service', 'TailscaleClient', 'Check'],
   paths: ['/etc/alloy/', '/etc/motd'],
   units: ['alloy.service', 'lab-*.service'],
   exec: ['alloy', '/usr/bin/alloy', '/bin/false'],
@@ -125,6 +125,9 @@ export class Fleet {
     const central = addresses.get('mac-mini')!;
     const fleet = await this.#host.readFile('/srv/fleet/fleet.yaml');
     await this.#host.writeFile('/srv/fleet/fleet.yaml', fleet.replace(/central: .*/, `central: ${central}`));
+    // Of the checks the first: the lab has no Prometheus on its tailnet that hosts push to, and no Loki.
+    const [clientMetrics] = (await this.#host.readFile('/srv/fleet/checks.yaml')).split(/^---$/m);
+    await this.#host.writeFile('/srv/fleet/checks.yaml', clientMetrics!);
     await exec(['git', '-C', '/srv/fleet', 'init', '--quiet', '--initial-branch=main'], { check: true });
     await this.commit('The first manifests');
   }

@@ -1,0 +1,79 @@
+// A real Prometheus (Debian's package), on a free port of loopback, with a data directory of its own.
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import fs from 'node:fs';
+import path from 'node:path';
+import type { TestContext } from 'node:test';
+import { freePort } from './alloy/harness.ts';
+import { eventually } from './eventually.ts';
+import { temporaryDirectory } from './sandbox.ts';
+
+export interface RunningPrometheus {
+  readonly address: string;
+  readonly url: string;
+  readonly pid: number;
+  /** Body of a GET. */
+  ask(path: string): Promise<string>;
+  /** `data` of an answer of its API. */
+  api<T>(path: string): Promise<T>;
+  kill(): Promise<void>;
+  /** Once more, on the same port and data. */
+  restart(): Promise<void>;
+}
+
+/** Resolves when it is ready. It ends with the test. */
+export async function startPrometheus(
+  t: TestContext,
+  configFile: string,
+  args: readonly string[] = [],
+): Promise<RunningPrometheus> {
+  const address = `127.0.0.1:${await freePort()}`;
+  const data = path.join(temporaryDirectory(t), 'data');
+  const url = `http://${address}`;
+  const ask = async (p: string) => (await fetch(`${url}${p}`)).text();
+  const begin = async () => {
+    const child = spawn(
+      'prometheus',
+      [
+        `--config.file=${configFile}`,
+        `--storage.tsdb.path=${data}`,
+        `--web.listen-address=${address}`,
+        ...args,
+      ],
+      { stdio: ['ignore', 'ignore', 'pipe'] },
+    );
+    let words = '';
+    child.stderr.on('data', (chunk) => {
+      words = `${words}${chunk}`.slice(-2000);
+    });
+    await eventually(async () => {
+      if (child.exitCode !== null) throw new Error(`Prometheus ended: ${words}`);
+      const text = await ask('/-/ready');
+      if (!/Ready/.test(text)) throw new Error(text);
+    }, 30_000);
+    return child;
+  };
+  let child = await begin();
+  const kill = async (): Promise<void> => {
+    if (child.exitCode !== null || child.signalCode !== null) return;
+    const ended = once(child, 'exit');
+    child.kill('SIGKILL');
+    await ended;
+  };
+  t.after(kill);
+  return {
+    address,
+    url,
+    get pid() {
+      return child.pid!;
+    },
+    ask,
+    api: async <T>(p: string) => (JSON.parse(await ask(`/api/v1${p}`)) as { data: T }).data,
+    kill,
+    async restart() {
+      await kill();
+      fs.rmSync(path.join(data, 'lock'), { force: true });
+      child = await begin();
+    },
+  };
+}
