@@ -2,7 +2,7 @@
 // the exact text that was signed or hashed, so no two programs need to agree on how JSON is written.
 import { createPrivateKey, createPublicKey, type KeyObject, sign, verify } from 'node:crypto';
 import { z } from 'zod';
-import { API_VERSION, Dependency, Labels, Mode, Name } from './documents.ts';
+import { API_VERSION, Dependency, Labels, Mode, Name, Prune } from './documents.ts';
 import { sha256 } from './json.ts';
 
 /** A document as one host gets it: interpolated, files inlined, defaults of the envelope filled in. */
@@ -11,7 +11,7 @@ export const Resource = z.object({
   name: Name,
   dependsOn: z.array(Dependency.required()),
   drift: z.enum(['enforce', 'warn']),
-  prune: z.enum(['delete', 'orphan']),
+  prune: Prune,
   suspend: z.boolean(),
   spec: z.record(z.string(), z.unknown()),
   /** `file:line` of the document in git, for people. */

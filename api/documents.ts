@@ -77,6 +77,14 @@ export type HostSelector = z.infer<typeof HostSelector>;
 
 export const Dependency = z.strictObject({ ref: Ref, until: z.enum(['Applied', 'Ready']).optional() });
 
+/**
+ * What happens when the document no longer goes to a host: what was created is deleted and what was adopted is put
+ * back, or it is left as it is. Too many removals at once wait for a word (agent/reconcile/world.ts), `freely` ones
+ * don't: for documents of a profile, which all leave together when a label is changed.
+ */
+export const Prune = z.enum(['delete', 'orphan', 'freely']);
+export type Prune = z.infer<typeof Prune>;
+
 /** What every document that becomes a resource on a host has around its `spec`. */
 export const ResourceDocument = z.strictObject({
   apiVersion: z.literal(API_VERSION),
@@ -86,7 +94,7 @@ export const ResourceDocument = z.strictObject({
   runOn: Name.optional(),
   dependsOn: z.array(Dependency).optional(),
   drift: z.enum(['enforce', 'warn']).optional(),
-  prune: z.enum(['delete', 'orphan']).optional(),
+  prune: Prune.optional(),
   suspend: z.boolean().optional(),
   spec: z.unknown(),
 });

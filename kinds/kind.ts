@@ -2,7 +2,7 @@
 // host looks like now, never what happened. It may run at any time, again after any crash, and must get from
 // wherever the host is to where the manifest wants it. docs/add-a-kind.md walks through writing one.
 import type { z } from 'zod';
-import type { SecretRef } from '../api/documents.ts';
+import type { Prune, SecretRef } from '../api/documents.ts';
 import type { Json } from '../api/json.ts';
 import type { PortName, Ports } from './ports.ts';
 
@@ -115,7 +115,7 @@ export interface InventoryRecord {
   readonly origin: 'created' | 'adopted';
   /** The state before our first write. */
   readonly original: Snapshot;
-  readonly policy: 'delete' | 'orphan';
+  readonly policy: Prune;
   readonly memory: Json | undefined;
   /** As `Desired.content`: what is kept behind an API needs its secret to be put back, too. */
   content(value: string | SecretRef): { bytes: Buffer; secret: boolean };

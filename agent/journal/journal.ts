@@ -6,6 +6,7 @@
 //   it is what pruning and decommissioning go by;
 // - a confirmed state is kept rendered, so that it can come back when git asks for something that failed.
 import path from 'node:path';
+import type { Prune } from '../../api/documents.ts';
 import type { Json } from '../../api/json.ts';
 import type { Claim, Snapshot } from '../../kinds/kind.ts';
 import type { Seal } from '../secrets/seal.ts';
@@ -45,7 +46,7 @@ export interface Holding {
   readonly origin: 'created' | 'adopted';
   /** The state before our first write, and the kind that recorded it and can bring it back. */
   readonly original: { readonly kind: string; readonly snapshot: Snapshot };
-  readonly policy: 'delete' | 'orphan';
+  readonly policy: Prune;
   readonly confirmed?: Confirmed;
   readonly quarantined?: Quarantined;
   /** What was last written for it, for those that restart on it; atMs 0 when it was found right. */

@@ -31,7 +31,7 @@ export async function remove(
       'it left the manifest; the host is in mode observe, so nothing is touched',
     );
   }
-  if (holding.policy === 'delete') {
+  if (holding.policy !== 'orphan') {
     const kind = kinds.get(holding.original.kind);
     if (kind === undefined) {
       throw new Stalled('Unsupported', `this agent does not know the kind ${holding.original.kind}`);

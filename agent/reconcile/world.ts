@@ -95,7 +95,8 @@ export class World {
       if (!wanted.has(key) && !leaving.includes(key)) this.#states.delete(key);
     }
     this.#indexDependents(wanted);
-    this.parked = parkedRemovals(leaving, wanted.size, host);
+    const guarded = leaving.filter((key) => this.#journal.holding(key)?.policy !== 'freely');
+    this.parked = parkedRemovals(guarded, wanted.size, host);
     return [...inDependencyOrder(wanted), ...leaving];
   }
 

@@ -260,6 +260,23 @@ test('many removals at once are parked until git names their digest', async (t) 
   await eventually(() => assert.equal(devices.values.size, 0));
 });
 
+test('a profile leaves at once (prune: freely), also after a restart, and takes no others with it', async (t) => {
+  const directory = temporaryDirectory(t);
+  const first = begin(t, new Devices(), directory);
+  const profile = ['a', 'b', 'c', 'e', 'f'].map((n) => ({ ...device('x', {}, n), prune: 'freely' as const }));
+  const others = ['g', 'h', 'i', 'j'].map((n) => device('x', {}, n));
+  first.line.assign(...profile, ...others);
+  for (const r of [...profile, ...others]) await first.line.expect(`Device/${r.name}`, 'True');
+  await first.line.stop();
+  const { devices, line } = begin(t, first.devices, directory);
+  line.assign(...others);
+  const names = others.map((r) => `Device/${r.name}`);
+  await eventually(() => assert.deepEqual([...devices.values.keys()].sort(), names));
+  line.assign();
+  await line.expect('Device/g', 'False', 'RemovalParked');
+  assert.equal(devices.values.size, 4);
+});
+
 test('decommission: true empties the host, however many there are', async (t) => {
   const { devices, line } = begin(t);
   const all = ['a', 'b', 'c', 'e', 'f'].map((n) => device('x', {}, n));

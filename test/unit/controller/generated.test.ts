@@ -47,8 +47,13 @@ const text = fc.oneof(
 const more = fc.record(
   {
     drift: fc.constantFrom('enforce'),
-    prune: fc.constantFrom('delete', 'orphan'),
-    hosts: fc.constantFrom({ all: true }, { names: ['testhost'] }, { matchLabels: { role: 'any' } }),
+    prune: fc.constantFrom('delete', 'orphan', 'freely'),
+    hosts: fc.constantFrom(
+      { all: true },
+      { names: ['testhost'] },
+      { matchLabels: { role: 'any' } },
+      { matchExpressions: [{ key: 'x', operator: 'DoesNotExist' }] },
+    ),
   },
   { requiredKeys: ['hosts'] },
 );
