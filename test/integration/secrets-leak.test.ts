@@ -16,14 +16,14 @@ import { temporaryDirectory } from '../support/sandbox.ts';
 
 const root = path.dirname(path.dirname(import.meta.dirname));
 const program = path.join(root, 'cli', 'homeostat.ts');
-const PATIENCE_MS = 60_000;
+const PATIENCE_MS = 120_000;
 
 /** With characters that escape differently in JSON, URLs and shells. */
 const newSecret = (name: string): string => `${name}:"${randomBytes(12).toString('base64url')}" & more/+`;
 const named = (...names: string[]) => Object.fromEntries(names.map((name) => [name, newSecret(name)]));
 
 test('no log, bundle, state, metric, page, plan, status or argv holds a secret', {
-  timeout: 180_000,
+  timeout: 600_000,
   skip: process.platform !== 'linux' && 'argv is read from /proc: run it on Linux',
 }, async (t) => {
   const secrets = named(
@@ -89,8 +89,6 @@ test('no log, bundle, state, metric, page, plan, status or argv holds a secret',
   await box.expect('File/in-the-way', false, 'IsADirectory');
   await box.expect('AlloyConfig/open', undefined, 'AlloyNotRunning');
   await box.expect('AlloyConfig/bad', false, 'Invalid');
-  const journalled = filesBelow(box.path('agent/journal'), 'journal');
-  assert.ok(journalled.size > 0, 'a change is open');
   await box.collect('while a change is open');
 
   // Drift, and a secret that is rotated while its file drifts.
@@ -120,13 +118,7 @@ test('no log, bundle, state, metric, page, plan, status or argv holds a secret',
     'alloy in etc/open/config.alloy',
   ])
     assert.ok(there.has(hit), `${hit} is not found where it should be: ${[...there].join(', ')}`);
-  for (const name of [
-    'agent log',
-    'controller log',
-    'argv',
-    'agent/inventory/File.age.json',
-    'agent/bundle.json',
-  ])
+  for (const name of ['agent log', 'controller log', 'argv', 'agent/journal.log', 'agent/bundle.json'])
     assert.ok(
       (places.get(name)?.length ?? 0) > 0,
       `${name} was not looked at: ${[...places.keys()].join(', ')}`,
@@ -282,7 +274,9 @@ class Box {
       ['describe', 'host', 'pi', ...remote],
       ['describe', 'host', 'pi', '-o', 'json', ...remote],
     ];
-    for (const args of commands) keep(`homeostat ${args.join(' ')}`, await this.#output(args));
+    await Promise.all(
+      commands.map(async (args) => keep(`homeostat ${args.join(' ')}`, await this.#output(args))),
+    );
     for (const [name, bytes] of filesBelow(this.path('agent'), 'agent')) {
       this.#places.set(name, Buffer.concat([Buffer.from(this.#places.get(name) ?? ''), bytes]));
     }
