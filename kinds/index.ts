@@ -1,12 +1,21 @@
 // The registry: every kind there is, one line each. Nothing is found by looking through folders.
 import { alloyConfig } from './alloy-config/index.ts';
 import { check } from './check/index.ts';
+import { composeProject } from './compose-project/index.ts';
 import { file } from './file/index.ts';
 import type { AnyKind } from './kind.ts';
 import { prometheusConfig } from './prometheus-config/index.ts';
 import { service } from './service/index.ts';
 import { tailscaleClient } from './tailscale-client/index.ts';
 
-const all: readonly AnyKind[] = [file, alloyConfig, check, prometheusConfig, service, tailscaleClient];
+const all: readonly AnyKind[] = [
+  file,
+  alloyConfig,
+  check,
+  composeProject,
+  prometheusConfig,
+  service,
+  tailscaleClient,
+];
 
 export const kinds: ReadonlyMap<string, AnyKind> = new Map(all.map((kind) => [kind.kind, kind]));

@@ -87,6 +87,8 @@ export interface Processes {
       signal?: AbortSignal;
       input?: string;
       env?: Readonly<Record<string, string>>;
+      /** Where it runs, as the host's programs see it (Files.hostPath). */
+      cwd?: string;
     },
   ): Promise<ProcessResult>;
 }

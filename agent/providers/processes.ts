@@ -15,7 +15,7 @@ export function createProcesses(options: ProcessesOptions = {}): Processes & { c
   const closing = new AbortController();
 
   return {
-    async run(command, args, { timeoutMs, signal, input, env }) {
+    async run(command, args, { timeoutMs, signal, input, env, cwd }) {
       if (options.allows?.(command) === false) {
         throw new Stalled('NotAllowed', `this host's agent does not allow ${command} to be run (allow.exec)`);
       }
@@ -31,6 +31,7 @@ export function createProcesses(options: ProcessesOptions = {}): Processes & { c
         stripFinalNewline: false,
         // Messages are matched and shown; they should not depend on who started the agent.
         env: { LC_ALL: 'C', ...env },
+        ...(cwd === undefined ? {} : { cwd }),
         ...(input === undefined ? { stdin: 'ignore' as const } : { input }),
       });
       if (result.isCanceled) {

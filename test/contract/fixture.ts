@@ -2,9 +2,12 @@
 import type { TestContext } from 'node:test';
 import type { AnyKind } from '../../kinds/kind.ts';
 import type { Ports } from '../../kinds/ports.ts';
+import type { Capability } from '../support/capabilities.ts';
 
 export interface Fixture {
   readonly kind: AnyKind;
+  /** What the machine must have for it. */
+  readonly requires?: readonly Capability[];
   /** Ports on a fresh, small host; everything is gone after the test. */
   open(t: TestContext): Promise<Opened> | Opened;
 }

@@ -1,6 +1,7 @@
 // One fixture a kind, one line here.
 import { alloyConfigFixture } from './alloy-config.fixture.ts';
 import { checkFixture } from './check.fixture.ts';
+import { composeProjectFixture } from './compose-project.fixture.ts';
 import { fileFixture } from './file.fixture.ts';
 import type { Fixture } from './fixture.ts';
 import { prometheusConfigFixture } from './prometheus-config.fixture.ts';
@@ -10,6 +11,7 @@ import { tailscaleClientFixture } from './tailscale-client.fixture.ts';
 export const fixtures: readonly Fixture[] = [
   fileFixture,
   checkFixture,
+  composeProjectFixture,
   alloyConfigFixture,
   prometheusConfigFixture,
   serviceFixture,

@@ -9,6 +9,7 @@ import { digestOf } from '../../api/json.ts';
 import { kinds } from '../../kinds/index.ts';
 import { type AnyKind, claimsOverlap, type Desired, type InventoryRecord } from '../../kinds/kind.ts';
 import type { Ports } from '../../kinds/ports.ts';
+import { require } from '../support/capabilities.ts';
 import type { Opened } from './fixture.ts';
 import { fixtures } from './fixtures.ts';
 
@@ -93,9 +94,10 @@ test('every kind has a fixture here', () => {
   );
 });
 
-for (const { kind, open } of fixtures) {
+for (const { kind, open, requires = [] } of fixtures) {
   const contract = (name: string, body: (o: Opened & { ports: Ports }, t: TestContext) => Promise<void>) =>
     test(`${kind.kind}: ${name}`, async (t) => {
+      if (!require(t, ...requires)) return;
       const opened = await open(t);
       await body({ ...opened, ports: opened.ports as Ports }, t);
     });

@@ -54,7 +54,26 @@ export const DOCKER: Capability = {
   remedy: 'sudo scripts/system-packages.sh, then sudo npm test',
 };
 
-export const CAPABILITIES: readonly Capability[] = [RECORDINGS, BOOTED_HOSTS, ROOT, PROMTOOL, DOCKER];
+export const COMPOSE: Capability = {
+  name: 'docker compose and an engine of its own',
+  missing: () => {
+    // Where docker itself looks (docker/cli, cli-plugins/manager).
+    const plugins = ['/usr/local/lib', '/usr/local/libexec', '/usr/lib', '/usr/libexec'].map(
+      (lib) => `${lib}/docker/cli-plugins/docker-compose`,
+    );
+    return DOCKER.missing() ?? (plugins.some(existsSync) ? undefined : 'docker has no plugin compose');
+  },
+  remedy: DOCKER.remedy,
+};
+
+export const CAPABILITIES: readonly Capability[] = [
+  RECORDINGS,
+  BOOTED_HOSTS,
+  ROOT,
+  PROMTOOL,
+  DOCKER,
+  COMPOSE,
+];
 
 /** Skips the test where the machine can't run it, saying why. @returns whether it can. */
 export function require(t: TestContext, ...needed: Capability[]): boolean {

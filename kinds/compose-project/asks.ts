@@ -1,0 +1,105 @@
+// What a project's document must be allowed to do on a host, and what is wrong with one that fits the schema. Pure.
+import path from 'node:path';
+import type { Ask } from '../kind.ts';
+import { LISTED, OVERRIDE } from './placement.ts';
+import { envFileName, secretsOf } from './render.ts';
+import type { AddedService, ComposeProjectSpec, ExtendedService } from './schema.ts';
+
+type Service = Partial<AddedService> & ExtendedService;
+
+function servicesOf(spec: ComposeProjectSpec): [string, Service][] {
+  return [...Object.entries(spec.services ?? {}), ...Object.entries(spec.extend ?? {})];
+}
+
+/** Everything that may be written, by path. */
+export function pathsOf(spec: ComposeProjectSpec): string[] {
+  const secret = servicesOf(spec).filter(([, service]) => secretsOf(service).length > 0);
+  const names = [OVERRIDE, LISTED, '.env', ...secret.map(([name]) => envFileName(name))];
+  return names.map((name) => path.posix.join(spec.directory, name));
+}
+
+export function asksOf(spec: ComposeProjectSpec): Ask[] {
+  return [
+    ...pathsOf(spec).map((value): Ask => ({ type: 'path', value })),
+    { type: 'exec', value: spec.docker ?? 'docker', why: 'docker compose' },
+    ...servicesOf(spec).flatMap(([name, service]) => serviceAsks(spec.directory, name, service)),
+  ];
+}
+
+function serviceAsks(directory: string, name: string, service: Service): Ask[] {
+  const why = `service ${name}`;
+  const asks: Ask[] = [];
+  if (service.image !== undefined) asks.push({ type: 'image', value: service.image, why });
+  for (const volume of service.volumes ?? []) {
+    const source = sourceOf(volume);
+    if (source === undefined) continue; // an anonymous volume
+    const value = source.startsWith('.') ? path.posix.join(directory, source) : source;
+    asks.push({ type: 'mount', value, why });
+    if (/(?:^|\/)docker\.sock$/.test(value)) {
+      asks.push({
+        type: 'root-equivalent',
+        value: `mount:${value}`,
+        why: `${why} could start any container`,
+      });
+    }
+  }
+  const capability = (value: string) => asks.push({ type: 'capability', value, why });
+  for (const added of service.cap_add ?? []) capability(`CAP_${added.replace(/^CAP_/i, '')}`.toUpperCase());
+  for (const device of service.devices ?? []) capability(`device:${device.split(':')[0]}`);
+  for (const option of service.security_opt ?? []) capability(`security:${option}`);
+  if (service.network_mode !== undefined && !['none', 'bridge'].includes(service.network_mode)) {
+    capability(`network:${service.network_mode}`);
+  }
+  if (service.pid !== undefined) capability(`pid:${service.pid}`);
+  if (service.privileged === true) {
+    asks.push({ type: 'root-equivalent', value: `privileged:${name}`, why: `${why} is privileged` });
+  }
+  return asks;
+}
+
+/** Of a volume's short form: a path, a volume's name, or nothing. */
+function sourceOf(volume: string): string | undefined {
+  const parts = volume.split(':');
+  return parts.length === 1 ? undefined : parts[0];
+}
+
+interface Finding {
+  readonly path: readonly (string | number)[];
+  readonly message: string;
+}
+
+export function checkProject(spec: ComposeProjectSpec): Finding[] {
+  const findings: Finding[] = [];
+  if (servicesOf(spec).length === 0) {
+    findings.push({ path: [], message: 'nothing is asked for; give services that are added, or extend' });
+  }
+  for (const name of Object.keys(spec.extend ?? {})) {
+    if (spec.services?.[name] !== undefined) {
+      const message = 'a service is either added (services) or the user’s (extend); keep one of them';
+      findings.push({ path: ['extend', name], message });
+    } else if (Object.keys(spec.extend![name]!).length === 0) {
+      findings.push({
+        path: ['extend', name],
+        message: 'nothing is added to it; give appendCommand, labels, …',
+      });
+    }
+  }
+  for (const [part, services] of [
+    ['services', spec.services],
+    ['extend', spec.extend],
+  ] as const) {
+    for (const [name, service] of Object.entries(services ?? {})) {
+      for (const [i, volume] of (service.volumes ?? []).entries()) {
+        if (!/^[~$]/.test(volume)) continue;
+        const message = 'a path of the host is written absolute, or relative to the project as ./name';
+        findings.push({ path: [part, name, 'volumes', i], message });
+      }
+      for (const label of Object.keys(service.labels ?? {})) {
+        if (!/^(?:com\.docker\.compose|dev\.homeostat)\./.test(label)) continue;
+        const message = 'labels of compose and homeostat are their own; choose another name';
+        findings.push({ path: [part, name, 'labels', label], message });
+      }
+    }
+  }
+  return findings;
+}

@@ -1,0 +1,226 @@
+// `docker compose` on the user's project: reads their files, checks a set of files, brings services up. COMPOSE_FILE
+// is always given, so that what is read and started is exactly the set that is meant.
+import path from 'node:path';
+import { errnoOf, Waiting } from '../../api/errors.ts';
+import type { Ports, ProcessResult } from '../ports.ts';
+import type { Command } from './render.ts';
+
+export type Io = Pick<Ports, 'files' | 'processes' | 'docker' | 'clock'>;
+
+/** Which project, and by which program. */
+export interface Project {
+  readonly directory: string;
+  readonly name: string | null;
+  readonly program: string;
+}
+
+/** The user's files as compose reads them, variables left as they are written. */
+export interface Base {
+  readonly project: string;
+  readonly services: Readonly<Record<string, BaseService>>;
+}
+interface BaseService {
+  readonly command?: Command | null;
+  readonly entrypoint?: Command | null;
+  readonly environment?: readonly string[] | Readonly<Record<string, unknown>>;
+}
+
+const READ_MS = 30_000;
+/** Stopping a container may take its grace period; a pass has 180 s. */
+const UP_MS = 150_000;
+/** Somebody is just editing, or is asked to. */
+const AGAIN_MS = 30_000;
+
+/** @throws Waiting('BaseInvalid') in compose's words. */
+export async function readBase(
+  at: Project,
+  files: readonly string[],
+  io: Io,
+  signal: AbortSignal,
+): Promise<Base> {
+  const model = await readJson(at, files, ['--no-interpolate', '--no-env-resolution'], io, signal);
+  return {
+    project:
+      at.name ??
+      ((await nameHoldsVariable(at, files, io)) ? await nameOf(at, files, io, signal) : model.name),
+    services: model.services ?? {},
+  };
+}
+
+/** The variables that a service of the base sets itself; they win over an env_file. */
+export function variablesOf(service: BaseService): string[] {
+  const { environment = {} } = service;
+  return Array.isArray(environment)
+    ? environment.map((line: string) => line.split('=')[0]!)
+    : Object.keys(environment);
+}
+
+/**
+ * Commands of services as they would run without us: as written, or the image's own.
+ * @throws Waiting('NoImage') while the image, whose command it is, is not there.
+ */
+export async function commandsOf(
+  base: Base,
+  at: Project,
+  files: readonly string[],
+  appendedTo: ReadonlySet<string>,
+  io: Io,
+  signal: AbortSignal,
+): Promise<ReadonlyMap<string, Command>> {
+  const commands = new Map<string, Command>();
+  for (const [name, { command, entrypoint }] of Object.entries(base.services)) {
+    if (command !== undefined && command !== null) commands.set(name, command);
+    // An entrypoint of the user's does away with the image's command (Engine API, Config.Entrypoint).
+    else if ((entrypoint !== undefined && entrypoint !== null) || !appendedTo.has(name))
+      commands.set(name, []);
+    else commands.set(name, await imageCommand(name, at, files, io, signal));
+  }
+  return commands;
+}
+
+async function imageCommand(
+  service: string,
+  at: Project,
+  files: readonly string[],
+  io: Io,
+  signal: AbortSignal,
+): Promise<Command> {
+  const model = await readJson(at, files, ['--no-env-resolution'], io, signal);
+  const image = model.services?.[service]?.image ?? `${model.name}-${service}`;
+  const answer = await io.docker.request('GET', `/images/${image}/json`, { timeoutMs: READ_MS, signal });
+  if (answer.status !== 200) {
+    throw new Waiting(
+      'NoImage',
+      `the command of ${service} is its image's own, and ${image} is not on this host: run docker compose pull ${service}, or write command into the compose file`,
+      AGAIN_MS,
+    );
+  }
+  const { Config } = JSON.parse(answer.body) as { Config?: { Cmd?: string[] | null } };
+  return (Config?.Cmd ?? []).map((word) => word.replaceAll('$', '$$$$'));
+}
+
+interface Model {
+  readonly name: string;
+  readonly services?: Readonly<Record<string, BaseService & { readonly image?: string }>>;
+}
+
+async function readJson(
+  at: Project,
+  files: readonly string[],
+  flags: readonly string[],
+  io: Io,
+  signal: AbortSignal,
+): Promise<Model> {
+  const result = await compose(at, files, ['config', '--format', 'json', ...flags], READ_MS, io, signal);
+  if (result.exitCode !== 0) {
+    throw new Waiting(
+      'BaseInvalid',
+      `docker compose can't read ${files.join(', ')}: ${wordsOf(result)}`,
+      AGAIN_MS,
+    );
+  }
+  return JSON.parse(result.stdout) as Model;
+}
+
+/** Uninterpolated, compose makes something else of it. Files that can't be looked into might. */
+async function nameHoldsVariable(at: Project, files: readonly string[], io: Io): Promise<boolean> {
+  return files.some((file) => {
+    const state = io.files.read(path.resolve(at.directory, file));
+    return state.type !== 'file' || /^name:.*\$/m.test(state.content.toString());
+  });
+}
+
+async function nameOf(at: Project, files: readonly string[], io: Io, signal: AbortSignal): Promise<string> {
+  return (await readJson(at, files, ['--no-env-resolution'], io, signal)).name;
+}
+
+/** @returns why compose refuses this set of files; undefined when it does not. */
+export async function refusal(
+  at: Project,
+  files: readonly string[],
+  io: Io,
+  signal: AbortSignal,
+): Promise<string | undefined> {
+  const result = await compose(at, files, ['config', '--quiet'], READ_MS, io, signal);
+  return result.exitCode === 0 ? undefined : wordsOf(result);
+}
+
+/**
+ * Creates, recreates or starts these services where they differ, and no others, their dependencies included.
+ * @returns why it failed; undefined when it did not.
+ */
+export async function up(
+  at: Project,
+  files: readonly string[],
+  services: readonly string[],
+  io: Io,
+  signal: AbortSignal,
+): Promise<string | undefined> {
+  const args = ['up', '--detach', '--no-deps', '--quiet-pull', '--', ...services];
+  const result = await compose(at, files, args, UP_MS, io, signal);
+  return result.exitCode === 0 ? undefined : wordsOf(result);
+}
+
+/** '' where there is none. */
+export async function versionOf(at: Project, io: Io, signal: AbortSignal): Promise<string> {
+  try {
+    const { stdout } = await compose(at, [], ['version', '--short'], READ_MS, io, signal);
+    return stdout.trim();
+  } catch {
+    signal.throwIfAborted();
+    return '';
+  }
+}
+
+async function compose(
+  at: Project,
+  files: readonly string[],
+  args: readonly string[],
+  timeoutMs: number,
+  io: Io,
+  signal: AbortSignal,
+): Promise<ProcessResult> {
+  const project = at.name === null ? [] : ['--project-name', at.name];
+  const flags = ['compose', '--ansi', 'never', '--progress', 'quiet', ...project];
+  let result: ProcessResult;
+  try {
+    result = await io.processes.run(at.program, [...flags, ...args], {
+      timeoutMs,
+      signal,
+      cwd: io.files.hostPath?.(at.directory) ?? at.directory,
+      env: {
+        DOCKER_HOST: io.docker.address,
+        ...(files.length === 0 ? {} : { COMPOSE_FILE: files.join(':'), COMPOSE_PATH_SEPARATOR: ':' }),
+        DOCKER_CLI_HINTS: 'false',
+      },
+    });
+  } catch (error) {
+    if (errnoOf(error) !== 'ENOENT') throw error;
+    throw new Waiting('NoCompose', `there is no program ${at.program} on this host`, AGAIN_MS);
+  }
+  // "docker: unknown command: docker compose", "'compose' is not a docker command"
+  if (result.exitCode !== 0 && /unknown (?:command|flag)|is not a docker command/.test(result.stderr)) {
+    throw new Waiting('NoCompose', `docker has no compose 2 on this host: install its plugin`, AGAIN_MS);
+  }
+  if (
+    result.exitCode !== 0 &&
+    /Cannot connect to the Docker daemon|error during connect/.test(result.stderr)
+  ) {
+    throw new Waiting('NoDockerEngine', `no Docker engine answers at ${io.docker.address}`, AGAIN_MS);
+  }
+  return result;
+}
+
+/** Its error, without warnings and progress. */
+function wordsOf({ stderr, stdout, exitCode }: ProcessResult): string {
+  const lines = `${stderr}\n${stdout}`
+    .split('\n')
+    .map((line) => line.trim())
+    .filter(
+      (line) =>
+        line !== '' &&
+        !/level=(?:warning|info)/.test(line) &&
+        !/^(?:Container|Network|Volume|Image) /.test(line),
+    );
+  return [...new Set(lines)].join(' ').slice(0, 1000) || `exit code ${exitCode}`;
+}

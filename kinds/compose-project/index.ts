@@ -1,0 +1,183 @@
+// ComposeProject: our part of a compose project of the user's. It is one compose file of ours beside theirs, which a
+// plain `docker compose up` takes too; of theirs nothing is written but COMPOSE_FILE, where that has to name ours.
+import { Stalled, Waiting } from '../../api/errors.ts';
+import type { Json } from '../../api/json.ts';
+import { type Desired, defineKind } from '../kind.ts';
+import { writeFile } from '../managed-file.ts';
+import { watchAll } from '../watch-all.ts';
+import { asksOf, checkProject, pathsOf } from './asks.ts';
+import { type Io, type Project, readBase, refusal, up, versionOf } from './compose.ts';
+import { containersOf, hasImage, remove, unpause } from './containers.ts';
+import { conditionsOf, confirm } from './gate.ts';
+import {
+  differing,
+  diffFiles,
+  filesOf,
+  inProject,
+  leftovers,
+  type Memory,
+  type Observed,
+  observe,
+  projectOf,
+  staleFiles,
+  surroundingsOf,
+  wantedFiles,
+} from './observe.ts';
+import { BASE_NAMES, LISTED, OVERRIDE_NAMES } from './placement.ts';
+import { type Override, textOf } from './render.ts';
+import { ComposeProjectSpec } from './schema.ts';
+import { beforeOf, undo, writeDotenv } from './undo.ts';
+
+type Needs = 'files' | 'processes' | 'docker' | 'clock';
+type D = Desired<ComposeProjectSpec>;
+
+const PULL_WAIT_MS = 60_000;
+const PULL_AGAIN_MS = 5_000;
+/** What of a container's life wakes; exec and health probes, which healthchecks make, do not. */
+const EVENTS = ['create', 'start', 'die', 'destroy', 'pause', 'unpause', 'rename', 'health_status'];
+
+export const composeProject = defineKind<ComposeProjectSpec, Observed, Needs>({
+  kind: 'ComposeProject',
+  scope: 'host',
+  spec: ComposeProjectSpec,
+  needs: ['files', 'processes', 'docker', 'clock'],
+
+  owns: (spec) =>
+    pathsOf(spec).map((file) => (file.endsWith('/.env') ? `file:${file}#COMPOSE_FILE` : `file:${file}`)),
+  locks: (spec) => [`compose:${spec.project ?? spec.directory}`],
+  asks: asksOf,
+  check: checkProject,
+
+  observe,
+
+  diff(d, o) {
+    const changes = diffFiles(d, o);
+    for (const [name, trouble] of differing(d, o)) {
+      changes.push({ what: `service ${name}`, from: trouble, to: 'running' });
+    }
+    const { remove: unwanted, release } = leftovers(o.containers, o.override, o.base);
+    for (const { service, state } of unwanted)
+      changes.push({ what: `service ${service}`, from: state, to: 'absent' });
+    for (const name of release)
+      changes.push({ what: `service ${name}`, from: 'with our part', to: 'without' });
+    return changes;
+  },
+
+  async prepare(d, o, io, signal) {
+    await validate(d, o, io, signal);
+    await requireImages(d, io, signal);
+    const before = await beforeOf(d, o, io, signal);
+    return { existed: before.own.some((file) => file.type !== 'absent'), data: before as unknown as Json };
+  },
+
+  async apply(changes, d, io, signal) {
+    if (changes.length === 0) return {};
+    const at = projectOf(d.spec);
+    await requireImages(d, io, signal);
+    const o = await observe(d, io, signal);
+    writeFiles(d, o, io);
+    for (const container of o.containers)
+      if (container.state === 'paused') await unpause(container, io, signal);
+    const { remove: unwanted, release } = leftovers(o.containers, o.override, o.base);
+    for (const container of unwanted) await remove(container, io, signal);
+    const names = [...differing(d, o).map(([name]) => name), ...release];
+    const why = names.length === 0 ? undefined : await up(at, filesOf(o.placement), names, io, signal);
+    if (why !== undefined) throw upFailed(d, why);
+    return { memory: (await memoryOf(d, o, io, signal)) as unknown as Json };
+  },
+
+  confirm: (d, snapshot, io, signal) => confirm(d, snapshot, io, signal),
+  undo: (snapshot, record, io, signal) => undo(snapshot, record, io, signal),
+  version: (d, io, signal) => versionOf(projectOf(d.spec), io, signal),
+  conditions: conditionsOf,
+
+  watch(d, io, wake, signal) {
+    const at = projectOf(d.spec);
+    const names = new Set([
+      ...pathsOf(d.spec),
+      ...[...BASE_NAMES, ...OVERRIDE_NAMES].map((n) => inProject(at, n)),
+    ]);
+    const [first, ...rest] = names;
+    return watchAll(io.clock, wake, signal, (w, s) => io.files.watch(first!, w, s), [
+      ...rest.map((file) => (w: () => void, s: AbortSignal) => io.files.watch(file, w, s)),
+      (w, s) => watchListed(at, names, io, w, s),
+      (w, s) => watchContainers(at, io, w, s),
+    ]);
+  },
+});
+
+/** Files that COMPOSE_FILE names and that are none of the usual ones. */
+async function watchListed(
+  at: Project,
+  known: ReadonlySet<string>,
+  io: Io,
+  wake: () => void,
+  signal: AbortSignal,
+): Promise<void> {
+  const listed = surroundingsOf(at, io).placement.base.map((name) => inProject(at, name));
+  const files = listed.filter((file) => !known.has(file));
+  await Promise.all(files.map((file) => io.files.watch(file, wake, signal)));
+  // Nothing to watch: until .env says something else, which wakes by itself.
+  if (files.length === 0) await new Promise<void>((done) => signal.addEventListener('abort', () => done()));
+}
+
+async function watchContainers(at: Project, io: Io, wake: () => void, signal: AbortSignal): Promise<void> {
+  const { project } = await readBase(at, surroundingsOf(at, io).placement.base, io, signal);
+  const label = [`com.docker.compose.project=${project}`];
+  await io.docker.watch({ type: ['container'], label, event: EVENTS }, wake, signal);
+}
+
+/** @throws Stalled('Invalid') in compose's words. */
+async function validate(d: D, o: Observed, io: Io, signal: AbortSignal): Promise<void> {
+  const at = projectOf(d.spec);
+  const candidate = `.${LISTED}.homeostat-validate`;
+  // The env files are not there yet, and say nothing that could be wrong.
+  const services = Object.entries(o.override.services).map(([name, { env_file: _, ...service }]) => [
+    name,
+    service,
+  ]);
+  const override = { ...o.override, services: Object.fromEntries(services) } as Override;
+  try {
+    io.files.replaceAtomic(inProject(at, candidate), Buffer.from(textOf(override)), { mode: 0o600 });
+    const why = await refusal(at, [...o.placement.base, candidate], io, signal);
+    if (why !== undefined) throw new Stalled('Invalid', why.replaceAll(candidate, o.placement.own));
+  } finally {
+    io.files.remove(inProject(at, candidate));
+  }
+}
+
+/** @throws Waiting while one of our images is pulled, Stalled when that failed. */
+async function requireImages(d: D, io: Io, signal: AbortSignal): Promise<void> {
+  for (const [name, { image }] of Object.entries(d.spec.services ?? {})) {
+    // Compose's to fill in, and then its to pull.
+    if (image.includes('$') || (await hasImage(image, io, signal))) continue;
+    const pull = await io.docker.pull(image, { waitMs: PULL_WAIT_MS, signal });
+    if (pull.state === 'pulling')
+      throw new Waiting('PullingImage', `${image}: ${pull.progress}`, PULL_AGAIN_MS);
+    if (pull.state === 'done') continue;
+    const message = `the image ${image} of ${name} can't be had: ${pull.why}`;
+    throw d.heal ? new Error(message) : new Stalled('ImageUnavailable', message);
+  }
+}
+
+/** In an order in which a `docker compose up` of the user's works at every moment. */
+function writeFiles(d: D, o: Observed, io: Io): void {
+  for (const file of wantedFiles(d, o)) writeFile(io.files, file, !d.heal);
+  writeDotenv(projectOf(d.spec), o, o.placement.dotenv, io);
+  for (const file of staleFiles(d, o)) io.files.remove(file);
+}
+
+function upFailed(d: D, why: string): Error {
+  // A compose that outlived a killed agent is still at it.
+  const mayPass =
+    /is already in use by container|No such container|removal of container .* is already in progress/;
+  if (d.heal || mayPass.test(why)) return new Error(`docker compose up: ${why}`);
+  return new Stalled('ComposeRefused', why);
+}
+
+async function memoryOf(d: D, o: Observed, io: Io, signal: AbortSignal): Promise<Memory> {
+  const added = new Set(Object.keys(d.spec.services ?? {}));
+  const containers = await containersOf(o.base.project, added, io, signal);
+  const ours = containers.filter(({ service }) => added.has(service));
+  return { digest: d.digest, hashes: Object.fromEntries(ours.map((c) => [c.service, c.hash])) };
+}

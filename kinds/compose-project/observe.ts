@@ -1,0 +1,274 @@
+// What there is of a project: the user's files and ours, what compose makes of them, and the containers.
+import path from 'node:path';
+import { Waiting } from '../../api/errors.ts';
+import type { Change, Desired } from '../kind.ts';
+import { fileChanges, type WantedFile } from '../managed-file.ts';
+import type { FileState } from '../ports.ts';
+import { type Base, commandsOf, type Io, type Project, readBase, variablesOf } from './compose.ts';
+import { type Container, containersOf } from './containers.ts';
+import {
+  BASE_NAMES,
+  LISTED,
+  OVERRIDE,
+  OVERRIDE_NAMES,
+  type Placement,
+  PlacementError,
+  place,
+} from './placement.ts';
+import {
+  contains,
+  envFileName,
+  envFileText,
+  groups,
+  isOurs,
+  LABEL,
+  labelsOf,
+  type Override,
+  onBase,
+  overrideOf,
+  parseOverride,
+  secretsOf,
+  textOf,
+} from './render.ts';
+import type { ComposeProjectSpec } from './schema.ts';
+
+/** The files beside the user's, as they are. */
+export interface Surroundings {
+  readonly placement: Placement;
+  /** Of .env; undefined for no file. */
+  readonly dotenv: string | undefined;
+  /** Ours, where it is or might be. */
+  readonly own: Readonly<Record<typeof OVERRIDE | typeof LISTED, FileState>>;
+  /** Whose the user's files are: ours are to be as readable. */
+  readonly owner: { readonly uid: number; readonly gid: number } | undefined;
+}
+
+export interface Observed extends Surroundings {
+  readonly base: Base;
+  /** What our file should be, on this base. */
+  readonly override: Override;
+  /** By path; the wanted ones, and those that our file as it is refers to. */
+  readonly envFiles: ReadonlyMap<string, FileState>;
+  readonly containers: readonly Container[];
+}
+
+/** What apply remembers: compose's hashes of the containers that it made. */
+export interface Memory {
+  readonly digest: string;
+  readonly hashes: Readonly<Record<string, string>>;
+}
+
+/** Mended by somebody who edits the files, which wakes; this is only for the rest. */
+const AGAIN_MS = 60_000;
+
+export const projectOf = (spec: ComposeProjectSpec): Project => ({
+  directory: spec.directory,
+  name: spec.project ?? null,
+  program: spec.docker ?? 'docker',
+});
+
+export const inProject = (at: Project, name: string): string => path.resolve(at.directory, name);
+
+/** The files as compose is to read them. */
+export const filesOf = ({ base, own }: Placement): readonly string[] => [...base, own];
+
+/** @throws Waiting where ours can't be placed. */
+export function surroundingsOf(at: Project, io: Io): Surroundings {
+  const read = (name: string) => io.files.read(inProject(at, name));
+  const theirs = new Set<string>();
+  let owner: Surroundings['owner'];
+  for (const name of [...BASE_NAMES, ...OVERRIDE_NAMES]) {
+    const state = read(name);
+    if (state.type === 'absent') continue;
+    if (state.type === 'file') {
+      const text = state.content.toString();
+      // An empty override is nobody's; compose refuses it.
+      if (isOurs(text) || (name === OVERRIDE && text.trim() === '')) continue;
+      owner ??= { uid: state.uid, gid: state.gid };
+    }
+    theirs.add(name);
+  }
+  const env = read('.env');
+  const override = read(OVERRIDE);
+  try {
+    if (env.type !== 'absent' && env.type !== 'file') {
+      throw new PlacementError('.env is no regular file: COMPOSE_FILE is looked for in it');
+    }
+    const dotenv = env.type === 'file' ? env.content.toString() : undefined;
+    return {
+      placement: place(theirs, dotenv),
+      dotenv,
+      own: {
+        [OVERRIDE]: theirs.has(OVERRIDE) ? { type: 'absent' } : override,
+        [LISTED]: read(LISTED),
+      },
+      owner,
+    };
+  } catch (error) {
+    if (error instanceof PlacementError) {
+      throw new Waiting('Unplaceable', `${at.directory}: ${error.message}`, AGAIN_MS);
+    }
+    throw error;
+  }
+}
+
+export async function observe(
+  d: Desired<ComposeProjectSpec>,
+  io: Io,
+  signal: AbortSignal,
+): Promise<Observed> {
+  const at = projectOf(d.spec);
+  const around = surroundingsOf(at, io);
+  const base = await readBase(at, around.placement.base, io, signal);
+  requireFitting(d.spec, base);
+  const wanted = overrideOf(d.key, d.spec);
+  const appendedTo = new Set(Object.keys(wanted['x-homeostat'].append));
+  const commands = await commandsOf(base, at, around.placement.base, appendedTo, io, signal);
+  const names = new Set(Object.keys(wanted.services));
+  const envFiles = new Set([...names].filter((name) => hasSecrets(d.spec, name)).map(envFileName));
+  for (const state of Object.values(around.own)) {
+    for (const name of envFilesIn(state)) envFiles.add(name);
+  }
+  return {
+    ...around,
+    base,
+    override: onBase(wanted, commands),
+    envFiles: new Map([...envFiles].map((name) => [inProject(at, name), io.files.read(inProject(at, name))])),
+    containers: await containersOf(base.project, names, io, signal),
+  };
+}
+
+/** @throws Waiting, since the user's files are what would have to change, or will. */
+function requireFitting(spec: ComposeProjectSpec, base: Base): void {
+  const wrong: string[] = [];
+  for (const name of Object.keys(spec.services ?? {})) {
+    if (base.services[name] === undefined) continue;
+    wrong.push(
+      `there is a service ${name} already, which is not ours: remove it there, or rename ours, or extend it`,
+    );
+  }
+  for (const [name, service] of Object.entries(spec.extend ?? {})) {
+    const theirs = base.services[name];
+    if (theirs === undefined) {
+      wrong.push(`there is no service ${name} to extend: there are ${Object.keys(base.services).join(', ')}`);
+      continue;
+    }
+    const taken = secretsOf(service).filter(([variable]) => variablesOf(theirs).includes(variable));
+    for (const [variable] of taken) {
+      wrong.push(`${name} sets ${variable} itself, which would win over ours: remove it there`);
+    }
+  }
+  if (wrong.length > 0) throw new Waiting('BaseDiffers', `${spec.directory}: ${wrong.join('; ')}`, AGAIN_MS);
+}
+
+function hasSecrets(spec: ComposeProjectSpec, name: string): boolean {
+  const service = spec.services?.[name] ?? spec.extend?.[name];
+  return service !== undefined && secretsOf(service).length > 0;
+}
+
+/** Names of the env files that our file as it is refers to. */
+export function envFilesIn(state: FileState): string[] {
+  const override = state.type === 'file' ? parseOverride(state.content.toString()) : undefined;
+  return Object.entries(override?.services ?? {})
+    .filter(([, service]) => service['env_file'] !== undefined)
+    .map(([name]) => envFileName(name));
+}
+
+/** A secret variable with its value, as the container should have it. */
+export function secretVariables(d: Desired<ComposeProjectSpec>, name: string): [string, string][] {
+  const service = d.spec.services?.[name] ?? d.spec.extend?.[name];
+  return secretsOf(service ?? {}).map(([variable, ref]) => [variable, d.content(ref).bytes.toString()]);
+}
+
+/** Ours that are wanted: env files first, since our compose file refers to them. */
+export function wantedFiles(d: Desired<ComposeProjectSpec>, o: Observed): WantedFile[] {
+  const at = projectOf(d.spec);
+  const secret = Object.keys(o.override.services).filter((name) => hasSecrets(d.spec, name));
+  return [
+    ...secret.map((name) => ({
+      path: inProject(at, envFileName(name)),
+      bytes: Buffer.from(envFileText(secretVariables(d, name))),
+      secret: true,
+      mode: 0o600,
+      ...o.owner,
+    })),
+    {
+      path: inProject(at, o.placement.own),
+      bytes: Buffer.from(textOf(o.override)),
+      secret: false,
+      mode: 0o644,
+      ...o.owner,
+    },
+  ];
+}
+
+/** Files of ours that are not wanted any more, by path. */
+export function staleFiles(d: Desired<ComposeProjectSpec>, o: Observed): string[] {
+  const at = projectOf(d.spec);
+  const wanted = new Set(wantedFiles(d, o).map((file) => file.path));
+  const env = [...o.envFiles].filter(([file, state]) => state.type !== 'absent' && !wanted.has(file));
+  const other = o.placement.own === OVERRIDE ? LISTED : OVERRIDE;
+  const isThere = o.own[other].type !== 'absent';
+  return [...env.map(([file]) => file), ...(isThere ? [inProject(at, other)] : [])];
+}
+
+export function diffFiles(d: Desired<ComposeProjectSpec>, o: Observed): Change[] {
+  const changes = wantedFiles(d, o).flatMap((wanted) => {
+    const state = o.envFiles.get(wanted.path) ?? o.own[o.placement.own];
+    return fileChanges(path.basename(wanted.path), state, wanted);
+  });
+  if (o.dotenv !== o.placement.dotenv) {
+    const to = o.placement.own === LISTED ? `it names ${LISTED}` : 'without us';
+    changes.push({ what: 'COMPOSE_FILE in .env', from: 'not so', to });
+  }
+  for (const file of staleFiles(d, o))
+    changes.push({ what: path.basename(file), from: 'ours', to: 'absent' });
+  return changes;
+}
+
+/** What is wrong with a service, in words; undefined when it runs from what is wanted. */
+function trouble(d: Desired<ComposeProjectSpec>, o: Observed, name: string): string | undefined {
+  const containers = o.containers.filter((c) => c.service === name);
+  if (containers.length === 0) return 'absent';
+  const wanted = o.override.services[name]!;
+  const memory = d.memory as Memory | undefined;
+  const isApplied = memory?.digest === d.digest;
+  const append = d.spec.extend?.[name]?.appendCommand ?? [];
+  // What has a variable in it is compose's to fill in.
+  const flags = groups(append).filter((group) => !group.some((word) => word.includes('$')));
+  for (const { labels, state, env, command, hash } of containers) {
+    if (labels[LABEL.document] === undefined) return 'without our part';
+    if (labels[LABEL.digest] !== labelsOf(wanted)[LABEL.digest]) return 'made from another configuration';
+    const known = isApplied ? memory.hashes[name] : undefined;
+    if (known !== undefined && known !== hash) return 'made from another configuration';
+    if (flags.some((group) => !contains(command, group))) return 'without our arguments';
+    const stale = secretVariables(d, name).find(([k, v]) => !env.includes(`${k}=${v}`));
+    if (stale !== undefined) return `with another value of ${stale[0]}`;
+    // What we brought up and nobody confirmed yet is the gate's to judge, also when it ended at once.
+    if (state !== 'running' && state !== 'restarting' && (d.heal || !isApplied)) return state;
+  }
+  return undefined;
+}
+
+/** The services that are to be brought up, with what is wrong with each. */
+export function differing(d: Desired<ComposeProjectSpec>, o: Observed): [name: string, trouble: string][] {
+  return Object.keys(o.override.services).flatMap((name) => {
+    const wrong = trouble(d, o, name);
+    return wrong === undefined ? [] : [[name, wrong] as [string, string]];
+  });
+}
+
+/** Containers of the document whose services it names no more: to be removed, or to go back to the user's files. */
+export function leftovers(
+  containers: readonly Container[],
+  override: Pick<Override, 'services'>,
+  base: Base,
+): { readonly remove: readonly Container[]; readonly release: readonly string[] } {
+  const left = containers.filter((c) => override.services[c.service] === undefined);
+  const isTheirs = (c: Container) => c.labels[LABEL.part] === 'extended';
+  return {
+    remove: left.filter((c) => !isTheirs(c) && base.services[c.service] === undefined),
+    // Also one that we added and they have meanwhile.
+    release: [...new Set(left.filter((c) => base.services[c.service] !== undefined).map((c) => c.service))],
+  };
+}

@@ -1,0 +1,184 @@
+// The way back: to what our file was before, made anew on the user's files as they are now, or to none of ours.
+import type { Desired, InventoryRecord, Snapshot } from '../kind.ts';
+import { restoreFile, type SavedFile, saveFile } from '../managed-file.ts';
+import { type Base, commandsOf, type Io, type Project, readBase, up } from './compose.ts';
+import { type Container, containersOf, remove, unpause } from './containers.ts';
+import {
+  envFilesIn,
+  filesOf,
+  inProject,
+  leftovers,
+  type Observed,
+  projectOf,
+  type Surroundings,
+  surroundingsOf,
+} from './observe.ts';
+import { BASE_NAMES, LISTED, OVERRIDE, withoutOurs } from './placement.ts';
+import { isOurs, LABEL, type Override, onBase, parseOverride, textOf } from './render.ts';
+import type { ComposeProjectSpec } from './schema.ts';
+
+/** The way back; JSON. */
+export interface Before {
+  readonly at: Project;
+  /** Compose's name for the project. */
+  readonly project: string;
+  /** Our file, in the two places where it may be; absent where there was none of ours. */
+  readonly own: readonly SavedFile[];
+  readonly envFiles: readonly SavedFile[];
+  readonly hadDotenv: boolean;
+  /** Services of the user's that had a container, of those that we extend. */
+  readonly ran: readonly string[];
+  /** Services that did not run, or were unhealthy, and how often containers had been restarted, by id. */
+  readonly unwell: readonly string[];
+  readonly restarts: Readonly<Record<string, number>>;
+}
+
+export async function beforeOf(
+  d: Desired<ComposeProjectSpec>,
+  o: Observed,
+  io: Io,
+  signal: AbortSignal,
+): Promise<Before> {
+  const at = projectOf(d.spec);
+  const extended = new Set(Object.keys(d.spec.extend ?? {}));
+  const containers = await containersOf(o.base.project, extended, io, signal);
+  return {
+    at,
+    project: o.base.project,
+    own: [OVERRIDE, LISTED].map((name) => saveFile(inProject(at, name), o.own[name as typeof OVERRIDE])),
+    envFiles: [...o.envFiles].map(([file, state]) => saveFile(file, state)),
+    hadDotenv: o.dotenv !== undefined,
+    ran: [...new Set(containers.map((c) => c.service).filter((name) => extended.has(name)))],
+    unwell: containers.filter((c) => c.state !== 'running' || c.health === 'unhealthy').map((c) => c.service),
+    restarts: Object.fromEntries(containers.map((c) => [c.id, c.restarts])),
+  };
+}
+
+/** @param text undefined for no file. */
+export function writeDotenv(at: Project, around: Surroundings, text: string | undefined, io: Io): void {
+  const file = inProject(at, '.env');
+  if (text === around.dotenv) return;
+  if (text === undefined) return io.files.remove(file);
+  const now = io.files.read(file);
+  const attributes = now.type === 'file' ? now : { mode: 0o644, ...around.owner };
+  const { mode, uid, gid } = attributes as { mode: number; uid?: number; gid?: number };
+  const owner = uid === undefined || gid === undefined ? {} : { uid, gid };
+  io.files.replaceAtomic(file, Buffer.from(text), { mode, ...owner }, { durable: true });
+}
+
+/** @throws Error when compose does not bring a service back. */
+export async function undo(
+  snapshot: Snapshot,
+  record: InventoryRecord,
+  io: Io,
+  signal: AbortSignal,
+): Promise<void> {
+  const before = snapshot.data as unknown as Before;
+  const { at } = before;
+  const saved = before.own.map(overrideIn).find((override) => override !== undefined);
+  if (
+    saved === undefined &&
+    !BASE_NAMES.some((name) => io.files.read(inProject(at, name)).type !== 'absent')
+  ) {
+    return abandon(before, record, io, signal);
+  }
+  let around = surroundingsOf(at, io);
+  let override: Pick<Override, 'services'> = { services: {} };
+  if (saved === undefined) takeOut(before, record, around, io);
+  const files = around.placement.base;
+  const base = await readBase(at, files, io, signal);
+  if (saved !== undefined) {
+    const appendedTo = new Set(Object.keys(saved['x-homeostat'].append));
+    const whole = onBase(saved, await commandsOf(base, at, files, appendedTo, io, signal));
+    putBack(before, whole, around, io);
+    override = whole;
+    around = surroundingsOf(at, io);
+  }
+  await bringBack(
+    before,
+    override,
+    base,
+    saved === undefined ? files : filesOf(around.placement),
+    io,
+    signal,
+  );
+}
+
+/** Our file as it was, on the base as it is. */
+function putBack(before: Before, override: Override, around: Surroundings, io: Io): void {
+  const { at } = before;
+  const { own } = around.placement;
+  for (const file of before.envFiles.filter(({ type }) => type === 'file')) restoreFile(io.files, file);
+  const attributes = { mode: 0o644, ...around.owner };
+  io.files.replaceAtomic(inProject(at, own), Buffer.from(textOf(override)), attributes, { durable: true });
+  writeDotenv(at, around, around.placement.dotenv, io);
+  const other = own === OVERRIDE ? LISTED : OVERRIDE;
+  if (around.own[other].type !== 'absent') io.files.remove(inProject(at, other));
+  for (const file of before.envFiles.filter(({ type }) => type === 'absent')) restoreFile(io.files, file);
+}
+
+/** In the opposite order of writing. */
+function takeOut(before: Before, record: InventoryRecord, around: Surroundings, io: Io): void {
+  const { at } = before;
+  const rest = around.dotenv === undefined ? undefined : withoutOurs(around.dotenv);
+  writeDotenv(at, around, rest === '' && !before.hadDotenv ? undefined : rest, io);
+  const envFiles = new Set([...before.envFiles.map(({ path }) => path), ...ownedEnvFiles(at, record)]);
+  for (const name of [OVERRIDE, LISTED] as const) {
+    const state = around.own[name];
+    for (const file of envFilesIn(state)) envFiles.add(inProject(at, file));
+    if (state.type !== 'absent') io.files.remove(inProject(at, name));
+  }
+  for (const file of envFiles) io.files.remove(file);
+}
+
+function ownedEnvFiles(at: Project, record: InventoryRecord): string[] {
+  const paths = record.owns.map((claim) => claim.replace(/^file:/, ''));
+  const known = [OVERRIDE, LISTED].map((name) => inProject(at, name));
+  return paths.filter((file) => !file.includes('#') && !known.includes(file));
+}
+
+async function bringBack(
+  before: Before,
+  override: Pick<Override, 'services'>,
+  base: Base,
+  files: readonly string[],
+  io: Io,
+  signal: AbortSignal,
+): Promise<void> {
+  const named = new Set([...Object.keys(override.services), ...before.ran]);
+  const containers = await containersOf(before.project, named, io, signal);
+  for (const container of containers) if (container.state === 'paused') await unpause(container, io, signal);
+  const { remove: unwanted, release } = leftovers(containers, override, base);
+  for (const container of unwanted) await remove(container, io, signal);
+  const lost = before.ran.filter((name) => isLost(name, containers) && base.services[name] !== undefined);
+  const touched = release.filter((name) =>
+    containers.some((c) => c.service === name && LABEL.document in c.labels),
+  );
+  const names = [...new Set([...Object.keys(override.services), ...touched, ...lost])];
+  if (names.length === 0) return;
+  const why = await up(before.at, files, names, io, signal);
+  if (why !== undefined) throw new Error(`docker compose up, on the way back: ${why}`);
+}
+
+const isLost = (name: string, containers: readonly Container[]): boolean =>
+  !containers.some((c) => c.service === name && c.state === 'running');
+
+/** The user's project is gone: what is left of ours goes, and nothing can go back to anything. */
+async function abandon(before: Before, record: InventoryRecord, io: Io, signal: AbortSignal): Promise<void> {
+  const containers = await containersOf(before.project, new Set(), io, signal);
+  for (const container of containers) {
+    if (container.labels[LABEL.part] === 'added') await remove(container, io, signal);
+  }
+  const env = [...ownedEnvFiles(before.at, record), ...before.envFiles.map((file) => file.path)];
+  const own = before.own
+    .map((file) => file.path)
+    .filter((file) => {
+      const state = io.files.read(file);
+      return state.type === 'file' && isOurs(state.content.toString());
+    });
+  for (const file of new Set([...own, ...env])) io.files.remove(file);
+}
+
+function overrideIn(saved: SavedFile): Override | undefined {
+  return saved.type === 'file' ? parseOverride(Buffer.from(saved.content, 'base64').toString()) : undefined;
+}

@@ -1,0 +1,297 @@
+// ComposeProject with a real `docker compose` and a real engine; the services are stand-ins (test/support/compose-stack).
+import assert from 'node:assert/strict';
+import fs from 'node:fs';
+import path from 'node:path';
+import { after, before, type TestContext, test } from 'node:test';
+import { createDocker } from '../../agent/providers/docker.ts';
+import { createProcesses } from '../../agent/providers/processes.ts';
+import { COMPOSE, require } from '../support/capabilities.ts';
+import { composeFile, IMAGE, Stack, stackImage } from '../support/compose-stack.ts';
+import { startDockerd, type TestEngine } from '../support/dockerd.ts';
+import { eventually } from '../support/eventually.ts';
+import { resource, Timeline } from '../support/timeline.ts';
+
+const KEY = 'ComposeProject/stack';
+const FLAG = '--web.enable-remote-write-receiver';
+const WAIT_MS = 60_000;
+
+let engine: TestEngine;
+before(async () => {
+  if (COMPOSE.missing() !== undefined) return;
+  engine = await startDockerd();
+  await stackImage(engine);
+});
+after(() => engine?.stop());
+
+let projects = 0;
+
+async function begin(t: TestContext, files: Readonly<Record<string, string>>) {
+  const docker = createDocker(engine.address);
+  const processes = createProcesses();
+  const line = new Timeline(t, { ports: { docker, processes } });
+  const project = `stack${++projects}`;
+  const directory = `/srv/${project}`;
+  const stack = new Stack(engine, line.path(directory), project);
+  for (const [name, text] of Object.entries(files)) stack.write(name, text);
+  t.after(async () => {
+    await stack.destroy();
+    await Promise.all([docker.close(), processes.close()]);
+  });
+  await stack.compose('up', '--detach');
+  const theirs = await stack.containers();
+  const secret = path.join(line.directory, 'oauth-secret');
+  fs.writeFileSync(secret, 'tskey-\'it\\s" $HOME #1\n');
+  const exporter = {
+    image: IMAGE,
+    restart: 'always',
+    network_mode: 'none',
+    environment: { TAILNET: 'example.ts.net', OAUTH_SECRET: { secretFrom: { file: secret } } },
+  };
+  const assign = (more: object = {}) =>
+    line.assign(
+      resource('ComposeProject', 'stack', {
+        directory,
+        services: { 'tailscale-exporter': exporter },
+        extend: { prometheus: { appendCommand: [FLAG] } },
+        ...more,
+      }),
+    );
+  const ready = () =>
+    eventually(() => {
+      const condition = line.condition(KEY, 'Ready');
+      assert.equal(condition?.status, 'True', `${condition?.reason}: ${condition?.message}`);
+      const { desiredDigest, runningDigest } = line.status(KEY);
+      assert.equal(runningDigest, desiredDigest);
+    }, WAIT_MS);
+  const stalled = (reason: string, words: RegExp) =>
+    eventually(() => {
+      const condition = line.condition(KEY, 'Ready');
+      assert.equal(condition?.reason, reason, condition?.message ?? 'no status');
+      assert.match(condition!.message, words);
+    }, WAIT_MS);
+  return { line: line.start(), stack, theirs, assign, ready, stalled, exporter, secret };
+}
+
+async function gone(line: Timeline): Promise<void> {
+  await eventually(() => assert.ok(!line.agent.status().resources.some((r) => r.key === KEY)), WAIT_MS);
+}
+
+const COMMAND = [
+  '--config.file=/etc/prometheus/prometheus.yml',
+  '--home=$HOME',
+  '--storage.tsdb.retention.time=15d',
+];
+
+test('our services join theirs, stay through a plain up, and are all that goes again', async (t) => {
+  if (!require(t, COMPOSE)) return;
+  const { line, stack, theirs, assign, ready } = await begin(t, { 'docker-compose.yml': composeFile() });
+  assign();
+  await ready();
+  const joined = await stack.containers();
+  assert.deepEqual(Object.keys(joined).sort(), ['grafana', 'loki', 'prometheus', 'tailscale-exporter']);
+  assert.deepEqual(joined['prometheus']!.command, [...COMMAND, FLAG]);
+  assert.equal(joined['prometheus']!.labels['kept.by'], 'hand');
+  assert.ok(joined['tailscale-exporter']!.env?.includes(`OAUTH_SECRET=tskey-'it\\s" $HOME #1`));
+  for (const name of ['grafana', 'loki']) assert.deepEqual(joined[name], theirs[name], `${name} was touched`);
+
+  await stack.compose('up', '--detach');
+  const ids = (of: typeof joined) => Object.fromEntries(Object.entries(of).map(([name, c]) => [name, c.id]));
+  assert.deepEqual(ids(await stack.containers()), ids(joined), 'a plain up changes nothing');
+
+  line.assign();
+  await gone(line);
+  const left = await stack.containers();
+  assert.deepEqual(Object.keys(left).sort(), ['grafana', 'loki', 'prometheus']);
+  assert.deepEqual(left['prometheus']!.command, COMMAND);
+  for (const name of ['grafana', 'loki']) assert.deepEqual(left[name], theirs[name], `${name} was touched`);
+  assert.deepEqual(fs.readdirSync(stack.directory), ['docker-compose.yml']);
+  assert.equal(stack.read('docker-compose.yml'), composeFile());
+});
+
+test('what others do to our part is healed as it happens', async (t) => {
+  if (!require(t, COMPOSE)) return;
+  const { line, stack, theirs, assign, ready } = await begin(t, { 'compose.yaml': composeFile() });
+  assign();
+  await ready();
+  const override = stack.read('compose.override.yaml');
+  const breakages: Record<string, () => unknown> = {
+    'docker rm -f of ours': async () =>
+      engine.docker('rm', '-f', (await stack.containers())['tailscale-exporter']!.id),
+    'docker compose stop of theirs that we extend': () => stack.compose('stop', 'prometheus'),
+    'up without our file': () => stack.compose('--file=compose.yaml', 'up', '--detach', 'prometheus'),
+    'docker pause': async () => engine.docker('pause', (await stack.containers())['tailscale-exporter']!.id),
+    'our file deleted': () => fs.rmSync(path.join(stack.directory, 'compose.override.yaml')),
+    'our file edited, and up': async () => {
+      stack.write('compose.override.yaml', override.replace('example.ts.net', 'other.ts.net'));
+      await stack.compose('up', '--detach');
+    },
+    'env file opened to all': () =>
+      fs.chmodSync(path.join(stack.directory, 'compose.homeostat.tailscale-exporter.env'), 0o644),
+  };
+  for (const [name, breakIt] of Object.entries(breakages)) {
+    const healed = line.status(KEY).healedTotal;
+    await breakIt();
+    await eventually(() => assert.ok(line.status(KEY).healedTotal > healed, `${name}: not healed`), WAIT_MS);
+    await eventually(async () => {
+      const now = await stack.containers();
+      assert.equal(now['tailscale-exporter']?.state, 'running', name);
+      assert.ok(now['tailscale-exporter'].env?.includes('TAILNET=example.ts.net'), name);
+      assert.equal(now['prometheus']?.state, 'running', name);
+      assert.deepEqual(now['prometheus'].command, [...COMMAND, FLAG], name);
+      assert.equal(stack.read('compose.override.yaml'), override, name);
+      const mode = fs.statSync(path.join(stack.directory, 'compose.homeostat.tailscale-exporter.env')).mode;
+      assert.equal(mode & 0o777, 0o600, name);
+    }, WAIT_MS);
+  }
+  const now = await stack.containers();
+  for (const name of ['grafana', 'loki']) assert.deepEqual(now[name], theirs[name], `${name} was touched`);
+  assert.equal(stack.read('compose.yaml'), composeFile());
+});
+
+test('our command follows theirs, whatever its form, and variables mean what they meant', async (t) => {
+  if (!require(t, COMPOSE)) return;
+  const { stack, assign, ready } = await begin(t, {
+    'compose.yaml': composeFile(),
+    '.env': 'RETENTION=30d\nWORDS=two words\n',
+  });
+  assign();
+  await ready();
+  const forms: [written: string, runs: string[]][] = [
+    [
+      ' --a "$$HOME and more" ${WORDS} --b=${WORDS}',
+      ['--a', '$HOME and more', 'two', 'words', '--b=two', 'words'],
+    ],
+    [
+      '\n          - "${WORDS}"\n          - --c=$$$${X}\n          - --last=\'q"\'',
+      ['two words', '--c=$${X}', `--last='q"'`],
+    ],
+    [' >-\n          --folded\n          --in=lines', ['--folded', '--in=lines']],
+    [` ["${FLAG}", --theirs]`, [FLAG, '--theirs']],
+  ];
+  for (const [written, runs] of forms) {
+    stack.write('compose.yaml', composeFile(written));
+    await eventually(async () => {
+      const { command, state } = (await stack.containers())['prometheus']!;
+      assert.deepEqual(command, runs.includes(FLAG) ? runs : [...runs, FLAG]);
+      assert.equal(state, 'running');
+    }, WAIT_MS);
+  }
+});
+
+test('a service that has its image’s command keeps it', async (t) => {
+  if (!require(t, COMPOSE)) return;
+  const { stack, assign, ready } = await begin(t, { 'compose.yaml': composeFile() });
+  assign({ extend: { loki: { appendCommand: ['--more'], labels: { team: 'x' } } } });
+  await ready();
+  const { loki } = await stack.containers();
+  assert.deepEqual(loki!.command, ['--from-the-image=$HOME', '--more']);
+  assert.equal(loki!.labels['team'], 'x');
+});
+
+test('beside an override and a .env of theirs, both come back byte for byte', async (t) => {
+  if (!require(t, COMPOSE)) return;
+  const files = {
+    'docker-compose.yml': composeFile(),
+    'docker-compose.override.yml': '# mine\nservices:\n  grafana: {labels: {mine: "1"}}\n',
+    '.env': '# no end of line follows\nRETENTION="2d"   # short',
+  };
+  const { line, stack, theirs, assign, ready } = await begin(t, files);
+  assign();
+  await ready();
+  assert.deepEqual(fs.readdirSync(stack.directory).sort(), [
+    '.env',
+    'compose.homeostat.tailscale-exporter.env',
+    'compose.homeostat.yaml',
+    'docker-compose.override.yml',
+    'docker-compose.yml',
+  ]);
+  assert.ok(stack.read('.env').endsWith(files['.env']));
+  const { prometheus, grafana } = await stack.containers();
+  assert.deepEqual(prometheus!.command!.slice(-2), ['--storage.tsdb.retention.time=2d', FLAG]);
+  await stack.compose('up', '--detach');
+  const now = await stack.containers();
+  assert.equal(now['prometheus']!.id, prometheus!.id);
+  assert.deepEqual([grafana, now['grafana']], [theirs['grafana'], theirs['grafana']]);
+
+  // They edit .env while we are there, and that stays.
+  stack.write('.env', `${stack.read('.env')}\nTAG=2\n`);
+  line.assign();
+  await gone(line);
+  for (const [name, text] of Object.entries(files)) {
+    assert.equal(stack.read(name), name === '.env' ? `${text}\nTAG=2\n` : text);
+  }
+  assert.deepEqual(fs.readdirSync(stack.directory).sort(), Object.keys(files).sort());
+});
+
+test('a secret reaches its container and nothing else, and a new one is followed', async (t) => {
+  if (!require(t, COMPOSE)) return;
+  const { line, stack, assign, ready, secret } = await begin(t, { 'compose.yaml': composeFile() });
+  assign();
+  await ready();
+  const first = (await stack.containers())['tailscale-exporter']!;
+  fs.writeFileSync(secret, 'tskey-second');
+  await eventually(async () => {
+    const now = (await stack.containers())['tailscale-exporter']!;
+    assert.ok(now.env?.includes('OAUTH_SECRET=tskey-second'));
+    assert.notEqual(now.id, first.id);
+  }, WAIT_MS);
+  await ready();
+  const seen = [stack.read('compose.override.yaml'), JSON.stringify(line.agent.status())];
+  seen.push(JSON.stringify(await line.agent.plan()));
+  for (const file of fs.readdirSync(path.join(line.directory, 'state'), {
+    recursive: true,
+    encoding: 'utf8',
+  })) {
+    const full = path.join(line.directory, 'state', file);
+    if (fs.statSync(full).isFile()) seen.push(fs.readFileSync(full, 'utf8'));
+  }
+  for (const text of seen) assert.doesNotMatch(text, /tskey-|dHNrZXkt/);
+});
+
+test('a service that does not stay up is taken back, with what it said', async (t) => {
+  if (!require(t, COMPOSE)) return;
+  const { stack, assign, ready, stalled, exporter } = await begin(t, { 'compose.yaml': composeFile() });
+  assign({ extend: { prometheus: { appendCommand: ['--bad'] } } });
+  await stalled(
+    'RolledBack',
+    /Exited: prometheus ended with exit code 2; it said last: Error: unknown flag --bad/,
+  );
+  assert.deepEqual(fs.readdirSync(stack.directory), ['compose.yaml']);
+  const back = await stack.containers();
+  assert.deepEqual(Object.keys(back).sort(), ['grafana', 'loki', 'prometheus']);
+  assert.deepEqual([back['prometheus']!.command, back['prometheus']!.state], [COMMAND, 'running']);
+
+  assign();
+  await ready();
+  assign({ services: { 'tailscale-exporter': { ...exporter, command: ['--bad'] } } });
+  await stalled('RolledBack', /Restarting: tailscale-exporter ended with exit code 2/);
+  const again = await stack.containers();
+  assert.equal(again['tailscale-exporter']!.state, 'running');
+  assert.deepEqual(again['prometheus']!.command, [...COMMAND, FLAG]);
+});
+
+test('what compose refuses is never written; what their files lack is waited for', async (t) => {
+  if (!require(t, COMPOSE)) return;
+  const { stack, theirs, assign, ready, stalled, exporter } = await begin(t, {
+    'compose.yaml': composeFile(),
+  });
+  assign({ services: { 'tailscale-exporter': { ...exporter, ports: ['not a port'] } } });
+  await stalled('Invalid', /not a port/);
+  assert.deepEqual(fs.readdirSync(stack.directory), ['compose.yaml']);
+
+  assign({ services: { grafana: exporter } });
+  await stalled('BaseDiffers', /there is a service grafana already, which is not ours/);
+  assign({ extend: { mimir: { appendCommand: ['--x'] } } });
+  await stalled('BaseDiffers', /no service mimir to extend: there are grafana, loki, prometheus/);
+  assert.deepEqual(await stack.containers(), theirs);
+
+  // They add it, and no new commit is needed.
+  stack.write('compose.yaml', composeFile(undefined, `    mimir: { <<: *defaults, image: ${IMAGE} }\n`));
+  await ready();
+  // They break their file: our part is left alone, and it goes on when they mend it.
+  stack.write('compose.yaml', `${composeFile()}\n  broken`);
+  await stalled('BaseInvalid', /docker compose can't read compose\.yaml: .*yaml/);
+  assert.equal((await stack.containers())['mimir']!.state, 'running');
+  stack.write('compose.yaml', composeFile(undefined, `    mimir: { <<: *defaults, image: ${IMAGE} }\n`));
+  await ready();
+});

@@ -1,0 +1,207 @@
+// What is particular to ComposeProject and pure: where our file goes among the user's, and what stands in it. How real
+// compose reads it is in test/integration/compose.test.ts.
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import fc from 'fast-check';
+import { asksOf, checkProject } from '../../../kinds/compose-project/asks.ts';
+import { PlacementError, place, withoutOurs } from '../../../kinds/compose-project/placement.ts';
+import {
+  appended,
+  type Command,
+  envFileText,
+  onBase,
+  overrideOf,
+  parseOverride,
+  textOf,
+} from '../../../kinds/compose-project/render.ts';
+import { ComposeProjectSpec } from '../../../kinds/compose-project/schema.ts';
+
+const files = (...names: string[]) => new Set(names);
+
+test('without an override of theirs, ours is the override, and .env stays as it is', () => {
+  for (const base of ['compose.yaml', 'docker-compose.yml']) {
+    const placed = place(files(base), 'TAG=1\n');
+    assert.deepEqual(placed, { base: [base], own: 'compose.override.yaml', dotenv: 'TAG=1\n' });
+  }
+  assert.equal(place(files('compose.yaml'), undefined).dotenv, undefined);
+});
+
+test('beside an override of theirs, ours is named last in COMPOSE_FILE', () => {
+  const placed = place(files('docker-compose.yml', 'docker-compose.override.yml'), 'TAG=1');
+  assert.deepEqual(placed.base, ['docker-compose.yml', 'docker-compose.override.yml']);
+  assert.equal(placed.own, 'compose.homeostat.yaml');
+  assert.match(
+    placed.dotenv!,
+    /^# .*\nCOMPOSE_FILE=docker-compose\.yml:docker-compose\.override\.yml:compose\.homeostat\.yaml\nTAG=1$/,
+  );
+});
+
+test('a COMPOSE_FILE of theirs keeps its files, quotes and comments, and gets ours at the end', () => {
+  const cases: [string, string][] = [
+    ['COMPOSE_FILE=a.yaml:b.yaml\n', 'COMPOSE_FILE=a.yaml:b.yaml:compose.homeostat.yaml\n'],
+    ['export COMPOSE_FILE="a.yaml"  # ours', 'export COMPOSE_FILE="a.yaml:compose.homeostat.yaml"  # ours'],
+    ["X=1\r\nCOMPOSE_FILE='a.yaml'\r\n", "X=1\r\nCOMPOSE_FILE='a.yaml:compose.homeostat.yaml'\r\n"],
+    [
+      'COMPOSE_PATH_SEPARATOR=;\nCOMPOSE_FILE=a.yaml;b.yaml # two\n',
+      'COMPOSE_PATH_SEPARATOR=;\nCOMPOSE_FILE=a.yaml;b.yaml;compose.homeostat.yaml # two\n',
+    ],
+  ];
+  for (const [before, after] of cases) {
+    const placed = place(files('compose.yaml'), before);
+    assert.equal(placed.dotenv, after);
+    assert.equal(placed.base[0], 'a.yaml');
+    assert.equal(place(files('compose.yaml'), after).dotenv, after, 'a second time changes nothing');
+    assert.equal(withoutOurs(after), before);
+  }
+});
+
+test('taking ours out of .env gives back what they had, byte for byte', () => {
+  const line = fc.oneof(
+    fc.constantFrom('', '# a comment', 'TAG=1 # x', "A='b c'", '\tB="c"', 'COMPOSE_PROJECT_NAME=x'),
+    fc.constantFrom(
+      'COMPOSE_FILE=a.yml',
+      'COMPOSE_FILE="a.yml:b.yml" # mine',
+      "  export COMPOSE_FILE='c.yml'",
+    ),
+  );
+  const text = fc
+    .tuple(fc.constantFrom('', '\uFEFF'), fc.array(line), fc.constantFrom('\n', '\r\n'), fc.boolean())
+    .map(([bom, lines, eol, ended]) => `${bom}${lines.join(eol)}${ended ? eol : ''}`);
+  fc.assert(
+    fc.property(text, fc.boolean(), (dotenv, hasOverride) => {
+      const theirs = hasOverride ? files('compose.yaml', 'compose.override.yml') : files('compose.yaml');
+      const { dotenv: written } = place(theirs, dotenv);
+      assert.equal(withoutOurs(written!), dotenv);
+      assert.equal(place(theirs, written).dotenv, written);
+    }),
+  );
+});
+
+test('a file that they add to our line of .env becomes theirs to keep', () => {
+  const { dotenv } = place(files('compose.yaml', 'compose.override.yml'), undefined);
+  const edited = dotenv!.replace(':compose.homeostat.yaml', ':extra.yaml:compose.homeostat.yaml');
+  const placed = place(files('compose.yaml', 'compose.override.yml'), edited);
+  assert.deepEqual(placed.base, ['compose.yaml', 'compose.override.yml', 'extra.yaml']);
+  assert.equal(withoutOurs(placed.dotenv!), 'COMPOSE_FILE=compose.yaml:compose.override.yml:extra.yaml\n');
+});
+
+test('our line follows when their override goes away', () => {
+  const { dotenv } = place(files('compose.yaml', 'compose.override.yml'), 'A=1\n');
+  assert.deepEqual(place(files('compose.yaml'), dotenv), {
+    base: ['compose.yaml'],
+    own: 'compose.override.yaml',
+    dotenv: 'A=1\n',
+  });
+});
+
+test('what ours can’t be placed beside is said with its line', () => {
+  for (const [dotenv, words] of [
+    ['A=1\nCOMPOSE_FILE=${BASE}.yaml\n', /line 2 of \.env: COMPOSE_FILE holds a variable/],
+    ['COMPOSE_FILE=\n', /line 1 of \.env: COMPOSE_FILE is empty/],
+    ['COMPOSE_FILE="a\nb"\n', /line 1 of \.env: COMPOSE_FILE is not a value in one line/],
+  ] as const) {
+    assert.throws(() => place(files('compose.yaml'), dotenv), words);
+  }
+  assert.throws(() => place(files(), undefined), PlacementError);
+});
+
+test('arguments join a command in its own form, and none is said twice', () => {
+  const flag = '--web.enable-remote-write-receiver';
+  assert.deepEqual(appended(['--a=$$x', '${B}'], [flag]), ['--a=$$x', '${B}', flag]);
+  assert.equal(appended('--a "x y" ${B}\n', [flag, "it's"]), `--a "x y" \${B} ${flag} 'it'\\''s'`);
+  assert.deepEqual(appended([], [flag]), [flag]);
+  for (const command of [[flag, '--b'], `--b '${flag}'`, `${flag}`] satisfies Command[]) {
+    assert.deepEqual(appended(command, [flag]), command);
+  }
+  assert.deepEqual(appended(['--log', 'info'], ['--log', 'debug', '--b']), [
+    '--log',
+    'info',
+    '--log',
+    'debug',
+    '--b',
+  ]);
+  assert.deepEqual(appended(['--log', 'debug'], ['--log', 'debug', '--b']), ['--log', 'debug', '--b']);
+});
+
+const spec = ComposeProjectSpec.parse({
+  directory: '/srv/stack',
+  services: {
+    exporter: {
+      image: 'exporter:1',
+      environment: { TAILNET: 'x.ts.net', SECRET: { secretFrom: { file: '/s' } } },
+      volumes: ['./data:/data', 'named:/n', '/var/run/docker.sock:/s'],
+      cap_add: ['net_admin'],
+      network_mode: 'host',
+    },
+  },
+  extend: { prometheus: { appendCommand: ['--more'], labels: { a: 1 } } },
+});
+
+test('the rendering says no secret, and can be made anew from itself on another base', () => {
+  const override = overrideOf('ComposeProject/x', spec);
+  const text = textOf(onBase(override, new Map([['prometheus', ['--one']]])));
+  assert.match(text, /^# homeostat ComposeProject\/x: edit in git, not here\n\{/);
+  assert.doesNotMatch(text, /SECRET|secretFrom/);
+  assert.match(text, /"env_file": \[\s*"\.\/compose\.homeostat\.exporter\.env"\s*\]/);
+  assert.match(text, /"command": \[\s*"--one",\s*"--more"\s*\]/);
+  const other = new Map([['prometheus', '--two']]);
+  assert.equal(textOf(onBase(parseOverride(text)!, other)), textOf(onBase(override, other)));
+  const gone = onBase(parseOverride(text)!, new Map());
+  assert.deepEqual(Object.keys(gone.services), ['exporter']);
+  assert.equal(parseOverride('services: {}\n'), undefined);
+  assert.equal(parseOverride(text.slice(0, -20)), undefined);
+});
+
+test('a digest changes with what compose would start, and with nothing else', () => {
+  const digest = (command: Command) => {
+    const { services } = onBase(overrideOf('ComposeProject/x', spec), new Map([['prometheus', command]]));
+    return (services['prometheus']!['labels'] as Record<string, string>)['dev.homeostat.digest'];
+  };
+  assert.equal(digest(['a']), digest(['a']));
+  assert.notEqual(digest(['a']), digest(['b']));
+});
+
+test('values of an env_file are quoted only as far as they must be', () => {
+  assert.equal(
+    envFileText([
+      ['A', 'x$Y #"z\\n'],
+      ['B', "it's \\ $x\n"],
+    ]),
+    `A='x$Y #"z\\n'\nB="it's \\\\ \\$x\\n"\n`,
+  );
+});
+
+test('it asks for every file, image, mount and power', () => {
+  const asked = asksOf(spec).map(({ type, value }) => `${type} ${value}`);
+  for (const wanted of [
+    'path /srv/stack/compose.override.yaml',
+    'path /srv/stack/compose.homeostat.yaml',
+    'path /srv/stack/.env',
+    'path /srv/stack/compose.homeostat.exporter.env',
+    'exec docker',
+    'image exporter:1',
+    'mount /srv/stack/data',
+    'mount named',
+    'mount /var/run/docker.sock',
+    'root-equivalent mount:/var/run/docker.sock',
+    'capability CAP_NET_ADMIN',
+    'capability network:host',
+  ]) {
+    assert.ok(asked.includes(wanted), wanted);
+  }
+});
+
+test('what fits the schema and is wrong all the same is said by its path', () => {
+  const wrong = (more: object) =>
+    checkProject(ComposeProjectSpec.parse({ directory: '/srv/stack', ...more })).map((f) => f.path.join('.'));
+  assert.deepEqual(wrong({}), ['']);
+  assert.deepEqual(wrong({ services: { a: { image: 'a' } }, extend: { a: { labels: { x: 1 } } } }), [
+    'extend.a',
+  ]);
+  assert.deepEqual(wrong({ extend: { a: {} } }), ['extend.a']);
+  assert.deepEqual(wrong({ services: { a: { image: 'a', volumes: ['~/x:/x'] } } }), ['services.a.volumes.0']);
+  assert.deepEqual(
+    wrong({ services: { a: { image: 'a', labels: { 'com.docker.compose.project': 'x' } } } }),
+    ['services.a.labels.com.docker.compose.project'],
+  );
+});
