@@ -1,9 +1,11 @@
 // The registry: every kind there is, one line each. Nothing is found by looking through folders.
 import { alloyConfig } from './alloy-config/index.ts';
+import { aptRepository } from './apt-repository/index.ts';
 import { check } from './check/index.ts';
 import { composeProject } from './compose-project/index.ts';
 import { file } from './file/index.ts';
 import type { AnyKind } from './kind.ts';
+import { packageKind } from './package/index.ts';
 import { prometheusConfig } from './prometheus-config/index.ts';
 import { service } from './service/index.ts';
 import { tailscaleClient } from './tailscale-client/index.ts';
@@ -13,6 +15,8 @@ const all: readonly AnyKind[] = [
   alloyConfig,
   check,
   composeProject,
+  aptRepository,
+  packageKind,
   prometheusConfig,
   service,
   tailscaleClient,

@@ -109,6 +109,8 @@ export interface Http {
       method?: string;
       headers?: Readonly<Record<string, string>>;
       body?: string;
+      /** Of the answer's body; default utf8. In latin1 each character is a byte, whatever the bytes are. */
+      encoding?: 'utf8' | 'latin1';
     },
   ): Promise<HttpResponse>;
 }

@@ -11,7 +11,7 @@ export function createHttp(): Http & { close(): Promise<void> } {
   let closed = false;
 
   return {
-    async request(url, { timeoutMs, signal, method, headers, body }) {
+    async request(url, { timeoutMs, signal, method, headers, body, encoding }) {
       if (closed) throw new Error('the agent stops, and makes no more requests');
       const { Agent, request } = await import('undici');
       // No connection outlives its request; the request's own deadline is the only timeout.
@@ -28,7 +28,7 @@ export function createHttp(): Http & { close(): Promise<void> } {
         return {
           status: response.statusCode,
           headers: flatten(response.headers),
-          body: await readCapped(url, response.body),
+          body: await readCapped(url, response.body, encoding),
         } satisfies HttpResponse;
       } catch (error) {
         signal?.throwIfAborted();
@@ -49,7 +49,11 @@ export function createHttp(): Http & { close(): Promise<void> } {
 }
 
 /** @throws Error when the body has more than MAX_BODY bytes. */
-export async function readCapped(url: string, body: AsyncIterable<Uint8Array>): Promise<string> {
+export async function readCapped(
+  url: string,
+  body: AsyncIterable<Uint8Array>,
+  encoding: 'utf8' | 'latin1' = 'utf8',
+): Promise<string> {
   const chunks: Uint8Array[] = [];
   let size = 0;
   for await (const chunk of body) {
@@ -58,7 +62,7 @@ export async function readCapped(url: string, body: AsyncIterable<Uint8Array>): 
     if (size > MAX_BODY) throw new Error(`${url} answered with more than ${MAX_BODY} bytes`);
     chunks.push(chunk);
   }
-  return Buffer.concat(chunks).toString('utf8');
+  return Buffer.concat(chunks).toString(encoding);
 }
 
 export function flatten(headers: Record<string, string | string[] | undefined>): Record<string, string> {

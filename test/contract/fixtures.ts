@@ -1,9 +1,11 @@
 // One fixture a kind, one line here.
 import { alloyConfigFixture } from './alloy-config.fixture.ts';
+import { aptRepositoryFixture } from './apt-repository.fixture.ts';
 import { checkFixture } from './check.fixture.ts';
 import { composeProjectFixture } from './compose-project.fixture.ts';
 import { fileFixture } from './file.fixture.ts';
 import type { Fixture } from './fixture.ts';
+import { packageFixture } from './package.fixture.ts';
 import { prometheusConfigFixture } from './prometheus-config.fixture.ts';
 import { serviceFixture } from './service.fixture.ts';
 import { tailscaleClientFixture } from './tailscale-client.fixture.ts';
@@ -13,6 +15,8 @@ export const fixtures: readonly Fixture[] = [
   checkFixture,
   composeProjectFixture,
   alloyConfigFixture,
+  aptRepositoryFixture,
+  packageFixture,
   prometheusConfigFixture,
   serviceFixture,
   tailscaleClientFixture,

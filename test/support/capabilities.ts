@@ -66,6 +66,16 @@ export const COMPOSE: Capability = {
   remedy: DOCKER.remedy,
 };
 
+export const APT: Capability = {
+  name: 'apt, and tools to make a repository',
+  missing: () => {
+    const programs = ['apt-get', 'apt-ftparchive', 'dpkg-deb', 'gpg'];
+    const absent = programs.filter((program) => !onPath(program));
+    return absent.length === 0 ? ROOT.missing() : `not installed: ${absent.join(', ')}`;
+  },
+  remedy: 'sudo scripts/system-packages.sh, then sudo npm test',
+};
+
 export const CAPABILITIES: readonly Capability[] = [
   RECORDINGS,
   BOOTED_HOSTS,
@@ -73,6 +83,7 @@ export const CAPABILITIES: readonly Capability[] = [
   PROMTOOL,
   DOCKER,
   COMPOSE,
+  APT,
 ];
 
 /** Skips the test where the machine can't run it, saying why. @returns whether it can. */

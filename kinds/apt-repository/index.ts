@@ -1,0 +1,262 @@
+// AptRepository: a source that apt takes packages from, with the key that signs it; both files, and an index that apt
+// has fetched and found signed by that key.
+import { Stalled } from '../../api/errors.ts';
+import type { Json } from '../../api/json.ts';
+import { apt, DPKG_LOCK, requireUnlocked, update, wordsOf } from '../apt.ts';
+import { type Ask, type Change, type Desired, defineKind, type Finding } from '../kind.ts';
+import {
+  fileChanges,
+  restoreFile,
+  type SavedFile,
+  saveFile,
+  type WantedFile,
+  writeFile,
+} from '../managed-file.ts';
+import type { FileState, Files, Ports } from '../ports.ts';
+import { watchAll } from '../watch-all.ts';
+import { exactly, expiryConcern, fingerprintsOf, isInGit, type Keyring, obtain, pinned } from './key.ts';
+import { AptRepositorySpec } from './schema.ts';
+import { indexPaths, keyringPath, sourcePath, sourceText } from './source.ts';
+
+type Needs = 'files' | 'processes' | 'http' | 'clock';
+type Io = Pick<Ports, Needs>;
+
+interface Observed {
+  readonly source: FileState;
+  readonly keyring: FileState;
+  /** The path of the keyring as apt sees it. */
+  readonly keyringSeen: string;
+  /** Suites whose index apt does not have. */
+  readonly unfetched: readonly string[];
+  readonly nowMs: number;
+}
+
+/** The way back; JSON. */
+interface Before {
+  readonly files: readonly SavedFile[];
+}
+
+/** Kept in the inventory. The keyring's bytes, so that putting it back needs no network. */
+interface Memory {
+  readonly keyring: string;
+  /** When a key that had expired was last taken anew, unix milliseconds. */
+  readonly renewedMs?: number;
+}
+
+const RENEW_AGAIN_MS = 6 * 3_600_000;
+const DAY_MS = 86_400_000;
+
+export const aptRepository = defineKind<AptRepositorySpec, Observed, Needs>({
+  kind: 'AptRepository',
+  scope: 'host',
+  spec: AptRepositorySpec,
+  needs: ['files', 'processes', 'http', 'clock'],
+
+  owns: (spec) => [`file:${sourcePath(spec)}`, `file:${keyringPath(spec)}`],
+  locks: () => [DPKG_LOCK],
+
+  asks: (spec) => [
+    { type: 'path', value: sourcePath(spec) },
+    { type: 'path', value: keyringPath(spec) },
+    { type: 'exec', value: 'apt-get', why: 'it fetches the index' },
+    ...spec.uris.flatMap((uri): Ask[] => [
+      { type: 'package', value: `repository:${uri}` },
+      // See docs/decisions/: choosing among the host's own sources is no more than `package`.
+      {
+        type: 'root-equivalent',
+        value: `repository:${uri}`,
+        why: 'whoever holds its key can replace any package of this host, and packages run programs as root',
+      },
+    ]),
+    ...(spec.key.url === undefined
+      ? []
+      : [{ type: 'url' as const, value: new URL(spec.key.url).origin, why: 'the key is fetched there' }]),
+    ...(spec.key.file === undefined
+      ? []
+      : [{ type: 'path' as const, value: spec.key.file, why: 'the key is read there' }]),
+  ],
+
+  check,
+
+  async observe(d, io) {
+    const { files } = io;
+    const isThere = (path: string) => files.read(path).type !== 'absent';
+    return {
+      source: files.read(sourcePath(d.spec)),
+      keyring: files.read(keyringPath(d.spec)),
+      keyringSeen: seen(files, d.spec),
+      unfetched: indexPaths(d.spec).flatMap(({ of, paths }) => (paths.some(isThere) ? [] : [of])),
+      nowMs: io.clock.now(),
+    };
+  },
+
+  diff(d, observed) {
+    const changes: Change[] = [];
+    const wanted = wantedKeyring(d, observed.keyring);
+    const names = fingerprintsOf(d.spec).join(', ');
+    if (wanted === undefined) {
+      changes.push({ what: 'keyring', from: describe(observed.keyring), to: names });
+    } else {
+      for (const change of fileChanges('keyring', observed.keyring, keyringFile(d.spec, wanted))) {
+        // Binary: nobody reads its bytes.
+        const { text: _, ...rest } = change;
+        changes.push(
+          change.what === 'keyring' ? { ...rest, from: describe(observed.keyring), to: names } : rest,
+        );
+      }
+    }
+    if (wanted !== undefined && mayRenew(d, wanted, observed.nowMs)) {
+      const day = new Date(wanted.expiresMs!).toISOString().slice(0, 10);
+      changes.push({ what: 'key', from: `expired on ${day}`, to: 'taken anew' });
+    }
+    changes.push(...fileChanges('source', observed.source, sourceFile(d.spec, observed.keyringSeen)));
+    for (const of of observed.unfetched)
+      changes.push({ what: `index of ${of}`, from: 'absent', to: 'fetched' });
+    return changes;
+  },
+
+  async prepare(d, observed, io, signal) {
+    // Before anything is written: that there is a key, and that it is the pinned one.
+    if (wantedKeyring(d, observed.keyring) === undefined) await obtain(d.spec, io, signal);
+    const before: Before = {
+      files: [saveFile(sourcePath(d.spec), observed.source), saveFile(keyringPath(d.spec), observed.keyring)],
+    };
+    return { existed: observed.source.type !== 'absent', data: before as unknown as Json };
+  },
+
+  async apply(changes, d, io, signal) {
+    const { spec } = d;
+    const now = io.clock.now();
+    let keyring = wantedKeyring(d, io.files.read(keyringPath(spec)));
+    const isRenewed = keyring === undefined || mayRenew(d, keyring, now);
+    if (isRenewed) keyring = await obtain(spec, io, signal);
+    if (changes.length > 0) {
+      // In this order: a source without its key is an error for whoever runs apt meanwhile.
+      writeFile(io.files, keyringFile(spec, keyring!), !d.heal);
+      writeFile(io.files, sourceFile(spec, seen(io.files, spec)), !d.heal);
+    }
+    await fetchIndex(d, io, signal);
+    const renewedMs = isRenewed ? now : memoryOf(d)?.renewedMs;
+    const memory: Memory = {
+      keyring: keyring!.bytes.toString('base64'),
+      ...(renewedMs === undefined ? {} : { renewedMs }),
+    };
+    return { memory: memory as unknown as Json };
+  },
+
+  async undo(snapshot, _record, { files }) {
+    for (const saved of (snapshot.data as unknown as Before).files) restoreFile(files, saved);
+  },
+
+  watch(d, io, wake, signal) {
+    const on = (path: string) => (w: () => void, s: AbortSignal) => io.files.watch(path, w, s);
+    return watchAll(io.clock, wake, signal, on(sourcePath(d.spec)), [on(keyringPath(d.spec))]);
+  },
+
+  // A repository that was refused may be mended by its publisher, and nothing here would tell: once a day it is tried.
+  version: async (_d, { clock }) => `day ${Math.floor(clock.now() / DAY_MS)}`,
+
+  conditions: (d, observed) => expiryConcern(d.spec, wantedKeyring(d, observed.keyring), observed.nowMs),
+});
+
+/** @throws Stalled when apt refuses the repository; Error while nobody answers; Waiting while it is locked. */
+async function fetchIndex(d: Desired<AptRepositorySpec>, io: Io, signal: AbortSignal): Promise<void> {
+  const { spec } = d;
+  const file = io.files.hostPath?.(sourcePath(spec)) ?? sourcePath(spec);
+  const only = [`Dir::Etc::sourcelist=${file}`, 'Dir::Etc::sourceparts=-', 'APT::Get::List-Cleanup=0'];
+  const { hostPath } = io.files;
+  const updated = await update(
+    io,
+    only.flatMap((option) => ['-o', option]),
+    signal,
+  );
+  if (updated.result === 'refused') throw refusal(d, 'UpdateRefused', updated.words);
+  if (updated.result === 'away') {
+    const isThere = (path: string) => io.files.read(path).type !== 'absent';
+    // What was edited is back; an index from before is there, and the next refresh brings the newest.
+    if (d.heal && indexPaths(spec).every(({ paths }) => paths.some(isThere))) return;
+    throw new Error(updated.words);
+  }
+  // With all the other sources: two that name the same repository with different keys make apt refuse every one.
+  const all = await apt(io, 'apt-get', ['indextargets', '--format', '$(SOURCESENTRY)'], {
+    timeoutMs: 30_000,
+    signal,
+  });
+  requireUnlocked(all);
+  if (all.exitCode !== 0 && wordsOf(all).includes(hostPath?.(keyringPath(spec)) ?? keyringPath(spec)))
+    throw refusal(d, 'SourceConflict', wordsOf(all));
+}
+
+/** A new state is undone and quarantined; one that was confirmed is only kept trying. */
+function refusal(d: Desired<AptRepositorySpec>, reason: string, words: string): Error {
+  return d.heal ? new Error(words) : new Stalled(reason, words);
+}
+
+const memoryOf = (d: Desired<AptRepositorySpec>) => d.memory as unknown as Memory | undefined;
+
+/**
+ * What the keyring should hold, as far as that is known without asking anybody: git's key, the one that was obtained
+ * before, or what is there already, when it is the pinned key alone.
+ */
+function wantedKeyring(d: Desired<AptRepositorySpec>, found: FileState): Keyring | undefined {
+  const { spec } = d;
+  if (isInGit(spec)) return pinned(spec, Buffer.from(spec.key.content ?? ''), 'the manifest');
+  const memory = memoryOf(d);
+  const kept = memory === undefined ? undefined : exactly(spec, Buffer.from(memory.keyring, 'base64'));
+  return kept ?? (found.type === 'file' ? exactly(spec, found.content) : undefined);
+}
+
+function mayRenew(d: Desired<AptRepositorySpec>, { expiresMs }: Keyring, nowMs: number): boolean {
+  if (isInGit(d.spec) || expiresMs === undefined || expiresMs > nowMs) return false;
+  return nowMs - (memoryOf(d)?.renewedMs ?? 0) > RENEW_AGAIN_MS;
+}
+
+function keyringFile(spec: AptRepositorySpec, { bytes }: Keyring): WantedFile {
+  return { path: keyringPath(spec), bytes, secret: false, mode: 0o644 };
+}
+
+function sourceFile(spec: AptRepositorySpec, keyring: string): WantedFile {
+  const bytes = Buffer.from(sourceText(spec, keyring));
+  return { path: sourcePath(spec), bytes, secret: false, mode: 0o644 };
+}
+
+function seen(files: Files, spec: AptRepositorySpec): string {
+  return files.hostPath?.(keyringPath(spec)) ?? keyringPath(spec);
+}
+
+function describe(state: FileState): string {
+  return state.type === 'file' ? 'another one' : state.type;
+}
+
+function check(spec: AptRepositorySpec): Finding[] {
+  const found: Finding[] = [];
+  const { key, components = [] } = spec;
+  const sources = [key.content, key.contentFrom, key.file, key.url].filter((source) => source !== undefined);
+  if (sources.length !== 1) {
+    const message = 'give one of content, contentFrom, file or url: where the key comes from';
+    found.push({ path: ['key'], message });
+  }
+  if (key.content !== undefined) {
+    try {
+      pinned(spec, Buffer.from(key.content), 'the manifest');
+    } catch (error) {
+      found.push({ path: ['key', 'content'], message: (error as Error).message });
+    }
+  }
+  for (const [i, suite] of spec.suites.entries()) {
+    if (suite.endsWith('/') === components.length > 0) {
+      const message = suite.endsWith('/')
+        ? 'a suite that is a directory has no components: leave them out'
+        : 'a suite needs components, as [main]; one that is a directory ends in "/"';
+      found.push({ path: ['suites', i], message });
+    }
+  }
+  for (const [i, uri] of spec.uris.entries()) {
+    if (/^[a-z+-]+:\/\/[^/]*@/.test(uri)) {
+      const message =
+        'an account does not belong in git: put it into /etc/apt/auth.conf.d (apt_auth.conf(5))';
+      found.push({ path: ['uris', i], message });
+    }
+  }
+  return found;
+}

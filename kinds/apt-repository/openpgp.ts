@@ -1,0 +1,247 @@
+// OpenPGP public keys, as far as a keyring needs it: out of their armour, packet by packet, with the fingerprint that
+// pins them and the day they expire (RFC 9580; version 4 also RFC 4880). Pure. Signatures are not verified here: apt
+// does that, and nobody but the holder of a pinned key can sign for it.
+import { createHash } from 'node:crypto';
+
+export interface PublicKey {
+  /** Upper-case hexadecimal. */
+  readonly fingerprint: string;
+  /** When no key of it that signs is valid any more, unix milliseconds; undefined for never. */
+  readonly expiresMs: number | undefined;
+  /** The key with its subkeys, names and signatures, as it was found. */
+  readonly packets: Buffer;
+}
+
+/** The bytes are no public keys; the message says what they are, and what would be right. */
+export class KeyError extends Error {
+  override readonly name = 'KeyError';
+}
+
+interface Packet {
+  readonly tag: number;
+  readonly body: Buffer;
+  readonly raw: Buffer;
+}
+
+const SIGNATURE = 2;
+const PUBLIC_KEY = 6;
+const PUBLIC_SUBKEY = 14;
+const PRIVATE_KEYS = [5, 7];
+const PRIVATE = 'it is a private key, which must never leave its owner; export the public one';
+
+/** @param material armoured, binary, or base64 of binary. @throws KeyError */
+export function readKeys(material: Buffer): PublicKey[] {
+  try {
+    return keysIn(binary(material));
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error;
+    throw new KeyError('it is broken: a packet ends before what it tells of');
+  }
+}
+
+function keysIn(bytes: Buffer): PublicKey[] {
+  const keys: Packet[][] = [];
+  for (const packet of packetsIn(bytes)) {
+    if (PRIVATE_KEYS.includes(packet.tag)) throw new KeyError(PRIVATE);
+    if (packet.tag === PUBLIC_KEY) keys.push([]);
+    keys.at(-1)?.push(packet);
+  }
+  if (keys.length === 0) throw new KeyError('there is no public key in it');
+  return keys.map((packets) => ({
+    fingerprint: fingerprintOf(packets[0]!.body),
+    expiresMs: expiryOf(packets),
+    packets: Buffer.concat(packets.map(({ raw }) => raw)),
+  }));
+}
+
+/** RFC 9580, 5.5.4. @param body of a public-key packet. @throws KeyError */
+export function fingerprintOf(body: Buffer): string {
+  const length = Buffer.alloc(4);
+  length.writeUInt32BE(body.length);
+  const hash = (algorithm: string, ...parts: Uint8Array[]) =>
+    createHash(algorithm)
+      .update(Buffer.concat([...parts, body]))
+      .digest('hex')
+      .toUpperCase();
+  switch (body[0]) {
+    case 4:
+      return hash('sha1', Uint8Array.of(0x99), length.subarray(2));
+    case 5: // GnuPG's
+      return hash('sha256', Uint8Array.of(0x9a), length);
+    case 6:
+      return hash('sha256', Uint8Array.of(0x9b), length);
+    default:
+      throw new KeyError(
+        `it has a key of version ${body[0]}, which nothing trusts any more; 4 to 6 are read`,
+      );
+  }
+}
+
+function binary(material: Buffer): Buffer {
+  if (((material[0] ?? 0) & 0x80) !== 0) return material;
+  const text = material.toString('latin1');
+  if (text.includes('-----BEGIN PGP')) return dearmour(text);
+  if (/^[A-Za-z0-9+/=\s]+$/.test(text)) return Buffer.from(text, 'base64');
+  throw new KeyError(
+    text.startsWith('KBXf', 8)
+      ? 'it is a keybox of GnuPG, which apt does not read; export the key: gpg --export'
+      : 'it is no OpenPGP key: neither armoured (-----BEGIN PGP PUBLIC KEY BLOCK-----) nor binary',
+  );
+}
+
+/** RFC 9580, 6.2. The checksum is optional there, and held to where there is one. */
+function dearmour(text: string): Buffer {
+  const blocks: Buffer[] = [];
+  let block: { headers: boolean; base64: string; checksum?: string } | undefined;
+  for (const line of text.split('\n').map((l) => l.trim())) {
+    if (line.startsWith('-----BEGIN PGP')) {
+      if (line.includes('PRIVATE')) throw new KeyError(PRIVATE);
+      block = { headers: true, base64: '' };
+    } else if (line.startsWith('-----END PGP') && block !== undefined) {
+      blocks.push(decode(block));
+      block = undefined;
+    } else if (block?.headers === true && (line === '' || line.includes(': '))) {
+      block.headers = line !== '';
+    } else if (block !== undefined && /^=[A-Za-z0-9+/]{4}$/.test(line)) {
+      block.checksum = line.slice(1);
+    } else if (block !== undefined) {
+      block.headers = false;
+      block.base64 += line;
+    }
+  }
+  if (block !== undefined || blocks.length === 0)
+    throw new KeyError('its armour is broken: the whole block is needed, to its END line');
+  return Buffer.concat(blocks);
+}
+
+function decode({ base64, checksum }: { base64: string; checksum?: string }): Buffer {
+  const bytes = Buffer.from(base64, 'base64');
+  if (checksum !== undefined && !crc24(bytes).equals(Buffer.from(checksum, 'base64')))
+    throw new KeyError('its checksum does not fit: it was changed or cut on its way');
+  return bytes;
+}
+
+function crc24(bytes: Buffer): Buffer {
+  let crc = 0xb704ce;
+  for (const byte of bytes) {
+    crc ^= byte << 16;
+    for (let bit = 0; bit < 8; bit++) crc = crc & 0x800000 ? (crc << 1) ^ 0x1864cfb : crc << 1;
+  }
+  return Buffer.from([(crc >> 16) & 0xff, (crc >> 8) & 0xff, crc & 0xff]);
+}
+
+/** RFC 9580, 4.2. */
+function* packetsIn(bytes: Buffer): Generator<Packet> {
+  let at = 0;
+  while (at < bytes.length) {
+    const first = bytes[at]!;
+    if ((first & 0x80) === 0) throw new KeyError('it is no OpenPGP key, or a broken one');
+    const isNew = (first & 0x40) !== 0;
+    const header = isNew ? newLength(bytes, at + 1) : oldLength(bytes, at + 1, first & 3);
+    const start = at + 1 + header.size;
+    const end = start + header.length;
+    if (!(end <= bytes.length)) throw new KeyError('it was cut off: its last packet is not whole');
+    yield {
+      tag: isNew ? first & 0x3f : (first >> 2) & 0x0f,
+      body: bytes.subarray(start, end),
+      raw: bytes.subarray(at, end),
+    };
+    at = end;
+  }
+}
+
+function newLength(bytes: Buffer, at: number): { size: number; length: number } {
+  const one = bytes[at] ?? 0;
+  if (one < 192) return { size: 1, length: one };
+  if (one < 224) return { size: 2, length: ((one - 192) << 8) + (bytes[at + 1] ?? 0) + 192 };
+  if (one === 255 && at + 5 <= bytes.length) return { size: 5, length: bytes.readUInt32BE(at + 1) };
+  throw new KeyError('it has packets in parts, which keys never have');
+}
+
+function oldLength(bytes: Buffer, at: number, type: number): { size: number; length: number } {
+  const size = [1, 2, 4][type];
+  if (size === undefined || at + size > bytes.length)
+    throw new KeyError('it is no OpenPGP key, or a broken one');
+  return { size, length: bytes.readUIntBE(at, size) };
+}
+
+interface SelfSignature {
+  readonly createdS: number;
+  /** Seconds after the key's own creation; 0 for never. */
+  readonly validS: number;
+  readonly canSign: boolean | undefined;
+}
+
+/** The last moment at which a key or subkey that may sign is valid. */
+function expiryOf(packets: readonly Packet[]): number | undefined {
+  const primary = packets[0]!;
+  let current = primary;
+  const newest = new Map<Packet, SelfSignature>();
+  for (const packet of packets.slice(1)) {
+    if (packet.tag === PUBLIC_SUBKEY) current = packet;
+    if (packet.tag !== SIGNATURE) continue;
+    const signature = selfSignature(packet.body, current === primary, fingerprintOf(primary.body));
+    if (signature !== undefined && signature.createdS >= (newest.get(current)?.createdS ?? 0))
+      newest.set(current, signature);
+  }
+  const end = (key: Packet): number => {
+    const validS = newest.get(key)?.validS ?? 0;
+    return validS === 0 ? Number.POSITIVE_INFINITY : (key.body.readUInt32BE(1) + validS) * 1000;
+  };
+  const signs = ([key, { canSign }]: [Packet, SelfSignature]) => canSign ?? key === primary;
+  const ends = [...newest].filter(signs).map(([key]) => Math.min(end(key), end(primary)));
+  const last = ends.length === 0 ? end(primary) : Math.max(...ends);
+  return last === Number.POSITIVE_INFINITY ? undefined : last;
+}
+
+/** RFC 9580, 5.2: what a key says of itself or of its subkey; undefined for every other signature. */
+function selfSignature(body: Buffer, ofPrimary: boolean, owner: string): SelfSignature | undefined {
+  const version = body[0]!;
+  const type = body[1]!;
+  if (version < 4 || !(ofPrimary ? (type >= 0x10 && type <= 0x13) || type === 0x1f : type === 0x18))
+    return undefined;
+  const wide = version === 6;
+  const start = wide ? 8 : 6;
+  const length = wide ? body.readUInt32BE(4) : body.readUInt16BE(4);
+  const hashed = subpackets(body.subarray(start, start + length));
+  const next = start + length;
+  const rest = wide
+    ? body.subarray(next + 4, next + 4 + body.readUInt32BE(next))
+    : body.subarray(next + 2, next + 2 + body.readUInt16BE(next));
+  // Issuers stand in either part: 33 is a fingerprint, 16 a key id, the fingerprint's end (its beginning from 5 on).
+  const issuers = [...hashed, ...subpackets(rest)];
+  const isOwn = issuers.some(({ type: t, data }) => {
+    const hex = data.toString('hex').toUpperCase();
+    return t === 33 ? hex.slice(2) === owner : t === 16 && (owner.endsWith(hex) || owner.startsWith(hex));
+  });
+  if (!isOwn) return undefined;
+  const find = (wanted: number) => hashed.find(({ type: t }) => t === wanted)?.data;
+  const flags = find(27)?.[0];
+  return {
+    createdS: find(2)?.readUInt32BE() ?? 0,
+    validS: find(9)?.readUInt32BE() ?? 0,
+    canSign: flags === undefined ? undefined : (flags & 0x02) !== 0,
+  };
+}
+
+function subpackets(bytes: Buffer): { type: number; data: Buffer }[] {
+  const found: { type: number; data: Buffer }[] = [];
+  let at = 0;
+  while (at < bytes.length) {
+    const one = bytes[at]!;
+    // As a new packet's length, but without parts: 224 to 254 are two octets here.
+    const [size, length] =
+      one < 192
+        ? [1, one]
+        : one < 255
+          ? [2, ((one - 192) << 8) + (bytes[at + 1] ?? 0) + 192]
+          : [5, at + 5 <= bytes.length ? bytes.readUInt32BE(at + 1) : 0];
+    if (length === 0 || at + size + length > bytes.length) break;
+    found.push({
+      type: bytes[at + size]! & 0x7f,
+      data: bytes.subarray(at + size + 1, at + size + length),
+    });
+    at += size + length;
+  }
+  return found;
+}

@@ -1,0 +1,285 @@
+// Package: a Debian package at a version, installed whole, and held when that is asked. Looking costs no process: what
+// is there is read from dpkg's own file, and apt runs only when something is to be done.
+import { Stalled } from '../../api/errors.ts';
+import type { Json } from '../../api/json.ts';
+import { apt, DPKG_LOCK } from '../apt.ts';
+import { type Change, type Desired, defineKind, type Finding, type InventoryRecord } from '../kind.ts';
+import type { Ports } from '../ports.ts';
+import { type Installed, readPackage, STATUS } from './dpkg-status.ts';
+import { PackageSpec } from './schema.ts';
+import {
+  configure,
+  install,
+  installing,
+  leaveOf,
+  lookUp,
+  refreshMs,
+  remove,
+  setHold,
+  simulate,
+} from './transaction.ts';
+import { compareVersions, fits, LATEST, PRESENT } from './version.ts';
+
+type Needs = 'files' | 'processes' | 'clock';
+type Io = Pick<Ports, Needs>;
+
+interface Observed {
+  readonly installed: Installed | undefined;
+  readonly nowMs: number;
+}
+
+/** The way back; JSON. A type, so that it is one. */
+type Before = {
+  readonly name: string;
+  readonly installed: {
+    readonly version: string;
+    readonly architecture: string;
+    readonly want: string;
+  } | null;
+  readonly purge: boolean;
+  /** Taken before anything of ours succeeded: the state that a removal puts back. */
+  readonly first: boolean;
+};
+
+/** Kept in the inventory. A type, so that it is JSON. */
+type Memory = {
+  readonly purge: boolean;
+  /** Whether the hold was ours to set. */
+  readonly holds: boolean;
+  /** Of `latest`: what it was when the lists were looked at, and when they are to be looked at again. */
+  readonly latest?: { readonly version: string; readonly againMs: number };
+  /** A newer version that could not be installed; it is not tried again. */
+  readonly failed?: { readonly version: string; readonly words: string };
+  /** Why the lists are older than they should be. */
+  readonly lists?: string;
+};
+
+/** After a refresh that failed. */
+const REFRESH_AGAIN_MS = 3_600_000;
+/** In the snapshot's way back. */
+const ALL_LEAVE = { mayRemove: [], allowDowngrade: true };
+
+export const packageKind = defineKind<PackageSpec, Observed, Needs>({
+  kind: 'Package',
+  scope: 'host',
+  spec: PackageSpec,
+  needs: ['files', 'processes', 'clock'],
+
+  owns: ({ name }) => [`package:${name}`],
+  locks: () => [DPKG_LOCK],
+  // Its scripts run as root; the list of packages is closed by default, and is the word for it (docs/decisions/).
+  asks: ({ name, mayRemove = [] }) => [
+    { type: 'package', value: name },
+    ...mayRemove.map((other) => ({ type: 'package' as const, value: other, why: 'it may be removed' })),
+    { type: 'exec', value: 'apt-get', why: 'it installs the package' },
+  ],
+
+  check(spec) {
+    const found: Finding[] = [];
+    if (spec.mayRemove?.includes(spec.name))
+      found.push({
+        path: ['mayRemove'],
+        message: `${spec.name} itself is never removed to make room for itself`,
+      });
+    return found;
+  },
+
+  async observe(d, { files, clock }) {
+    return { installed: readPackage(files, d.spec.name), nowMs: clock.now() };
+  },
+
+  diff,
+
+  async prepare(d, observed, io, signal) {
+    const { spec } = d;
+    const { installed } = observed;
+    // What was only cut off needs no repository: dpkg ends it.
+    if (diff(d, observed).some(({ what }) => what !== 'hold' && what !== 'state')) {
+      const { version } = await lookUp(spec, io, signal);
+      if (isToInstall(spec, installed, version)) {
+        refuseHeld(d, installed, version);
+        await simulate(spec.name, installing(spec, version), leaveOf(spec), io, signal);
+      }
+    }
+    const before: Before = {
+      name: spec.name,
+      installed:
+        installed === undefined
+          ? null
+          : { version: installed.version, architecture: installed.architecture, want: installed.want },
+      purge: spec.purge === true,
+      first: d.memory === undefined,
+    };
+    return { existed: installed !== undefined, data: before };
+  },
+
+  async apply(changes, d, io, signal) {
+    const { spec } = d;
+    if (changes.length === 0) return {};
+    let memory: Memory = { ...memoryOf(d), purge: spec.purge === true, holds: spec.hold !== undefined };
+    const look = () => readPackage(io.files, spec.name);
+    // First of all, since nothing else goes before that.
+    if (isBroken(look())) await configure(io);
+    const installed = look();
+    const nowMs = io.clock.now();
+    if (diff(d, { installed, nowMs }).some(({ what }) => what !== 'hold')) {
+      const found = await lookUp(spec, io, signal);
+      memory = remember(spec, memory, found, nowMs);
+      if (isToInstall(spec, installed, found.version)) {
+        refuseHeld(d, installed, found.version);
+        memory = await upgrade(d, installed, found.version, memory, io, signal);
+      }
+    }
+    const hold = holdOf(d) ?? installed?.want === 'hold';
+    await setHold(spec.name, hold, io);
+    return { memory: memory as Json };
+  },
+
+  undo,
+
+  watch: (_d, { files }, wake, signal) => files.watch(STATUS, wake, signal),
+
+  conditions(d) {
+    // Of a version that is named, what was in the lists once is no news.
+    const { failed, lists } = wantedOf(d.spec) === LATEST ? (memoryOf(d) ?? {}) : {};
+    const of = (type: string, reason: string, message: string) => [
+      { type, status: 'False' as const, reason, message },
+    ];
+    return [
+      ...(failed === undefined ? [] : of('Latest', 'UpgradeFailed', `${failed.version}: ${failed.words}`)),
+      ...(lists === undefined ? [] : of('ListsFresh', 'UpdateFailed', lists)),
+    ];
+  },
+});
+
+const memoryOf = (d: Desired<PackageSpec>) => d.memory as Memory | undefined;
+/** A hold of ours that git no longer asks for is taken off; somebody else's is left. */
+const holdOf = (d: Desired<PackageSpec>) => d.spec.hold ?? (memoryOf(d)?.holds === true ? false : undefined);
+const wantedOf = (spec: PackageSpec): string => spec.version ?? PRESENT;
+
+const isBroken = (installed: Installed | undefined): boolean =>
+  installed !== undefined && (installed.state !== 'installed' || installed.flag !== 'ok');
+
+function diff(d: Desired<PackageSpec>, { installed, nowMs }: Observed): Change[] {
+  const { spec } = d;
+  const wanted = wantedOf(spec);
+  if (installed === undefined) return [{ what: 'package', from: 'absent', to: wanted }];
+  const changes: Change[] = [];
+  if (isBroken(installed)) {
+    const from = installed.flag === 'ok' ? installed.state : `${installed.state} (${installed.flag})`;
+    changes.push({ what: 'state', from, to: 'installed' });
+  }
+  if (wanted === LATEST) {
+    const latest = memoryOf(d)?.latest;
+    // A clock that was ahead once must not put it off for ever.
+    if (latest === undefined || latest.againMs <= nowMs || latest.againMs > nowMs + refreshMs(spec))
+      changes.push({ what: 'lists', from: latest === undefined ? 'never looked at' : 'old', to: 'fresh' });
+    else if (compareVersions(installed.version, latest.version) < 0)
+      changes.push({ what: 'version', from: installed.version, to: latest.version });
+  } else if (wanted !== PRESENT && !fits(installed.version, wanted)) {
+    changes.push({ what: 'version', from: installed.version, to: wanted });
+  }
+  const [isHeld, hold] = [installed.want === 'hold', holdOf(d)];
+  if (hold !== undefined && isHeld !== hold)
+    changes.push({ what: 'hold', from: isHeld ? 'held' : 'not held', to: hold ? 'held' : 'not held' });
+  return changes;
+}
+
+function isToInstall(spec: PackageSpec, installed: Installed | undefined, version: string): boolean {
+  if (installed === undefined || isBroken(installed)) return true;
+  const order = compareVersions(installed.version, version);
+  return wantedOf(spec) === LATEST ? order < 0 : order !== 0;
+}
+
+/** Somebody's hold is not overruled by silence. @throws Stalled('Held') */
+function refuseHeld(d: Desired<PackageSpec>, installed: Installed | undefined, version: string): void {
+  if (installed?.want !== 'hold' || holdOf(d) !== undefined || installed.version === version) return;
+  const message = `${d.spec.name} is held at ${installed.version}, and ${version} is wanted: write hold: true or false`;
+  throw new Stalled('Held', message);
+}
+
+function remember(
+  spec: PackageSpec,
+  before: Memory,
+  { version, lists }: Awaited<ReturnType<typeof lookUp>>,
+  nowMs: number,
+): Memory {
+  const { lists: _, latest: __, ...rest } = before;
+  const isFresh = lists.result === 'done';
+  return {
+    ...rest,
+    ...(isFresh ? {} : { lists: lists.words }),
+    ...(wantedOf(spec) === LATEST
+      ? { latest: { version, againMs: nowMs + (isFresh ? refreshMs(spec) : REFRESH_AGAIN_MS) } }
+      : {}),
+  };
+}
+
+/**
+ * Gets the package to a version. Following `latest` is healing as far as the loop knows, which has no way back for
+ * that: so here the version before is put back when a newer one can't be installed.
+ */
+async function upgrade(
+  d: Desired<PackageSpec>,
+  before: Installed | undefined,
+  version: string,
+  memory: Memory,
+  io: Io,
+  signal: AbortSignal,
+): Promise<Memory> {
+  const { spec } = d;
+  const isFollowing = d.heal && wantedOf(spec) === LATEST && before !== undefined && !isBroken(before);
+  const kept = {
+    ...memory,
+    ...(memory.latest && before ? { latest: { ...memory.latest, version: before.version } } : {}),
+  };
+  if (isFollowing && memory.failed?.version === version) return kept;
+  const { failed: _, ...good } = memory;
+  const args = installing(spec, version);
+  try {
+    await simulate(spec.name, args, leaveOf(spec), io, signal);
+    await install(args, leaveOf(spec), io, signal);
+    return good;
+  } catch (error) {
+    if (!(error instanceof Stalled) || !isFollowing) throw error;
+    const now = readPackage(io.files, spec.name);
+    if (now?.version !== before.version || isBroken(now)) await putBack(spec.name, before, io, signal);
+    return { ...kept, failed: { version, words: `${error.message}; ${before.version} stays` } };
+  }
+}
+
+/** From the lists, or from what apt still keeps of what it once fetched. */
+async function putBack(
+  name: string,
+  { version, architecture }: { version: string; architecture: string },
+  io: Io,
+  signal: AbortSignal,
+): Promise<void> {
+  const policy = await apt(io, 'apt-cache', ['madison', name], { timeoutMs: 60_000, signal });
+  const isKnown = policy.stdout.split('\n').some((line) => line.split('|')[1]?.trim() === version);
+  const archive = `/var/cache/apt/archives/${name}_${version.replaceAll(':', '%3a')}_${architecture}.deb`;
+  const isKept = !isKnown && io.files.read(archive).type === 'file';
+  const args = isKept ? ['install', io.files.hostPath?.(archive) ?? archive] : installing({ name }, version);
+  await simulate(name, args, ALL_LEAVE, io, signal);
+  await install(args, ALL_LEAVE, io, signal);
+}
+
+async function undo(
+  snapshot: { readonly data: Json },
+  record: InventoryRecord,
+  io: Io,
+  signal: AbortSignal,
+): Promise<void> {
+  const { name, installed: was, purge, first } = snapshot.data as unknown as Before;
+  const memory = record.memory as Memory | undefined;
+  const now = readPackage(io.files, name);
+  if (was === null) {
+    if (now !== undefined) await remove(name, memory?.purge ?? purge, io, signal);
+    return;
+  }
+  // A package that was there before us stays when its document leaves, at the version that it has by then: older ones
+  // come back only when a change failed, which is the case where nothing succeeded since the snapshot was taken.
+  const isFarewell = first && memory !== undefined;
+  if (!isFarewell && (now?.version !== was.version || isBroken(now))) await putBack(name, was, io, signal);
+  if (!isFarewell || memory.holds) await setHold(name, was.want === 'hold', io);
+}
