@@ -1,13 +1,16 @@
 // One child of the agent. On disk, in the state directory:
-//   NAME.unit.json  its definition
+//   NAME.unit.json  its definition, sealed, since its environment may hold secrets
 //   NAME.pid.json   the running process, written before it is started and once its id is known
 //   NAME.log        what it writes; a file and not a pipe, since a pipe would end with the agent
 import { type ChildProcess, spawn } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import fs from 'node:fs';
 import path from 'node:path';
+import { inWords } from '../../api/errors.ts';
+import type { Json } from '../../api/json.ts';
 import { type Clock, JobFailed, type UnitJob, type UnitState } from '../../kinds/ports.ts';
 import { readIfThere, removeDurably, writeDurably } from '../journal/durable.ts';
+import type { Seal } from '../secrets/seal.ts';
 import { groupExists, processesWithEnvironment, signalGroup, startTimeOf } from './process-identity.ts';
 
 export interface Definition {
@@ -19,6 +22,7 @@ export interface Definition {
 
 export interface UnitEnvironment {
   readonly stateDir: string;
+  readonly seal: Seal;
   readonly clock: Clock;
   readonly log: {
     info(fields: object, message: string): void;
@@ -74,8 +78,14 @@ export class SupervisedUnit {
 
   /** Reads what an earlier agent left, and takes over the process that it had started. */
   load(): void {
-    const definition = readIfThere(this.#file('unit'));
-    if (definition !== undefined) this.#definition = JSON.parse(definition) as Definition;
+    const text = readIfThere(this.#file('unit'));
+    try {
+      if (text !== undefined)
+        this.#definition = this.#env.seal.open(JSON.parse(text)) as unknown as Definition;
+    } catch (error) {
+      // It counts as none, and the next pass defines it anew.
+      this.#env.log.warn({ unit: this.name, error: inWords(error) }, 'a definition can’t be read');
+    }
     const record = readIfThere(this.#file('pid'));
     if (record === undefined) return;
     const left = this.#identify(JSON.parse(record) as Running);
@@ -118,7 +128,7 @@ export class SupervisedUnit {
   }
 
   define(definition: Definition): void {
-    writeDurably(this.#file('unit'), JSON.stringify(definition));
+    writeDurably(this.#file('unit'), JSON.stringify(this.#env.seal.close(definition as unknown as Json)));
     this.#definition = definition;
     this.#wake();
   }

@@ -5,9 +5,10 @@ import fs from 'node:fs';
 import path from 'node:path';
 import type { SupervisedUnits, Units } from '../../kinds/ports.ts';
 import { removeUnfinished } from '../journal/durable.ts';
+import { createSeal } from '../secrets/seal.ts';
 import { type Definition, SupervisedUnit, type UnitEnvironment } from './supervised-unit.ts';
 
-export interface SupervisedOptions extends Omit<UnitEnvironment, 'stateDir'> {
+export interface SupervisedOptions extends Omit<UnitEnvironment, 'stateDir' | 'seal'> {
   /** The agent's state directory; what belongs here is kept in its folder `supervised`. */
   readonly stateDir: string;
   /** What becomes of the children when the agent is told to stop. Default: they stop with it. */
@@ -17,7 +18,12 @@ export interface SupervisedOptions extends Omit<UnitEnvironment, 'stateDir'> {
 export function createSupervised(
   options: SupervisedOptions,
 ): Units & SupervisedUnits & { close(): Promise<void> } {
-  const environment = { ...options, stateDir: path.join(options.stateDir, 'supervised') };
+  const { stateDir } = options;
+  const environment = {
+    ...options,
+    stateDir: path.join(stateDir, 'supervised'),
+    seal: createSeal(stateDir),
+  };
   let units: Map<string, SupervisedUnit> | undefined;
 
   /** All that are on disk, read with the first call. */

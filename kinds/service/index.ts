@@ -1,12 +1,12 @@
 // Service: a unit's files, whether it is enabled, masked and running, and that the running process was started
 // with what is on disk now. Under systemd, or as a child of the agent (`manager: supervised`).
 import { Stalled, Waiting } from '../../api/errors.ts';
-import { canonical, type Json } from '../../api/json.ts';
 import { type Ask, type Change, type Claim, type Concern, type Desired, defineKind } from '../kind.ts';
 import { fileChanges, writeFile } from '../managed-file.ts';
 import { type FileState, JobFailed, type Ports, type UnitState, type Units } from '../ports.ts';
 import { watchAll } from '../watch-all.ts';
 import { checkService } from './check.ts';
+import { definitionChanges, definitionOf } from './definition.ts';
 import { ServiceSpec } from './schema.ts';
 import { settle } from './settle.ts';
 import {
@@ -106,9 +106,7 @@ export const service = defineKind<ServiceSpec, Observed, Needs>({
     if (d.spec.exclusive === true) {
       for (const path of observed.foreign) changes.push({ what: path, from: 'present', to: 'absent' });
     }
-    if (isSupervised(d.spec) && !sameDefinition(d.spec, observed.definition)) {
-      changes.push({ what: 'command', from: observed.definition ?? '', to: d.spec.command!.join(' ') });
-    }
+    if (isSupervised(d.spec)) changes.push(...definitionChanges(d, observed.definition));
     changes.push(...stateChanges(d, observed.unit));
     if (wantsRunning(d.spec)) {
       const stale = staleness(d, observed.unit, observed.files);
@@ -134,7 +132,7 @@ export const service = defineKind<ServiceSpec, Observed, Needs>({
   async apply(changes, d, io, signal) {
     const { spec } = d;
     if (!(await startedAtOnce(changes, d, io, signal))) {
-      const wrote = isSupervised(spec) ? define(spec, io) : await layOut(d, io, signal);
+      const wrote = isSupervised(spec) ? define(d, io) : await layOut(d, io, signal);
       await run(d, wrote, io, signal);
     }
     return { memory: memoryOf(d, await unitsOf(spec, io).show(spec.unit, signal)) };
@@ -176,20 +174,11 @@ function wantsRunning(spec: ServiceSpec): boolean {
   return (spec.state ?? 'running') === 'running';
 }
 
-function definitionOf(spec: ServiceSpec) {
-  return { command: spec.command ?? [], env: spec.env ?? {}, enabled: spec.enabled ?? true };
-}
-
-function sameDefinition(spec: ServiceSpec, definition: string | undefined): boolean {
-  return (
-    definition !== undefined && canonical(JSON.parse(definition) as Json) === canonical(definitionOf(spec))
-  );
-}
-
 /** @returns whether it was another one. */
-function define(spec: ServiceSpec, io: Io): boolean {
-  if (sameDefinition(spec, io.supervised.definition(spec.unit))) return false;
-  io.supervised.define(spec.unit, definitionOf(spec));
+function define(d: Desired<ServiceSpec>, { supervised }: Io): boolean {
+  const { unit } = d.spec;
+  if (definitionChanges(d, supervised.definition(unit)).length === 0) return false;
+  supervised.define(unit, definitionOf(d));
   return true;
 }
 

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { contentFields, Ref } from '../../api/documents.ts';
+import { contentFields, Ref, SecretRef } from '../../api/documents.ts';
 import { Manager, UnitName } from '../fields.ts';
 
 const UnitText = z.strictObject({ ...contentFields });
@@ -29,6 +29,7 @@ export const ServiceSpec = z.strictObject({
   restartOn: z.array(Ref).optional(),
   /** For `manager: supervised`: the program, absolute, and its arguments. */
   command: z.array(z.string()).min(1).optional(),
-  env: z.record(z.string().regex(/^[A-Za-z_][A-Za-z0-9_]*$/), z.string()).optional(),
+  /** Its variables beside PATH and HOME; a value may be a secret. */
+  env: z.record(z.string().regex(/^[A-Za-z_][A-Za-z0-9_]*$/), z.union([z.string(), SecretRef])).optional(),
 });
 export type ServiceSpec = z.infer<typeof ServiceSpec>;

@@ -4,6 +4,7 @@ import { digestOf } from '../../api/json.ts';
 import type { Desired } from '../kind.ts';
 import type { WantedFile } from '../managed-file.ts';
 import type { Files, UnitState } from '../ports.ts';
+import { definitionOf } from './definition.ts';
 import type { ServiceSpec } from './schema.ts';
 
 const ETC = '/etc/systemd/system';
@@ -55,8 +56,10 @@ export function wantedFiles(d: Desired<ServiceSpec>): (WantedFile & { what: stri
 
 /** Of everything that the spec says about how the unit runs; '' where it says nothing. */
 export function unitDigest(d: Desired<ServiceSpec>): string {
-  const { manager, command, env } = d.spec;
-  if (manager === 'supervised') return digestOf([command, env ?? {}]);
+  if (d.spec.manager === 'supervised') {
+    const { command, env } = definitionOf(d);
+    return digestOf([command, env]);
+  }
   const files = wantedFiles(d).map((file) => [file.path, digestOf(file.bytes.toString('base64'))]);
   return files.length === 0 ? '' : digestOf(files);
 }

@@ -6,6 +6,7 @@ import { execFileSync, spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import fs from 'node:fs';
 import http from 'node:http';
+import type { AddressInfo } from 'node:net';
 import path from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { type AgentStatus, findCondition } from '../../api/status.ts';
@@ -74,7 +75,30 @@ test('no log, bundle, state, metric, page, plan, status or argv holds a secret',
     file('retired', retired),
     alloy('open', 'secrets/config'),
     alloy('bad', 'secrets/bad-config'),
+    service,
+    check,
   ];
+  // Takes its values from its environment, and writes them where the search is to find them.
+  const service = box.document('Service', 'child', {
+    unit: 'child.service',
+    manager: 'supervised',
+    command: ['/bin/sh', '-c', `env > '${box.path('root/etc/child-env')}'; exec sleep 1000`],
+    env: {
+      FROM_FILE: { secretFrom: { file: box.path('secrets/file') } },
+      FROM_ENV: { secretFrom: { env: 'LEAK_TEST_TOKEN' } },
+      FROM_CREDENTIAL: { secretFrom: { credential: 'db' } },
+      FROM_AGE: { secretFrom: { ageFrom: 'age.age' } },
+    },
+  });
+  // Asked with a secret, it answers with an error that quotes it.
+  const check = box.document('Check', 'echo', {
+    http: {
+      url: await box.startEcho(),
+      headers: { 'x-token': { secretFrom: { ageFrom: 'age.age' } } },
+      contains: 'x',
+    },
+    interval: '1s',
+  });
   box.writeAlloy();
   box.manifests('enforce', documents({ file: box.path('secrets/retired') }));
   await box.startController();
@@ -89,6 +113,8 @@ test('no log, bundle, state, metric, page, plan, status or argv holds a secret',
   await box.expect('File/in-the-way', false, 'IsADirectory');
   await box.expect('AlloyConfig/open', undefined, 'AlloyNotRunning');
   await box.expect('AlloyConfig/bad', false, 'Invalid');
+  await box.expect('Service/child', true);
+  await box.expect('Check/echo', false, 'CheckFailed');
   await box.collect('while a change is open');
 
   // Drift, and a secret that is rotated while its file drifts.
@@ -96,6 +122,10 @@ test('no log, bundle, state, metric, page, plan, status or argv holds a secret',
   await eventually(() => assert.equal(box.read('root/etc/age'), secrets['age']), PATIENCE_MS);
   box.write('secrets/file', secrets['rotated']!);
   await eventually(() => assert.equal(box.read('root/etc/file'), secrets['rotated']), PATIENCE_MS);
+  await eventually(
+    () => assert.ok(box.read('root/etc/child-env').includes(secrets['rotated']!)),
+    PATIENCE_MS,
+  );
 
   // From here on only observed: what differs stays, and plans show it. One secret is a plain text from now on.
   box.manifests('observe', documents('no secret any more\n'));
@@ -115,6 +145,8 @@ test('no log, bundle, state, metric, page, plan, status or argv holds a secret',
     'rotated in etc/file',
     'env in etc/adopted',
     'age in etc/age',
+    'age in etc/child-env',
+    'credential in etc/child-env',
     'alloy in etc/open/config.alloy',
   ])
     assert.ok(there.has(hit), `${hit} is not found where it should be: ${[...there].join(', ')}`);
@@ -173,6 +205,19 @@ class Box {
     fs.chmodSync(this.path('alloy'), 0o755);
   }
 
+  /** A server that answers with what it was sent. @returns its URL. */
+  async startEcho(): Promise<string> {
+    const server = http.createServer((request, response) => {
+      response.writeHead(500).end(`refused: ${JSON.stringify(request.headers)}`);
+    });
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    this.#stops.push(async () => {
+      server.closeAllConnections();
+      server.close();
+    });
+    return `http://127.0.0.1:${(server.address() as AddressInfo).port}/`;
+  }
+
   document(kind: string, name: string, spec: object): object {
     return { apiVersion: 'homeostat.dev/v1', kind, metadata: { name }, hosts: { all: true }, spec };
   }
@@ -216,7 +261,8 @@ class Box {
     const enroll = ['--controller', this.#controller, '--token', token, '--config', config, '--host', 'pi'];
     const said = this.homeostat('enroll', ...enroll, '--state', this.path('agent'));
     this.#places.set('enroll', said);
-    const everything = { kinds: ['*'], paths: ['/'], exec: ['*'], rootEquivalent: ['*'] };
+    const any = ['*'];
+    const everything = { kinds: any, paths: ['/'], exec: any, units: any, urls: any, rootEquivalent: any };
     const secrets = [`${this.path('secrets')}/`, 'env:LEAK_*', 'credential:db', 'age'];
     const written = {
       ...(JSON.parse(fs.readFileSync(config, 'utf8')) as object),

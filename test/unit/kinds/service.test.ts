@@ -7,6 +7,7 @@ import { systemClock } from '../../../agent/providers/clock.ts';
 import { file } from '../../../kinds/file/index.ts';
 import type { Desired } from '../../../kinds/kind.ts';
 import type { FileState, UnitState } from '../../../kinds/ports.ts';
+import { definitionChanges } from '../../../kinds/service/definition.ts';
 import { service } from '../../../kinds/service/index.ts';
 import type { ServiceSpec } from '../../../kinds/service/schema.ts';
 import { isDone, isRunning, type Memory, staleness } from '../../../kinds/service/state.ts';
@@ -325,6 +326,19 @@ test('mistakes of a spec are told together', () => {
   assert.deepEqual(check({ masked: true, enabled: true }), ['masked', 'enabled']);
   assert.deepEqual(check({ manager: 'supervised', unitFile: {} }), ['unitFile', 'manager']);
   assert.deepEqual(check({ manager: 'supervised', command: ['x'] }), ['command.0']);
+});
+
+test('of a supervised unit’s environment the differing variables are named, and no value is shown', () => {
+  const env = { A: 'new', B: 'b' };
+  const d = desired({ spec: { unit: 'x.service', manager: 'supervised', command: ['/bin/x'], env } });
+  const text = (command: string, env: object) => JSON.stringify({ command: [command], env, enabled: true });
+  assert.deepEqual(definitionChanges(d, text('/bin/x', { A: 'new', B: 'b' })), []);
+  assert.deepEqual(definitionChanges(d, text('/bin/x', { A: 'old', B: 'b', C: 'c' })), [
+    { what: 'environment (A, C)', from: 'other values', to: 'as wanted' },
+  ]);
+  assert.deepEqual(definitionChanges(d, text('/bin/y', { A: 'new', B: 'b' })), [
+    { what: 'command', from: '/bin/y', to: '/bin/x' },
+  ]);
 });
 
 test('what writes a unit asks for it in words', () => {

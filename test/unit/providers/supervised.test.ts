@@ -130,16 +130,33 @@ test('an agent that is killed leaves one process, never two, whenever it is kill
     const units = manager(t, directory);
     await units.run('start', UNIT);
     const { invocationID, mainPID } = await units.show(UNIT);
-    const record = JSON.parse(
-      fs.readFileSync(path.join(directory, 'supervised', `${UNIT}.unit.json`), 'utf8'),
-    );
-    assert.equal(processesWithEnvironment(`MARKER=${record.env.MARKER}`).length, 1, moment);
+    const record = JSON.parse(units.definition(UNIT)!) as { env: Record<string, string> };
+    assert.equal(processesWithEnvironment(`MARKER=${record.env['MARKER']}`).length, 1, moment);
     assert.ok(startTimeOf(mainPID) !== undefined);
     assert.match(invocationID, /^[0-9a-f]{32}$/);
     await units.undefine(UNIT);
-    await eventually(() => assert.equal(processesWithEnvironment(`MARKER=${record.env.MARKER}`).length, 0));
+    await eventually(() =>
+      assert.equal(processesWithEnvironment(`MARKER=${record.env['MARKER']}`).length, 0),
+    );
     await units.close();
   }
+});
+
+test('what it is defined as is sealed; one that can’t be read is defined anew, and its process is kept', async (t) => {
+  const directory = temporaryDirectory(t);
+  const first = manager(t, directory, { onClose: 'leave' });
+  define(first, SLEEPER, { TOKEN: 'open sesame' });
+  await first.run('start', UNIT);
+  const { mainPID } = await first.show(UNIT);
+  await first.close();
+  const file = path.join(directory, 'supervised', `${UNIT}.unit.json`);
+  assert.doesNotMatch(fs.readFileSync(file, 'utf8'), /sesame/);
+  fs.rmSync(path.join(directory, 'seal.key'));
+  const second = manager(t, directory);
+  assert.equal(second.definition(UNIT), undefined);
+  assert.equal((await second.show(UNIT)).mainPID, mainPID);
+  define(second, SLEEPER, { TOKEN: 'open sesame' });
+  assert.match(second.definition(UNIT)!, /sesame/);
 });
 
 test('a process id that now means another process is not taken for ours', async (t) => {
