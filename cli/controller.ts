@@ -1,7 +1,7 @@
 // `homeostat controller`: follows git and tells every host what to run.
 import { homedir } from 'node:os';
 import { join } from 'node:path';
-import { type Command, InvalidArgumentError } from 'commander';
+import { type Command, InvalidArgumentError, Option } from 'commander';
 import { VERSION } from './version.ts';
 
 /** Where the controller keeps its key and its store. */
@@ -32,6 +32,7 @@ interface Options {
   readonly openReads?: true;
   readonly name: string[];
   readonly hookSecretFile?: string;
+  readonly sdTokenFile?: string;
   readonly poll: number;
 }
 
@@ -54,6 +55,12 @@ export function register(program: Command): void {
       [] as string[],
     )
     .option('--hook-secret-file <file>', 'file with the secret that signs POST /hooks/git')
+    .addOption(
+      new Option(
+        '--sd-token-file <file>',
+        'file with the token with which Prometheus asks GET /sd/… for targets',
+      ).env('HOMEOSTAT_SD_TOKEN_FILE'),
+    )
     .option('--poll <seconds>', 'how often to fetch a repository that is elsewhere', seconds, 30)
     .addHelpText(
       'after',
@@ -67,7 +74,7 @@ async function run(options: Options): Promise<void> {
   const { kinds } = await import('../kinds/index.ts');
   const { systemClock } = await import('../agent/providers/clock.ts');
   const { pino } = await import('pino');
-  const { repo, branch, subdir, state, listen, tailscaleSocket, hookSecretFile } = options;
+  const { repo, branch, subdir, state, listen, tailscaleSocket, hookSecretFile, sdTokenFile } = options;
   const log = pino({
     level: process.env['HOMEOSTAT_LOG_LEVEL'] ?? 'info',
     base: null,
@@ -87,6 +94,7 @@ async function run(options: Options): Promise<void> {
       ...(subdir === undefined ? {} : { subdir }),
       ...(tailscaleSocket === undefined ? {} : { tailscaleSocket }),
       ...(hookSecretFile === undefined ? {} : { hookSecretFile }),
+      ...(sdTokenFile === undefined ? {} : { sdTokenFile }),
     },
     { clock: systemClock, environment: process.env, log, kinds, version: VERSION },
   );

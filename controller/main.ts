@@ -32,6 +32,7 @@ export interface ControllerOptions {
   readonly openReads?: boolean;
   readonly names?: readonly string[];
   readonly hookSecretFile?: string;
+  readonly sdTokenFile?: string;
   readonly pollMs?: number;
 }
 
@@ -73,10 +74,11 @@ export class Controller {
    * @throws Error in words when it can't be started as told.
    */
   async start(): Promise<string> {
-    const { stateDir, hookSecretFile, tailscaleSocket } = this.#options;
+    const { stateDir, hookSecretFile, sdTokenFile, tailscaleSocket } = this.#options;
     const { clock, log, kinds, version, environment } = this.#ports;
     const listen = parseListen(this.#options.listen, this.#options.listenEverywhere ?? false);
     const hookSecret = hookSecretFile === undefined ? undefined : readSecret(hookSecretFile);
+    const sdToken = sdTokenFile === undefined ? undefined : readSecret(sdTokenFile);
     const keyFile = join(stateDir, KEY_FILE);
     const keys = readKeys(keyFile) ?? addKey(keyFile);
     const database = new Database(join(stateDir, STORE_FILE), clock.now);
@@ -103,6 +105,7 @@ export class Controller {
       openReads: this.#options.openReads ?? false,
       names: this.#options.names ?? [],
       hookSecret,
+      sdToken,
       refresh: () => void publisher.refresh(),
       audit: (entry) => {
         store.audit({ at: clock.now(), ...entry });

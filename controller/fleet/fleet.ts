@@ -165,6 +165,17 @@ export class Fleet {
     return this.#serving !== undefined || this.#compilation !== undefined;
   }
 
+  /** Whether a revision is served: that of the last run, until git was read. */
+  get isServing(): boolean {
+    return this.#serving !== undefined;
+  }
+
+  /** Whether this is the tailnet node of a host in the revision that is served. */
+  hasNode(nodeID: string): boolean {
+    for (const { host } of this.assignments.all()) if (this.nodeID(host) === nodeID) return true;
+    return false;
+  }
+
   host(name: string): HostView | undefined {
     const assignment = this.assignments.get(name);
     const status = this.statuses.summary(name);

@@ -6,6 +6,7 @@ import type { AppDeps } from './deps.ts';
 import { type ErrorCode, HttpError } from './errors.ts';
 import { Identity } from './identity.ts';
 import { operatorRoutes } from './operator-routes.ts';
+import { sdRoutes } from './sd-routes.ts';
 
 export function buildApp(deps: AppDeps): FastifyInstance {
   const { fleet, metrics, log } = deps;
@@ -46,6 +47,7 @@ export function buildApp(deps: AppDeps): FastifyInstance {
   const identity = new Identity(deps);
   agentRoutes(app, deps, identity);
   operatorRoutes(app, deps, identity);
+  sdRoutes(app, deps, identity);
   hookRoute(app, deps);
 
   app.get('/healthz', async () => ({ ok: true }));

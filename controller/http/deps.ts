@@ -22,6 +22,8 @@ export interface AppDeps {
   readonly names: readonly string[];
   /** With which a git host signs its hooks; without one there is no hook. */
   readonly hookSecret: string | undefined;
+  /** With which Prometheus asks for its targets, where it has no identity of its own. */
+  readonly sdToken: string | undefined;
   /** Has git looked at now. */
   readonly refresh: () => void;
   readonly audit: (entry: Omit<AuditEntry, 'at'>) => void;

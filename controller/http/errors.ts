@@ -9,6 +9,7 @@ export const ERRORS = {
   Replayed: 401,
   NotEnrolled: 401,
   NotAnOperator: 401,
+  NotAScraper: 401,
   TokenUnknown: 403,
   TokenUsed: 403,
   TokenExpired: 403,
@@ -27,6 +28,7 @@ export const ERRORS = {
   WhoisUnavailable: 503,
   StoreUnavailable: 503,
   PayloadUnavailable: 503,
+  NothingServed: 503,
   /** Come back later: the controller is being stopped. */
   Stopping: 503,
 } as const;

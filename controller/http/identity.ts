@@ -1,5 +1,6 @@
 // Who is asking. An agent is known by its signature, and on a tailnet also by its node; an operator by the login
 // that tailscaled tells, by a capability of tailnet policy, or by a token. An address alone proves nothing.
+import { createHash, timingSafeEqual } from 'node:crypto';
 import { isIP } from 'node:net';
 import type { FastifyRequest } from 'fastify';
 import { keyIdOf, publicKeyOf } from '../../api/bundle.ts';
@@ -21,6 +22,8 @@ export interface IdentityDeps {
   readonly openReads: boolean;
   /** Names, beside addresses and single words, by which browsers may call the controller. */
   readonly names: readonly string[];
+  /** Prometheus's, for /sd. */
+  readonly sdToken: string | undefined;
 }
 
 export class Identity {
@@ -108,7 +111,7 @@ export class Identity {
   async requireOperator(request: FastifyRequest): Promise<string> {
     this.requireHostHeader(request);
     const { fleet, tokens, clock, openReads, whois } = this.#deps;
-    const bearer = /^Bearer (\S+)$/.exec(request.headers.authorization ?? '')?.[1];
+    const bearer = bearerOf(request);
     if (bearer !== undefined) {
       const token = parseToken(bearer);
       const name = token === undefined ? undefined : tokens.operator(token.id, token.secret, clock.now());
@@ -135,6 +138,32 @@ export class Identity {
       'NotAnOperator',
       `this is for operators${who}: ${how}send a token (homeostat token create --operator NAME)`,
     );
+  }
+
+  /**
+   * Prometheus, which asks for its targets: by the token of /sd, from the tailnet node of one of the hosts, or as an
+   * operator. @throws HttpError
+   */
+  async requireScraper(request: FastifyRequest): Promise<void> {
+    const { sdToken, fleet } = this.#deps;
+    // Prometheus 2.42 sends the bare token in http_sd_configs unless `type: Bearer` is written out.
+    const given = (request.headers.authorization ?? '').replace(/^Bearer /i, '');
+    if (sdToken !== undefined && isSame(given, sdToken)) return;
+    try {
+      await this.requireOperator(request);
+    } catch (error) {
+      if (!(error instanceof HttpError) || error.code !== 'NotAnOperator') throw error;
+      const peer = given === '' ? await this.peer(request) : undefined;
+      if (peer !== undefined && fleet.hasNode(peer.nodeID)) return;
+      const how =
+        sdToken === undefined
+          ? 'start the controller with --sd-token-file, and give Prometheus the same token'
+          : 'give Prometheus the token of --sd-token-file';
+      throw new HttpError(
+        'NotAScraper',
+        `targets are for Prometheus: ${how} (authorization: credentials_file of http_sd_configs)`,
+      );
+    }
   }
 
   /** A page of somebody else's must not get a browser to ask in its place (DNS rebinding, other origins). */
@@ -178,6 +207,16 @@ export class Identity {
     nonces.set(nonce, nowSeconds + 2 * CLOCK_WINDOW_SECONDS);
     return true;
   }
+}
+
+function bearerOf(request: FastifyRequest): string | undefined {
+  return /^Bearer (\S+)$/i.exec(request.headers.authorization ?? '')?.[1];
+}
+
+/** In a time that tells nothing of where they differ, nor of how long they are. */
+function isSame(a: string, b: string): boolean {
+  const digest = (text: string) => createHash('sha256').update(text).digest();
+  return timingSafeEqual(digest(a), digest(b));
 }
 
 function refused<T>(run: () => T): T {

@@ -103,6 +103,7 @@ async function controller(over: Partial<AppDeps> = {}) {
     openReads: true,
     names: [],
     hookSecret: undefined,
+    sdToken: undefined,
     refresh: () => refreshed.push(true),
     audit: (entry) => void store.audit({ at: clock.now(), ...entry }),
     onEnroll: metrics.enrolled,
@@ -507,6 +508,91 @@ test('operators are told by login, capability or token; pages of others get noth
     (await fleet({ ...bearer, host: 'mac-mini:8420', origin: 'http://mac-mini:8420' })).statusCode,
     200,
   );
+});
+
+const SCRAPED = `apiVersion: homeostat.dev/v1
+kind: Host
+metadata: {name: raspberry-pi, labels: {alloy: apt}}
+spec: {address: 198.18.0.8, nodeID: nPi}
+---
+apiVersion: homeostat.dev/v1
+kind: Host
+metadata: {name: digitalocean, labels: {telemetry: lean}}
+spec: {address: 'fd7a:115c:a1e0::45'}
+---
+apiVersion: homeostat.dev/v1
+kind: Host
+metadata: {name: no-address}
+spec: {}
+---
+apiVersion: homeostat.dev/v1
+kind: Host
+metadata: {name: leaving}
+spec: {address: 198.18.0.9, decommission: true}
+`;
+
+test('Prometheus gets its targets from the revision that is served, in the form of http_sd_configs', async () => {
+  const c = await controller();
+  const targets = async (job: string) => c.app.inject(`/sd/${job}`);
+  assert.equal(
+    codeOf(await targets('tailscale-clients')),
+    'NothingServed',
+    'an empty list would drop them all',
+  );
+  await c.publish(SCRAPED);
+  const clients = await targets('tailscale-clients');
+  assert.match(String(clients.headers['content-type']), /^application\/json/);
+  assert.deepEqual(clients.json(), [
+    {
+      targets: ['[fd7a:115c:a1e0::45]:5252'],
+      labels: { host: 'digitalocean', tailscale_machine: 'digitalocean' },
+    },
+    { targets: ['198.18.0.8:5252'], labels: { host: 'raspberry-pi', tailscale_machine: 'raspberry-pi' } },
+  ]);
+  assert.deepEqual((await targets('node-exporter')).json(), [
+    { targets: ['[fd7a:115c:a1e0::45]:9100'], labels: { host: 'digitalocean' } },
+  ]);
+  for (const job of ['nope', 'constructor', '__proto__']) {
+    const answer = await targets(job);
+    assert.equal(codeOf(answer), 'NotFound');
+    assert.match(answer.body, /there is tailscale-clients, node-exporter/);
+  }
+  await c.publish(`${SCRAPED}---\n- broken\n`, 'b'.repeat(40));
+  assert.equal((await targets('tailscale-clients')).json().length, 2, 'a refused commit changes nothing');
+});
+
+test('targets are for Prometheus: by its token, from a host of the fleet, or for an operator', async () => {
+  const sdToken = 'a token of some length';
+  let peer: Peer | undefined;
+  const over = { openReads: false, whois: { whois: async () => peer, close: async () => {} } };
+  const c = await controller({ ...over, sdToken: sdToken.replaceAll(' ', '-') });
+  await c.publish(SCRAPED);
+  const ask = (authorization?: string, host = '127.0.0.1:8420') =>
+    c.app.inject({
+      url: '/sd/tailscale-clients',
+      headers: { host, ...(authorization === undefined ? {} : { authorization }) },
+    });
+  const refused = await ask();
+  assert.equal(codeOf(refused), 'NotAScraper');
+  assert.equal(refused.headers['www-authenticate'], 'Bearer');
+  assert.match(refused.body, /give Prometheus the token of --sd-token-file/);
+  assert.equal((await ask('Bearer a-token-of-some-length')).statusCode, 200);
+  const docker = await ask('Bearer a-token-of-some-length', 'host.docker.internal:8420');
+  assert.equal(docker.statusCode, 200, 'Prometheus in a container knows the controller by another name');
+  assert.equal((await ask('a-token-of-some-length')).statusCode, 200, 'as Prometheus 2.42 may send it');
+  for (const wrong of ['Bearer a-token-of-some-lengtH', 'Bearer a', 'Basic YTpi', 'Bearer ']) {
+    assert.equal(codeOf(await ask(wrong)), 'NotAScraper');
+  }
+  peer = { nodeID: 'nPi', nodeName: 'raspberry-pi', login: '', capabilities: [] };
+  assert.equal((await ask()).statusCode, 200);
+  assert.equal(codeOf(await ask(undefined, 'evil.example.com')), 'WrongHost');
+  peer = { ...peer, nodeID: 'nStranger' };
+  assert.equal(codeOf(await ask()), 'NotAScraper');
+  const { id, secret } = c.tokens.create('operator', 'ci', c.clock.now(), 1000);
+  assert.equal((await ask(`Bearer hs1_${id}.${secret}`)).statusCode, 200);
+  const none = await controller(over);
+  const answer = await none.app.inject({ url: '/sd/tailscale-clients', headers: { host: 'mac-mini' } });
+  assert.match(answer.body, /start the controller with --sd-token-file/);
 });
 
 test('a hook has git looked at only when it is signed', async () => {

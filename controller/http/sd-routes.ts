@@ -1,0 +1,32 @@
+// HTTP service discovery: GET /sd/:job, for Prometheus.
+import type { FastifyInstance } from 'fastify';
+import { z } from 'zod';
+import type { HostDocument } from '../../api/documents.ts';
+import { JOB_NAMES, targetsOf } from '../fleet/discovery.ts';
+import type { Fleet } from '../fleet/fleet.ts';
+import type { AppDeps } from './deps.ts';
+import { HttpError } from './errors.ts';
+import type { Identity } from './identity.ts';
+
+const Params = z.object({ job: z.string().max(63) });
+
+export function sdRoutes(app: FastifyInstance, { fleet }: AppDeps, identity: Identity): void {
+  const onRequest = identity.requireScraper.bind(identity);
+  app.get('/sd/:job', { onRequest }, async (request) => {
+    const { job } = Params.parse(request.params);
+    // An error has Prometheus keep the targets that it knows; an empty list would have it drop them.
+    if (!fleet.isServing)
+      throw new HttpError('NothingServed', 'no revision is served yet: keep the targets you have');
+    const targets = targetsOf(job, documents(fleet));
+    if (targets === undefined)
+      throw new HttpError('NotFound', `there is no job ${job}: there is ${JOB_NAMES.join(', ')}`);
+    return targets;
+  });
+}
+
+function* documents(fleet: Fleet): Generator<HostDocument> {
+  for (const { host } of fleet.assignments.all()) {
+    const document = fleet.assignments.document(host);
+    if (document !== undefined) yield document;
+  }
+}
