@@ -21,7 +21,7 @@ import type { Observer } from './reconcile/loop.ts';
 import { Reconciler } from './reconcile/reconcile.ts';
 import { Suspensions } from './reconcile/suspensions.ts';
 import { Watches } from './reconcile/watches.ts';
-import { type Assignment, resourceStatus, World } from './reconcile/world.ts';
+import { type Assignment, type ResourceState, resourceStatus, World } from './reconcile/world.ts';
 import { createAgeIdentity } from './secrets/age.ts';
 import { createSeal } from './secrets/seal.ts';
 import { createSecretStore, type SecretStore } from './secrets/store.ts';
@@ -40,7 +40,8 @@ export interface AgentDeps {
 }
 
 const EVENTS_KEPT = 50;
-const CONCURRENCY = 8;
+/** As many as may wait for the disk together; what must not run together has locks. */
+const CONCURRENCY = 32;
 
 export class Agent {
   readonly metrics: AgentMetrics;
@@ -332,21 +333,15 @@ export class Agent {
   /** When all of the assigned revision is ready, that revision is the one that runs. */
   #changed(): void {
     const { assignment } = this.#world;
-    if (assignment !== undefined && this.#running.sequence !== assignment.sequence) {
-      const states = this.#world.states();
-      const all = states.every((s) => s.resource !== undefined && s.conditions.isTrue('Ready'));
-      if (all && states.every((s) => this.#isCurrent(s.key))) {
-        this.#running = { sequence: assignment.sequence, commit: assignment.commit };
-        this.metrics.confirmedAll(this.#deps.ports.clock.now() / 1000);
-        this.#informer?.statusChanged();
-      }
-    }
-  }
-
-  /** A resource that was ready may not have had its pass for the new manifest yet. */
-  #isCurrent(key: string): boolean {
-    const state = this.#world.get(key)!;
-    return state.parsed?.from === state.resource;
+    if (assignment === undefined || this.#running.sequence === assignment.sequence) return;
+    // One that was ready may not have had its pass for the new manifest yet. Passes end in about the order of the
+    // keys, so that the last which is not there yet is found soonest from the end.
+    const isBehind = (s: ResourceState): boolean =>
+      s.resource === undefined || s.parsed?.from !== s.resource || !s.conditions.isTrue('Ready');
+    if (this.#world.states().findLast(isBehind) !== undefined) return;
+    this.#running = { sequence: assignment.sequence, commit: assignment.commit };
+    this.metrics.confirmedAll(this.#deps.ports.clock.now() / 1000);
+    this.#informer?.statusChanged();
   }
 
   #armEndOfSuspension(): void {

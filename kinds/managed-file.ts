@@ -42,9 +42,17 @@ export function fileChanges(what: string, state: FileState, wanted: WantedFile):
   return changes;
 }
 
-/** @param durable for content that was not there before: it survives a power failure. */
-export function writeFile(files: Files, wanted: WantedFile, durable: boolean): void {
-  const now = files.read(wanted.path);
+/**
+ * @param isNew content that was not there before: readers see it whole or not at all after a power failure, too.
+ * @param now what stands there, for callers that have looked
+ */
+export function writeFile(
+  files: Files,
+  wanted: WantedFile,
+  isNew: boolean,
+  now: FileState = files.read(wanted.path),
+): void {
+  const durable = isNew && 'content';
   const attributes: FileAttributes = {
     mode: wanted.mode ?? 0o644,
     ...(wanted.uid === undefined ? {} : { uid: wanted.uid }),

@@ -34,14 +34,15 @@ export interface Files {
   read(path: string): FileState;
   /**
    * A new file with these attributes takes the path's place in one step: readers see the old or the new whole.
-   * Durable: it is on the disk before it takes the place (2–3 ms more); needed for content that was not there
-   * before, not for putting back what was confirmed.
+   * Durable: it is on the disk before it takes the place, and the place is on the disk after (2–3 ms more each). For
+   * content that was not there before, 'content' leaves the second out: a power failure may bring the old file back,
+   * whole, and that is drift. Putting back what was confirmed needs neither.
    */
   replaceAtomic(
     path: string,
     content: Uint8Array,
     attributes: FileAttributes,
-    options?: { durable?: boolean },
+    options?: { durable?: boolean | 'content' },
   ): void;
   /** Keeps the inode, for a file that is bind-mounted on its own; readers may see a part. */
   rewriteInPlace(path: string, content: Uint8Array, attributes: FileAttributes): void;

@@ -92,7 +92,7 @@ export function createFiles(options: FilesOptions = {}): Files & { close(): Prom
         try {
           try {
             writeThrough(fd, content, attributes);
-            if (durable) fs.fsyncSync(fd);
+            if (durable !== false) fs.fsyncSync(fd);
           } finally {
             fs.closeSync(fd);
           }
@@ -101,7 +101,7 @@ export function createFiles(options: FilesOptions = {}): Files & { close(): Prom
           fs.rmSync(temporary, { force: true });
           throw error;
         }
-        if (durable) fs.fsyncSync(parentFd);
+        if (durable === true) fs.fsyncSync(parentFd);
       });
     },
 

@@ -147,7 +147,7 @@ function write(files: Files, d: Desired<FileSpec>): void {
   const gid = spec.group === undefined ? undefined : files.groupID(spec.group);
   const type = typeOf(spec);
   const now = files.read(spec.path);
-  // An empty directory gives way; one that is not makes this throw.
+  // An empty directory gives way (one that is not makes this throw), to a link or a file that is then new.
   if (now.type === 'directory' && type !== 'directory') files.remove(spec.path);
   switch (type) {
     case 'directory':
@@ -161,7 +161,7 @@ function write(files: Files, d: Desired<FileSpec>): void {
     case 'symlink':
       return files.makeSymlink(spec.path, spec.target!);
     case 'file':
-      return writeFile(files, wantedFile(d, uid, gid), !d.heal);
+      return writeFile(files, wantedFile(d, uid, gid), !d.heal, now);
   }
 }
 
