@@ -28,14 +28,18 @@ export async function bundleOneFile(outfile: string): Promise<void> {
  */
 export const AGENT_NODE_ARGUMENTS = ['--max-semi-space-size=1', '--optimize-for-size'] as const;
 
+/** And the controller: what ten thousand waiting requests hold is half of it old, and is to be collected (docs/performance.md). */
+export const CONTROLLER_NODE_ARGUMENTS = ['--max-semi-space-size=4', '--optimize-for-size'] as const;
+
 const LAUNCHER = `#!/bin/sh
-# homeostat, run by the node on PATH; the agent with what keeps it small.
+# homeostat, run by the node on PATH; the agent and the controller with what keeps them small.
 set -e
 here=$(dirname "$(readlink -f "$0")")
-if [ "$1" = agent ]; then
-  exec node ${AGENT_NODE_ARGUMENTS.join(' ')} "$here/agent.cjs" "$@"
-fi
-exec node "$here/homeostat.cjs" "$@"
+case "$1" in
+  agent) exec node ${AGENT_NODE_ARGUMENTS.join(' ')} "$here/agent.cjs" "$@" ;;
+  controller) exec node ${CONTROLLER_NODE_ARGUMENTS.join(' ')} "$here/homeostat.cjs" "$@" ;;
+  *) exec node "$here/homeostat.cjs" "$@" ;;
+esac
 `;
 
 export async function bundle(directory: string): Promise<void> {

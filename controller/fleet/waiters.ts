@@ -4,6 +4,13 @@ import type { Clock } from '../../kinds/ports.ts';
 
 export type Woken = 'changed' | 'timeout' | 'gone' | 'stopping';
 
+/** A response that is still to be written, as node:http has it. */
+export interface Asker {
+  readonly destroyed: boolean;
+  once(event: 'close', listener: () => void): unknown;
+  off(event: 'close', listener: () => void): unknown;
+}
+
 export class Waiters {
   readonly #clock: Pick<Clock, 'setTimeout'>;
   readonly #byHost = new Map<string, Set<(woken: Woken) => void>>();
@@ -18,10 +25,10 @@ export class Waiters {
     return this.#count;
   }
 
-  /** @param signal aborts when the asker hung up. */
-  wait(host: string, ms: number, signal: AbortSignal): Promise<Woken> {
+  /** @param asker closes when it hung up; ten thousand of them wait, so nothing heavier than its own event. */
+  wait(host: string, ms: number, asker: Asker): Promise<Woken> {
     if (this.#stopping) return Promise.resolve('stopping');
-    if (signal.aborted) return Promise.resolve('gone');
+    if (asker.destroyed) return Promise.resolve('gone');
     return new Promise((resolve) => {
       let set = this.#byHost.get(host);
       if (set === undefined) {
@@ -33,12 +40,12 @@ export class Waiters {
         this.#count--;
         if (set.size === 0 && this.#byHost.get(host) === set) this.#byHost.delete(host);
         timer.cancel();
-        signal.removeEventListener('abort', hungUp);
+        asker.off('close', hungUp);
         resolve(woken);
       };
       const hungUp = (): void => end('gone');
       const timer = this.#clock.setTimeout(() => end('timeout'), ms);
-      signal.addEventListener('abort', hungUp, { once: true });
+      asker.once('close', hungUp);
       set.add(end);
       this.#count++;
     });

@@ -23,13 +23,17 @@ export function agentRoutes(app: FastifyInstance, deps: AppDeps, identity: Ident
     const { wait } = read(Query, request.query);
     await identity.requireHost(host, request, false);
     const known = request.headers['if-none-match'];
+    const have = request.headers['homeostat-have-payload'];
     const current = (): string | undefined => {
       const assignment = fleet.assignments.get(host);
       return assignment === undefined ? undefined : Assignments.etag(assignment);
     };
     // What has nothing to tell waits, be it that nothing is new or that the host is not in git yet.
     if (wait > 0 && (current() === undefined || current() === known)) {
-      const woken = await fleet.waiters.wait(host, wait * 1000, hangUp(reply));
+      // Ten thousand wait, each for a minute: what was asked is known, and its text is a quarter of what that costs.
+      request.raw.headers = {};
+      request.raw.rawHeaders = [];
+      const woken = await fleet.waiters.wait(host, wait * 1000, reply.raw);
       if (woken === 'stopping')
         throw new HttpError('Stopping', 'the controller is being stopped: come back in a moment');
       if (woken === 'gone') return reply.hijack();
@@ -43,15 +47,14 @@ export function agentRoutes(app: FastifyInstance, deps: AppDeps, identity: Ident
     }
     reply.header('etag', etag).header('cache-control', 'no-store');
     if (etag === known) return reply.code(304).send();
-    return sendBundle(host, request, reply);
+    return sendBundle(host, have, reply);
   });
 
-  function sendBundle(host: string, request: FastifyRequest, reply: FastifyReply): FastifyReply {
+  function sendBundle(host: string, have: unknown, reply: FastifyReply): FastifyReply {
     const { payloadDigest } = fleet.assignments.get(host)!;
     const signed = fleet.assignments.signed(host);
     reply.type('application/json');
-    if (request.headers['homeostat-have-payload'] === payloadDigest)
-      return reply.send(JSON.stringify(signed));
+    if (have === payloadDigest) return reply.send(JSON.stringify(signed));
     const payload = fleet.assignments.payload(host);
     if (payload === undefined) {
       throw new HttpError(
@@ -148,11 +151,4 @@ export function read<T>(schema: z.ZodType<T>, value: unknown): T {
   const parsed = schema.safeParse(value);
   if (parsed.success) return parsed.data;
   throw new HttpError('BadRequest', z.prettifyError(parsed.error).slice(0, 1000));
-}
-
-/** Aborts when the asker hung up. */
-function hangUp(reply: FastifyReply): AbortSignal {
-  const gone = new AbortController();
-  reply.raw.once('close', () => gone.abort());
-  return gone.signal;
 }

@@ -1,18 +1,14 @@
 // On a real systemd host (test/lab): a unit that stops is started again, and the webclient that is turned off is
 // turned on. The agent is the bundle, as a service of that host.
-import path from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { systemClock } from '../../agent/providers/clock.ts';
 import { connectBus } from '../../agent/providers/dbus.ts';
 import { createProcesses } from '../../agent/providers/processes.ts';
 import { createTailscale } from '../../agent/providers/tailscale.ts';
-import { type AgentStatus, isTrue } from '../../api/status.ts';
-import { bootHost, type LabHost } from '../lab/host.ts';
-import { cleanup, createWorkDirectory, removeStale } from '../lab/lifetime.ts';
-import { createNetwork } from '../lab/network.ts';
-import { startTailnet } from '../lab/tailnet.ts';
+import type { LabHost } from '../lab/host.ts';
+import { cleanup } from '../lab/lifetime.ts';
+import { bootAgentHost, until } from '../support/agent-host.ts';
 import { resource } from '../support/manifest.ts';
-import { agentFiles } from './agents.ts';
 import { percentileRows, type Row } from './statistics.ts';
 
 const UNIT = 'bench.service';
@@ -23,36 +19,18 @@ const LOST_AFTER_MS = 10_000;
 
 export async function onHost(bundle: string, rounds: number): Promise<Row[]> {
   try {
-    await removeStale();
-    const network = await createNetwork();
-    const workDir = createWorkDirectory();
-    const host = await bootHost({
-      name: 'bench',
-      address: network.address(2),
-      bridge: network,
-      workDir,
-      readOnlyPaths: [bundle],
-      files: {
-        [`/etc/systemd/system/${UNIT}`]:
-          '[Service]\nExecStart=/bin/sleep infinity\n[Install]\nWantedBy=multi-user.target\n',
-      },
-    });
-    await (await startTailnet(network, workDir)).join(host);
-    const state = '/var/lib/homeostat';
-    const files = agentFiles(
+    const { host } = await bootAgentHost(
+      'bench',
+      bundle,
       [
         resource('Service', 'bench', { unit: UNIT, enabled: true }),
         resource('TailscaleClient', 'bench', { webclient: true }),
       ],
-      { stateDir: state },
+      {
+        [`/etc/systemd/system/${UNIT}`]:
+          '[Service]\nExecStart=/bin/sleep infinity\n[Install]\nWantedBy=multi-user.target\n',
+      },
     );
-    await host.writeFile('/etc/homeostat/agent.json', files['agent.json']);
-    await host.writeFile(`${state}/bundle.json`, files['bundle.json']);
-    await host.start([path.join(bundle, 'homeostat'), 'agent'], {
-      unit: 'homeostat-agent',
-      env: { PATH: `${path.dirname(process.execPath)}:/usr/bin:/bin` },
-    });
-    await allReady(host);
     const n = Math.min(rounds, MOST_ROUNDS);
     return [...(await unitStops(host, n)), ...(await webclientGoesOff(host, n))];
   } finally {
@@ -144,24 +122,4 @@ async function webclientGoesOff(host: LabHost, rounds: number): Promise<Row[]> {
   } finally {
     await tailscale.close();
   }
-}
-
-/** Until all is confirmed: what stops a unit during its gate fails a change, and is no drift. @throws Error */
-async function allReady(host: LabHost): Promise<void> {
-  const ask = ['curl', '-s', '--unix-socket', '/run/homeostat/agent.sock', 'http://localhost/v1/status'];
-  const isReady = async (): Promise<boolean> => {
-    const { exitCode, stdout } = await host.exec(ask);
-    if (exitCode !== 0) return false;
-    const { resources } = (JSON.parse(stdout) as { status: AgentStatus }).status;
-    return resources.length > 0 && resources.every((r) => isTrue(r.conditions, 'Ready'));
-  };
-  if (await until(isReady, 60_000)) return;
-  const { stdout } = await host.exec(['journalctl', '--no-pager', '--lines=30', '--unit=homeostat-agent']);
-  throw new Error(`the agent of the bench's host did not get ready: ${stdout}`);
-}
-
-async function until(check: () => Promise<boolean>, timeoutMs: number): Promise<boolean> {
-  const deadline = performance.now() + timeoutMs;
-  while (!(await check())) if (performance.now() > deadline) return false;
-  return true;
 }

@@ -126,21 +126,10 @@ class BenchedAgent {
 async function startController(bundle: string, directory: string, repo: string) {
   const state = path.join(directory, 'state');
   const options = ['--repo', repo, '--state', state, '--listen', '127.0.0.1:0', '--open-reads'];
-  const child = spawn(
-    'taskset',
-    [
-      '-c',
-      '1',
-      process.execPath,
-
-      path.join(bundle, 'homeostat.cjs'),
-      'controller',
-      ...options,
-    ],
-    {
-      stdio: ['ignore', 'pipe', 'inherit'],
-    },
-  );
+  const child = spawn('taskset', ['-c', '1', path.join(bundle, 'homeostat'), 'controller', ...options], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+    env: { ...process.env, PATH: `${path.dirname(process.execPath)}:${process.env['PATH']}` },
+  });
   let publishedMs = 0;
   const started = Promise.withResolvers<string>();
   const published = Promise.withResolvers<void>();

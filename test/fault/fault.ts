@@ -1,13 +1,18 @@
-// `npm run fault`: what the agent must survive. `-- crash`, `-- controller`, `-- surroundings` run one suite;
+// `npm run fault`: what the agent must survive. `-- crash`, `-- controller`, `-- surroundings`, `-- host` run one
+// suite;
 // `--quick` is the bounded form of CI. Prints `fault NAME: survived N of N`, and exits 0 only if all was survived.
 import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
 import { build } from 'esbuild';
+import { bundle as installedBundle } from '../../scripts/bundle.ts';
+import { labPrerequisites } from '../lab/prerequisites.ts';
 import { controllerSuite } from './controller/controller.ts';
 import { crash } from './crash/crash.ts';
+import { hostSuite } from './host/host.ts';
 import { destroyAll } from './support/host.ts';
+import type { Tally } from './support/tally.ts';
 import { surroundings } from './surroundings/surroundings.ts';
 
 const { values, positionals } = parseArgs({
@@ -38,7 +43,14 @@ const suites = {
   crash: () => crash({ program, random: quick ? 20 : 500, every: quick ? 14 : 1, width: 3 }),
   controller: () => controllerSuite({ program, flips: quick ? 100 : 1000, realTimeouts: !quick }),
   surroundings: () => surroundings({ program, hurried: quick }),
-};
+  async host() {
+    const missing = labPrerequisites();
+    if (missing.length > 0) return missing.join('; ');
+    const installed = path.join(directory, 'homeostat');
+    await installedBundle(installed);
+    return hostSuite(installed);
+  },
+} satisfies Record<string, () => Promise<Tally | string>>;
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
   process.once(signal, async () => {
     await destroyAll();
@@ -53,6 +65,10 @@ try {
       throw new Error(`there is no suite ${name}; there are ${Object.keys(suites).join(', ')}`);
     const began = performance.now();
     const tally = await suites[name as keyof typeof suites]();
+    if (typeof tally === 'string') {
+      console.log(`fault ${name}: can't be tried here: ${tally}`);
+      continue;
+    }
     console.log(`  ${name} took ${((performance.now() - began) / 1000).toFixed(0)} s`);
     if (!tally.print()) process.exitCode = 1;
   }
