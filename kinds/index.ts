@@ -8,6 +8,7 @@ import type { AnyKind } from './kind.ts';
 import { packageKind } from './package/index.ts';
 import { prometheusConfig } from './prometheus-config/index.ts';
 import { service } from './service/index.ts';
+import { tailnetPolicy } from './tailnet-policy/index.ts';
 import { tailscaleClient } from './tailscale-client/index.ts';
 
 const all: readonly AnyKind[] = [

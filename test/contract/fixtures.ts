@@ -8,6 +8,7 @@ import type { Fixture } from './fixture.ts';
 import { packageFixture } from './package.fixture.ts';
 import { prometheusConfigFixture } from './prometheus-config.fixture.ts';
 import { serviceFixture } from './service.fixture.ts';
+import { tailnetPolicyFixture } from './tailnet-policy.fixture.ts';
 import { tailscaleClientFixture } from './tailscale-client.fixture.ts';
 
 export const fixtures: readonly Fixture[] = [
@@ -19,5 +20,6 @@ export const fixtures: readonly Fixture[] = [
   packageFixture,
   prometheusConfigFixture,
   serviceFixture,
+  tailnetPolicyFixture,
   tailscaleClientFixture,
 ];

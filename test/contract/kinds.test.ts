@@ -29,7 +29,11 @@ function desire(
     heal: false,
     inputs: {},
     memory: undefined,
-    content: (value) => ({ bytes: Buffer.from(String(value)), secret: false }),
+    // Here a secret from the environment is its variable's name.
+    content: (value) =>
+      typeof value === 'string'
+        ? { bytes: Buffer.from(value), secret: false }
+        : { bytes: Buffer.from('env' in value.secretFrom ? value.secretFrom.env : ''), secret: true },
     ...more,
   } satisfies Desired<Record<string, unknown>>;
 }
@@ -105,8 +109,8 @@ for (const { kind, open, requires = [] } of fixtures) {
   contract(
     'diff is empty after apply, and a second apply changes nothing',
     async ({ ports, specs, fingerprint }) => {
-      for (const spec of specs) {
-        const { after } = await bring(kind, desire(kind, spec), ports);
+      for (const [i, spec] of specs.entries()) {
+        const { after } = await bring(kind, desire(kind, spec, i === 0 ? {} : { known: true }), ports);
         assert.deepEqual(await differences(kind, after, ports), []);
         const before = await fingerprint();
         await kind.apply([], after, ports, never);
@@ -131,7 +135,7 @@ for (const { kind, open, requires = [] } of fixtures) {
       const first = desire(kind, specs[0]);
       const one = await bring(kind, first, ports);
       const withFirst = await fingerprint();
-      const two = await bring(kind, desire(kind, specs[1], { memory: one.after.memory }), ports);
+      const two = await bring(kind, desire(kind, specs[1], { memory: one.after.memory, known: true }), ports);
       const way = JSON.parse(JSON.stringify(two.snapshot));
       await kind.undo(way, record(two.after, kind, one.snapshot), ports, never);
       assert.equal(await fingerprint(), withFirst, 'back to the state before the second');

@@ -1,0 +1,246 @@
+// TailnetPolicy: the tailnet's policy file as in git, through Tailscale's API. Nothing is overwritten that nobody here
+// has seen: every write names the policy that it replaces (If-Match), and the first one only replaces the policy that
+// the document was made from. A gate that asks other hosts whether they still reach each other would be `confirm`.
+import type { SecretRef } from '../../api/documents.ts';
+import { Stalled, Waiting } from '../../api/errors.ts';
+import { type Json, sha256 } from '../../api/json.ts';
+import { type Change, type Desired, defineKind, type Finding, type InventoryRecord } from '../kind.ts';
+import type { Ports } from '../ports.ts';
+import { DEFAULT_API, PolicyApi, type PolicyFile, PolicyMoved, UNTOUCHED } from './api.ts';
+import { type Hujson, HujsonError, layOut, readHujson, sameHujson } from './hujson.ts';
+import { TailnetPolicySpec } from './schema.ts';
+
+type Needs = 'http' | 'clock';
+type Io = Pick<Ports, Needs>;
+
+/** Where the policy is and where the secrets for it are; no secret itself. */
+type Access = Pick<TailnetPolicySpec, 'api' | 'tailnet' | 'oauth' | 'apiKey'>;
+
+/** The way back; JSON. */
+interface Before {
+  readonly access: Access;
+  readonly text: string;
+  readonly etag: string;
+}
+
+/** What the server made of which text of ours: it lays a policy out anew. */
+interface Memory {
+  readonly etag: string;
+  readonly content: string;
+  readonly access: Access;
+}
+
+const DEFAULT_POLL_S = 60;
+const MENDED_ELSEWHERE_MS = 600_000;
+
+export const tailnetPolicy = defineKind<TailnetPolicySpec, PolicyFile, Needs>({
+  kind: 'TailnetPolicy',
+  scope: 'fleet',
+  spec: TailnetPolicySpec,
+  needs: ['http', 'clock'],
+  patience: { burst: 5, perSecond: 1 / 300 },
+
+  owns: ({ api = DEFAULT_API, tailnet = '-' }) => [`tailnet:${api}/${tailnet}`],
+  asks: ({ api = DEFAULT_API }) => [
+    { type: 'url', value: api, why: 'the tailnet’s policy is written there' },
+  ],
+
+  check(spec) {
+    const findings: Finding[] = [];
+    if ((spec.content === undefined) === (spec.contentFrom === undefined)) {
+      findings.push({
+        path: [],
+        message: 'give either content or contentFrom: a policy file beside the manifest, as policy.hujson',
+      });
+    } else if (spec.content !== undefined) findings.push(...checkPolicy(spec.content));
+    if ((spec.oauth === undefined) === (spec.apiKey === undefined)) {
+      findings.push({
+        path: [],
+        message: 'give either oauth: {clientID, clientSecret} or apiKey: what the API is asked with',
+      });
+    }
+    if (/^http:\/\/(?!127\.|localhost|\[::1\])/.test(spec.api ?? '')) {
+      findings.push({
+        path: ['api'],
+        message: 'the secret would go over the network unencrypted: use https',
+        severity: 'warning',
+      });
+    }
+    return findings;
+  },
+
+  observe: (d, io, signal) => apiFor(d.spec, d.content, io).get(signal),
+
+  diff: differences,
+
+  async prepare(d, observed, io, signal) {
+    refuseStrangers(d, differences(d, observed).length > 0, observed);
+    await apiFor(d.spec, d.content, io).validate(d.spec.content!, signal);
+    const before: Before = { access: accessOf(d.spec), ...observed };
+    return { existed: true, data: before as unknown as Json };
+  },
+
+  async apply(changes, d, io, signal) {
+    const [change] = changes;
+    if (change === undefined) return {}; // a policy is in force when it is written
+    const api = apiFor(d.spec, d.content, io);
+    const now = await api.get(signal);
+    if (shown(now) !== change.text?.before) throw new PolicyMoved();
+    // The first write names the policy that the document was made from, whatever is there.
+    const replaced = isFirst(d) ? d.spec.importedFrom : now.etag;
+    if (replaced === undefined) throw later(notImported(NOTHING_SAID, now));
+    try {
+      const { etag } = await api.replace(d.spec.content!, replaced, signal);
+      const memory: Memory = { etag, content: sha256(d.spec.content!), access: accessOf(d.spec) };
+      return { memory: memory as unknown as Json };
+    } catch (error) {
+      if (error instanceof PolicyMoved && isFirst(d)) throw later(notImported(EDITED_SINCE, now));
+      // Nothing was written that would have to be undone.
+      throw error instanceof Stalled && error.reason !== 'Refused' ? later(error) : error;
+    }
+  },
+
+  async undo(snapshot, record, io, signal) {
+    const before = snapshot.data as unknown as Before;
+    // The secrets may be elsewhere now than when the snapshot was made.
+    const access = (record.memory as Memory | undefined)?.access ?? before.access;
+    const api = apiFor(access, record.content, io);
+    const now = await api.get(signal);
+    if (shown(now) === shown(before)) return;
+    if (before.text.trim() === '') throw new Stalled('NothingToRestore', 'there was no policy to put back');
+    await api.replace(before.text, now.etag, signal);
+  },
+
+  // The API has no events: it is asked.
+  async watch(d, io, wake, signal) {
+    const everyMs = (d.spec.pollSeconds ?? DEFAULT_POLL_S) * 1000;
+    const api = apiFor(d.spec, d.content, io);
+    let known: string | undefined;
+    while (!signal.aborted) {
+      let waitMs = everyMs;
+      let failure: unknown;
+      try {
+        const etag = await api.etag(known, signal);
+        if (etag !== known) wake();
+        known = etag;
+      } catch (error) {
+        if (error instanceof Waiting) waitMs = Math.max(everyMs, error.afterMs);
+        else failure = error;
+      }
+      await io.clock.sleep(waitMs, signal).catch(() => undefined);
+      // Only now: whoever arms this again does so at once.
+      if (failure !== undefined && !signal.aborted) throw failure;
+    }
+  },
+});
+
+/** Pure; [] means in sync. */
+function differences(d: Desired<TailnetPolicySpec>, observed: PolicyFile): Change[] {
+  const memory = d.memory as Memory | undefined;
+  const content = d.spec.content!;
+  if (memory?.etag === observed.etag && memory.content === sha256(content)) return [];
+  const [there, wanted] = [read(observed.text), read(content)];
+  if (there !== undefined && wanted !== undefined && sameHujson(there, wanted)) return [];
+  return [
+    {
+      what: 'policy',
+      from: `another one (ETag ${observed.etag.slice(0, 12)})`,
+      to: 'as in git',
+      text: {
+        before: shown(observed),
+        after: wanted === undefined ? content : layOut(wanted),
+        secret: false,
+      },
+    },
+  ];
+}
+
+function apiFor(access: Access, content: InventoryRecord['content'], io: Io): PolicyApi {
+  const reveal = (value: string | SecretRef): string => content(value).bytes.toString().trim();
+  const { oauth, apiKey } = access;
+  return new PolicyApi(io, access, {
+    ...(oauth === undefined
+      ? {}
+      : { oauth: { clientID: reveal(oauth.clientID), clientSecret: reveal(oauth.clientSecret) } }),
+    ...(apiKey === undefined ? {} : { apiKey: reveal(apiKey) }),
+  });
+}
+
+function accessOf({ api, tailnet, oauth, apiKey }: TailnetPolicySpec): Access {
+  return {
+    ...(api && { api }),
+    ...(tailnet && { tailnet }),
+    ...(oauth && { oauth }),
+    ...(apiKey && { apiKey }),
+  };
+}
+
+const NOTHING_SAID = 'the policy on the server is not the one in git, and nothing says that it may go';
+const EDITED_SINCE = 'the policy on the server is not the one that this document was made from';
+
+/** Whether nothing of ours was ever there, as far as this host knows. */
+function isFirst(d: Desired<TailnetPolicySpec>): boolean {
+  return d.known !== true && d.memory === undefined;
+}
+
+/** The first write replaces nothing but what the document was made from. @throws Stalled('NotImported') */
+function refuseStrangers(d: Desired<TailnetPolicySpec>, differs: boolean, there: PolicyFile): void {
+  const { importedFrom } = d.spec;
+  // Whether a policy is untouched is known to the server only, which is asked by the write itself.
+  if (!differs || !isFirst(d) || importedFrom === UNTOUCHED || importedFrom === there.etag) return;
+  throw notImported(importedFrom === undefined ? NOTHING_SAID : EDITED_SINCE, there);
+}
+
+/** For a refusal while a change is on its way: somebody mends it elsewhere, and git need not change for that. */
+function later({ reason, message }: Stalled): Waiting {
+  return new Waiting(reason, message, MENDED_ELSEWHERE_MS);
+}
+
+function notImported(why: string, { etag }: PolicyFile): Stalled {
+  return new Stalled(
+    'NotImported',
+    `${why} (its ETag is ${etag}); nothing was written. Run \`homeostat import tailnet-policy\` and merge what it writes with what is in git; for a tailnet that still has Tailscale’s default policy write importedFrom: ${UNTOUCHED}`,
+  );
+}
+
+function checkPolicy(text: string): Finding[] {
+  const path = ['content'];
+  let policy: Hujson;
+  try {
+    policy = readHujson(text);
+  } catch (error) {
+    if (!(error instanceof HujsonError)) throw error;
+    const { message, line, column } = error;
+    return [{ path, message, place: { line, column } }];
+  }
+  const findings: Finding[] = policy.duplicates.map(({ name, line, column }) => ({
+    path,
+    message: `"${name}" stands twice in this object, and only the last one counts: make them one`,
+    severity: 'warning',
+    place: { line, column },
+  }));
+  const warn = (message: string): unknown => findings.push({ path, message, severity: 'warning' });
+  const tests = policy.sections.get('tests');
+  if (!Array.isArray(tests) || tests.length === 0) {
+    warn(
+      'the policy has no tests: add a "tests" section, and Tailscale refuses a policy that would cut it off',
+    );
+  }
+  if (!policy.sections.has('acls') && !policy.sections.has('grants')) {
+    warn('the policy has neither acls nor grants: say what may pass, or "acls": [] for nothing');
+  }
+  return findings;
+}
+
+function read(text: string): Hujson | undefined {
+  try {
+    return readHujson(text);
+  } catch {
+    return undefined;
+  }
+}
+
+function shown({ text }: { readonly text: string }): string {
+  const policy = read(text);
+  return policy === undefined ? text : layOut(policy);
+}
