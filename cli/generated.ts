@@ -2,7 +2,7 @@
 // something that is there.
 import fs from 'node:fs';
 import path from 'node:path';
-import { formatDiagnostic } from '../api/diagnostics.ts';
+import { formatDiagnostic, hasErrors } from '../api/diagnostics.ts';
 import { sha256 } from '../api/json.ts';
 import { compile } from '../controller/pipeline/compile.ts';
 import type { SnapshotFile } from '../controller/source/snapshot.ts';
@@ -17,20 +17,21 @@ export interface GeneratedFile {
 /**
  * Writes them below `directory`.
  * @param forCheck further files that the manifests are checked with, and that are not written.
+ * @returns warnings, one a line.
  * @throws Error when one is there already, or when they would not be valid; then nothing was written.
  */
 export async function writeGenerated(
   directory: string,
   files: ReadonlyMap<string, GeneratedFile>,
   forCheck: ReadonlyMap<string, GeneratedFile> = new Map(),
-): Promise<void> {
+): Promise<string[]> {
   const there = [...files.keys()].map((file) => path.join(directory, file)).filter((f) => fs.existsSync(f));
   if (there.length > 0)
     throw new Error(
       `${there.join(', ')} is there already; nothing was written (--out names another directory)`,
     );
   const { diagnostics } = await compile(snapshotOf(new Map([...files, ...forCheck])), kinds);
-  if (diagnostics.length > 0) {
+  if (hasErrors(diagnostics)) {
     // What was found on the host can be odder than a schema knows; better told than written.
     throw new Error(
       `what would be written is not valid; nothing was written:\n${diagnostics.map(formatDiagnostic).join('\n')}`,
@@ -41,6 +42,7 @@ export async function writeGenerated(
     fs.mkdirSync(path.dirname(full), { recursive: true });
     fs.writeFileSync(full, bytes, { mode: mode ?? 0o644, flag: 'wx' });
   }
+  return diagnostics.map(formatDiagnostic);
 }
 
 function snapshotOf(files: ReadonlyMap<string, GeneratedFile>) {

@@ -1,8 +1,9 @@
 // `homeostat import WHAT`: documents from what is there already, to begin with. One file a subcommand, one line
 // each here.
 import type { Command } from 'commander';
+import { registerTailnetPolicy } from './import/tailnet-policy.ts';
 
-const SUBCOMMANDS: readonly ((parent: Command) => void)[] = [];
+const SUBCOMMANDS: readonly ((parent: Command) => void)[] = [registerTailnetPolicy];
 
 export function register(program: Command): void {
   const parent = program

@@ -62,7 +62,7 @@ export function afterConvergence(stage: Stage, originals: ReadonlyMap<string, un
 
 /** Without what differs from host to host. */
 function textOf(original: unknown): string {
-  return JSON.stringify(original).replace(/127\.0\.0\.1:\d+|h\d+-\d+/g, '…');
+  return JSON.stringify(original).replace(/127\.0\.0\.1:\d+|h\d+-\d+|homeostat-fault-\w+/g, '…');
 }
 
 export function originalsOf(stage: Stage): Map<string, unknown> {

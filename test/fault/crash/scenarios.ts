@@ -12,6 +12,7 @@ import { check } from './check-scenario.ts';
 import { files } from './file-scenarios.ts';
 import { prometheus } from './prometheus-scenario.ts';
 import { HASTE, LONG, type Scenario, USERS, wholeOneOf } from './stage.ts';
+import { tailnetPolicy } from './tailnet-policy-scenario.ts';
 
 const alloyApi: Scenario = {
   name: 'AlloyConfig (Alloy’s API played by the test)',
@@ -276,6 +277,7 @@ export const scenarios: readonly Scenario[] = [
   prometheus,
   supervised,
   systemd,
+  tailnetPolicy,
   tailscale,
   standin,
 ];

@@ -66,6 +66,8 @@ export class TailscaleApi {
   readonly asked: string[] = [];
   /** What every request to the policy is answered with instead. */
   failing: Answer | undefined;
+  /** Policies that pass validation, and that a write refuses. */
+  refuses: (text: string) => boolean = () => false;
   /** Runs before a write is looked at: somebody is quicker. */
   beforeWrite: (() => Promise<void>) | undefined;
   #text = DEFAULT_POLICY;
@@ -224,6 +226,7 @@ export class TailscaleApi {
     if (ifMatch !== undefined && !isFresh) return message(412, 'precondition failed, invalid old hash');
     const problem = await this.#problem(body);
     if (problem !== undefined) return { ...json(problem), status: 400 };
+    if (this.refuses(body)) return message(400, 'this policy is refused');
     await this.#take(body);
     return this.#policy(request);
   }
