@@ -20,6 +20,7 @@ const all: readonly AnyKind[] = [
   packageKind,
   prometheusConfig,
   service,
+  tailnetPolicy,
   tailscaleClient,
 ];
 
