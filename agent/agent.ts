@@ -81,6 +81,7 @@ export class Agent {
       stateDir: config.stateDir,
       env: deps.env,
       age: createAgeIdentity(config.ageIdentity, config.host),
+      ...(config.keyFile === undefined ? {} : { ownKeys: [config.keyFile] }),
     });
     this.#reconciler = new Reconciler({
       kinds,

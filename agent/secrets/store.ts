@@ -33,12 +33,14 @@ export interface SecretStoreOptions {
   readonly stateDir: string;
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly age: AgeIdentity;
+  /** The agent's own keys, in its state directory or elsewhere: no manifest reads them, whatever is allowed. */
+  readonly ownKeys?: readonly string[];
 }
 
 /** Decrypted values kept: more than one host has. */
 const MOST_DECRYPTED = 1000;
 
-export function createSecretStore({ stateDir, env, age }: SecretStoreOptions): SecretStore {
+export function createSecretStore({ stateDir, env, age, ownKeys = [] }: SecretStoreOptions): SecretStore {
   let key: Buffer | undefined;
   const hmacKey = () => (key ??= loadHmacKey(path.join(stateDir, 'secret-hmac.key')));
   const redactor = new Redactor();
@@ -80,7 +82,19 @@ export function createSecretStore({ stateDir, env, age }: SecretStoreOptions): S
     if ('ageFrom' in source) {
       throw new Stalled('SecretMissing', `the controller did not send the ciphertext of ${source.ageFrom}`);
     }
-    return readSecretFile(source, fileOf({ secretFrom: source }));
+    const file = fileOf({ secretFrom: source });
+    if (file !== undefined) refuseOwn(file);
+    return readSecretFile(source, file);
+  }
+
+  function refuseOwn(file: string): void {
+    const real = realPath(file);
+    const own = [stateDir, age.file, ...ownKeys].map(realPath);
+    if (!own.some((path) => real === path || real.startsWith(`${path}/`))) return;
+    throw new Stalled(
+      'NotAllowed',
+      `${file} is one of the agent's own keys: no manifest may use it as a secret`,
+    );
   }
 
   return {
@@ -134,6 +148,15 @@ function readSecretFile(
     return withoutLastNewline(fs.readFileSync(file));
   } catch (error) {
     throw new Stalled('SecretMissing', `the secret's file can't be read: ${inWords(error)}`);
+  }
+}
+
+/** Where symbolic links lead; the path itself where there is nothing. */
+function realPath(file: string): string {
+  try {
+    return fs.realpathSync(file);
+  } catch {
+    return path.resolve(file);
   }
 }
 

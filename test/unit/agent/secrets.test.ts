@@ -19,7 +19,7 @@ const missing = (message: RegExp) => (error: unknown) =>
 test('from a file without its last newline, from the environment, from a systemd credential', (t) => {
   const directory = temporaryDirectory(t);
   fs.writeFileSync(path.join(directory, 'token'), 'from file\n');
-  const store = createStore(directory, { TOKEN: 'from env', CREDENTIALS_DIRECTORY: directory });
+  const store = createStore(temporaryDirectory(t), { TOKEN: 'from env', CREDENTIALS_DIRECTORY: directory });
   const value = (secretFrom: Parameters<typeof store.resolve>[0]['secretFrom']) =>
     store.resolve({ secretFrom }).reveal().toString();
   assert.equal(value({ file: path.join(directory, 'token') }), 'from file');
@@ -34,6 +34,24 @@ test('what is missing is named, with the place to put it', (t) => {
   assert.throws(resolve({ file: '/nonexistent/token' }), missing(/no such file or directory \(ENOENT\)/));
   assert.throws(resolve({ env: 'TOKEN' }), missing(/no environment variable TOKEN/));
   assert.throws(resolve({ credential: 'token' }), missing(/LoadCredential=token:\/path/));
+});
+
+test('the agent’s own keys are no secrets for manifests, by no way', (t) => {
+  const [state, elsewhere] = [temporaryDirectory(t), temporaryDirectory(t)];
+  const identity = path.join(elsewhere, 'age.key');
+  const link = path.join(elsewhere, 'link');
+  for (const file of [identity, path.join(state, 'agent.key'), path.join(elsewhere, 'token')])
+    fs.writeFileSync(file, 'value');
+  fs.symlinkSync(path.join(state, 'agent.key'), link);
+  const store = createStore(state, {}, identity);
+  for (const file of [identity, path.join(state, 'agent.key'), link]) {
+    assert.throws(
+      () => store.resolve({ secretFrom: { file } }),
+      (error) =>
+        error instanceof Stalled && error.reason === 'NotAllowed' && /agent's own keys/.test(error.message),
+    );
+  }
+  store.resolve({ secretFrom: { file: path.join(elsewhere, 'token') } });
 });
 
 test('a secret prints as [secret], however it is printed', (t) => {
