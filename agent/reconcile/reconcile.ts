@@ -93,7 +93,7 @@ export class Reconciler {
       await undo(this.#deps, this.#report, this.targets, state, intent, signal);
 
     const confirmed = journal.holding(state.key)?.confirmed;
-    let trouble: Stalled;
+    let trouble: Stalled | Waiting;
     /** Unknown while it can't be understood, or lacks a secret. */
     let digest = '';
     try {
@@ -109,11 +109,12 @@ export class Reconciler {
       }
       trouble = refused;
     } catch (error) {
-      if (!(error instanceof Stalled)) throw error;
+      if (error instanceof Stalled) state.stalled = { digest, reason: error.reason, message: error.message };
+      // Of a change that was begun and waits, the last confirmed state may already be replaced.
+      else if (!(error instanceof Waiting) || journal.intent(state.key) !== undefined) throw error;
       trouble = error;
-      state.stalled = { digest, reason: error.reason, message: error.message };
     }
-    // What git asks for can't be had. The last confirmed state is kept up meanwhile.
+    // What git asks for can't be had, or not yet. The last confirmed state is kept up meanwhile.
     if (confirmed !== undefined && confirmed.digest !== digest) {
       const fallback = this.targets.standIn(state, resource, confirmed.spec, confirmed.digest);
       if (fallback !== undefined) await this.#converger.converge(state, resource, fallback, item, signal);

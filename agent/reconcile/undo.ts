@@ -27,7 +27,13 @@ export async function undo(
 
   const back = targets.confirmed(state);
   if (back !== undefined) {
-    const rest = kind.diff(back.desired, await kind.observe(back.desired, ports, signal));
+    const { desired } = back;
+    let rest = kind.diff(desired, await kind.observe(desired, ports, signal));
+    if (rest.length > 0) {
+      // What was there when the change began had drifted already, or was removed since.
+      await kind.apply(rest, desired, ports, signal);
+      rest = kind.diff(desired, await kind.observe(desired, ports, signal));
+    }
     if (rest.length > 0) {
       throw new Error(`the last confirmed state did not come back: ${rest.map(describeChange).join('; ')}`);
     }

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import path from 'node:path';
 import { type TestContext, test } from 'node:test';
+import { Waiting } from '../../../api/errors.ts';
 import { Devices } from '../../support/device.ts';
 import { eventually } from '../../support/eventually.ts';
 import { intentsIn, journalIn } from '../../support/journal.ts';
@@ -122,6 +123,57 @@ test('what is invalid is never begun; the last confirmed state is kept up meanwh
   );
   line.assign(device('good'));
   await line.expect('Device/d', 'True');
+});
+
+test('what can’t be had yet is waited for; the last confirmed state is kept up meanwhile', async (t) => {
+  const { devices, line } = begin(t);
+  line.assign(device('good'));
+  await line.expect('Device/d', 'True');
+  devices.hook = (step, value) => {
+    if (step === 'prepare' && value === 'later') throw new Waiting('Pulling', 'half of it is here', 60_000);
+  };
+  line.assign(device('later'));
+  await line.expect('Device/d', 'False', 'Pulling');
+  devices.tamper('Device/d', 'tampered');
+  await eventually(() => assert.equal(devices.values.get('Device/d'), 'good'));
+  assert.equal(line.condition('Device/d', 'Ready')?.reason, 'Pulling', 'healing it is no success');
+  devices.hook = () => {};
+  line.agent.reconcile();
+  await line.expect('Device/d', 'True');
+  assert.equal(devices.values.get('Device/d'), 'later');
+});
+
+test('a change that waits half-way is gone on with, not taken back', async (t) => {
+  const { devices, line } = begin(t);
+  line.assign(device('good'));
+  await line.expect('Device/d', 'True');
+  devices.hook = (step, value) => {
+    if (step !== 'apply' || value !== 'later') return;
+    devices.values.set('Device/d', 'half of later');
+    throw new Waiting('EngineAway', 'not now', 60_000);
+  };
+  line.assign(device('later'));
+  await line.expect('Device/d', 'False', 'EngineAway');
+  assert.equal(devices.values.get('Device/d'), 'half of later');
+  assert.ok(
+    !devices.log.includes('apply good') ||
+      devices.log.lastIndexOf('apply good') < devices.log.indexOf('apply later'),
+  );
+  devices.hook = () => {};
+  line.agent.reconcile();
+  await line.expect('Device/d', 'True');
+  assert.equal(devices.values.get('Device/d'), 'later');
+});
+
+test('an undo leads to the last confirmed state, also when that had drifted before the change', async (t) => {
+  const { devices, line } = begin(t);
+  line.assign(device('good'));
+  await line.expect('Device/d', 'True');
+  devices.values.set('Device/d', 'drifted, and nobody was told');
+  line.assign(device('refused'));
+  await line.expect('Device/d', 'False', 'RolledBack');
+  assert.equal(devices.values.get('Device/d'), 'good');
+  assert.deepEqual(intents(line), []);
 });
 
 test('a gate that fails after a mere heal is Degraded: nothing is undone, nothing quarantined', async (t) => {
