@@ -3,6 +3,7 @@ import { alloyConfig } from './alloy-config/index.ts';
 import { aptRepository } from './apt-repository/index.ts';
 import { check } from './check/index.ts';
 import { composeProject } from './compose-project/index.ts';
+import { container } from './container/index.ts';
 import { file } from './file/index.ts';
 import type { AnyKind } from './kind.ts';
 import { packageKind } from './package/index.ts';
@@ -18,6 +19,7 @@ const all: readonly AnyKind[] = [
   composeProject,
   aptRepository,
   packageKind,
+  container,
   prometheusConfig,
   service,
   tailnetPolicy,

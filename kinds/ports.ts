@@ -206,8 +206,8 @@ export type PullState =
   /** How far it is, in words. */
   | { readonly state: 'pulling'; readonly progress: string }
   | { readonly state: 'done' }
-  /** In the engine's words. */
-  | { readonly state: 'failed'; readonly why: string };
+  /** In the engine's words; `final` when the registry was reached and has no such image for us. */
+  | { readonly state: 'failed'; readonly why: string; readonly final: boolean };
 
 /**
  * A Docker engine over its HTTP API (docs.docker.com/reference/api/engine), in the newest version of it that both

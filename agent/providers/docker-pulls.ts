@@ -20,6 +20,8 @@ interface Pull {
 
 /** Unpacking a large layer on a slow disk is silent for a while. */
 const IDLE_MS = 300_000;
+/** What engines say of images that a registry does not have, or does not give (distribution's error codes). */
+const NO_SUCH = /manifest unknown|not found|pull access denied|name unknown|unauthorized/i;
 
 export function createPulls(stream: Stream) {
   const pulls = new Map<string, Pull>();
@@ -36,14 +38,19 @@ export function createPulls(stream: Stream) {
           pull.progress = progressOf(line, layers) ?? pull.progress;
         },
       });
-      if (response.status !== 200) why = messageOf(response);
-      return why === undefined ? { state: 'done' } : { state: 'failed', why };
+      if (response.status !== 200) {
+        const final = [400, 401, 403, 404].includes(response.status);
+        return { state: 'failed', why: messageOf(response), final };
+      }
+      return why === undefined ? { state: 'done' } : { state: 'failed', why, final: NO_SUCH.test(why) };
     };
     const pull: Pull = {
       progress: 'asking the registry',
       end: undefined,
       ended: Promise.resolve().then(async () => {
-        pull.end = await run().catch((error: Error): PullState => ({ state: 'failed', why: error.message }));
+        pull.end = await run().catch(
+          (error: Error): PullState => ({ state: 'failed', why: error.message, final: false }),
+        );
       }),
     };
     pulls.set(reference, pull);

@@ -8,8 +8,8 @@ import { createProcesses } from '../../agent/providers/processes.ts';
 import { composeProject } from '../../kinds/compose-project/index.ts';
 import { COMPOSE } from '../support/capabilities.ts';
 import { composeFile, IMAGE, Stack, stackImage } from '../support/compose-stack.ts';
-import { sharedEngine } from '../support/dockerd.ts';
 import { temporaryDirectory } from '../support/sandbox.ts';
+import { sharedEngine } from '../support/shared-engine.ts';
 import { treeText } from '../support/tree.ts';
 import type { Fixture } from './fixture.ts';
 

@@ -3,6 +3,7 @@ import { alloyConfigFixture } from './alloy-config.fixture.ts';
 import { aptRepositoryFixture } from './apt-repository.fixture.ts';
 import { checkFixture } from './check.fixture.ts';
 import { composeProjectFixture } from './compose-project.fixture.ts';
+import { containerFixture } from './container.fixture.ts';
 import { fileFixture } from './file.fixture.ts';
 import type { Fixture } from './fixture.ts';
 import { packageFixture } from './package.fixture.ts';
@@ -18,6 +19,7 @@ export const fixtures: readonly Fixture[] = [
   alloyConfigFixture,
   aptRepositoryFixture,
   packageFixture,
+  containerFixture,
   prometheusConfigFixture,
   serviceFixture,
   tailnetPolicyFixture,

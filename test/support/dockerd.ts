@@ -6,7 +6,6 @@ import { once } from 'node:events';
 import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
-import { after } from 'node:test';
 import { promisify } from 'node:util';
 import { eventually } from './eventually.ts';
 
@@ -36,15 +35,6 @@ export interface TestEngine {
   /** Ends everything, and leaves no process, no mount and no file. */
   stop(): Promise<void>;
 }
-
-let shared: Promise<TestEngine> | undefined;
-
-/** One for the whole of a test file that asks for it, ended after its last test. */
-export function sharedEngine(): Promise<TestEngine> {
-  shared ??= startDockerd();
-  return shared;
-}
-after(async () => (await shared)?.stop());
 
 /** Call it in `before`, and its `stop` in `after`. @throws Error with the engine's log when it does not come up. */
 export async function startDockerd(more: readonly string[] = []): Promise<TestEngine> {

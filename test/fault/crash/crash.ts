@@ -153,6 +153,7 @@ async function play(round: Round, recording: Recording, tally: Tally, common: Co
         afterKill(stage, mark);
       }
       await host.start();
+      if (last.resources.length > 0) await stage.back?.();
       if (!(await reach(stage, last))) throw new Error(`it ended: ${host.tail()}`);
       // What comes back after its removal is new, and so is what it finds.
       const isNew = revision.resources.length === 0 && last.resources.length > 0;
@@ -224,6 +225,12 @@ export async function crash(options: CrashOptions): Promise<Tally> {
   const chosen = scenarios.filter(({ name }) => only === undefined || name.includes(only));
   try {
     for (const scenario of chosen) {
+      const missing = scenario.requires?.missing();
+      if (missing !== undefined && process.env['HOMEOSTAT_NO_SKIP'] === undefined) {
+        const { name, remedy } = scenario.requires!;
+        console.log(`  ${scenario.name}: skipped, needs ${name}: ${missing}; to run it: ${remedy}`);
+        continue;
+      }
       const began = performance.now();
       const before = tally.total;
       let recording: Recording | undefined;
@@ -245,6 +252,7 @@ export async function crash(options: CrashOptions): Promise<Tally> {
       );
     }
   } finally {
+    for (const scenario of chosen) await scenario.end?.();
     await controller.stop();
   }
   return tally;

@@ -9,6 +9,7 @@ import { treeText } from '../../support/tree.ts';
 import { quietPort, ServedAlloy, ServedSystemd, ServedTailscale } from '../support/fakes.ts';
 import { FaultHost } from '../support/host.ts';
 import { check } from './check-scenario.ts';
+import { container } from './container-scenario.ts';
 import { files } from './file-scenarios.ts';
 import { prometheus } from './prometheus-scenario.ts';
 import { HASTE, LONG, type Scenario, USERS, wholeOneOf } from './stage.ts';
@@ -279,5 +280,6 @@ export const scenarios: readonly Scenario[] = [
   systemd,
   tailnetPolicy,
   tailscale,
+  container,
   standin,
 ];

@@ -1,5 +1,6 @@
 // What a scenario of the crash suite is made of.
 import type { Resource } from '../../../api/bundle.ts';
+import type { Capability } from '../../support/capabilities.ts';
 import type { FaultController } from '../support/controller.ts';
 import type { FaultHost } from '../support/host.ts';
 
@@ -22,6 +23,8 @@ export interface Stage {
   fingerprint(): Promise<string>;
   /** Right after a kill. @throws when a reader could see something half-made. */
   inspect?(): void;
+  /** Right after the agent is back, which is to apply some revision. @throws when that takes too long. */
+  back?(): Promise<void>;
   /** After it converged. @throws when what runs was never gated, or runs twice. */
   settledCheck?(): Promise<void>;
   close(): Promise<void>;
@@ -31,7 +34,11 @@ export interface Scenario {
   readonly name: string;
   /** Slow ones run programs; there are fewer random moments of them. */
   readonly slow?: boolean;
+  /** What the machine must have for it. */
+  readonly requires?: Capability;
   open(common: { controller: FaultController; program: string }): Promise<Stage>;
+  /** After the last of its stages: ends what they shared. */
+  end?(): Promise<void>;
 }
 
 /** Fifteen seconds of a gate take less than one. */

@@ -82,7 +82,7 @@ test('a pull goes on between those who ask for it, says how far it is, and its e
   const again = docker.pull('grafana/alloy', { waitMs: 10_000, signal });
   await eventually(() => assert.equal(open.length, 2));
   open[1]!.end('loading"}\n{"errorDetail":{"message":"no space"},"error":"no space"}\n');
-  assert.deepEqual(await again, { state: 'failed', why: 'no space' });
+  assert.deepEqual(await again, { state: 'failed', why: 'no space', final: false });
 });
 
 test('a pull that is refused at once has the engine’s words; asking for one can be cut off', async (t) => {
@@ -91,7 +91,7 @@ test('a pull that is refused at once has the engine’s words; asking for one ca
     response.writeHead(404, { 'content-type': 'application/json' }).end('{"message":"manifest unknown"}');
   });
   const pull = await docker.pull('x/y@sha256:00', { waitMs: 10_000, signal });
-  assert.deepEqual(pull, { state: 'failed', why: 'manifest unknown' });
+  assert.deepEqual(pull, { state: 'failed', why: 'manifest unknown', final: true });
   const aborting = new AbortController();
   const hanging = docker.pull('hang:1', { waitMs: 600_000, signal: aborting.signal });
   aborting.abort(new Error('cut off'));

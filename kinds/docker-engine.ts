@@ -1,0 +1,180 @@
+// What kinds ask a Docker engine, over the Docker port: containers and images by the names that its API gives them.
+// Facts: docs.docker.com/reference/api/engine, and moby 20.10 to 28 where the documents are silent.
+import { Stalled, Waiting } from '../api/errors.ts';
+import type { Docker, DockerRequest, HttpResponse } from './ports.ts';
+
+/** Loopback, and no more than a look at a table. */
+const ASK_TIMEOUT_MS = 15_000;
+const CHANGE_TIMEOUT_MS = 60_000;
+const PULL_WAIT_MS = 3_000;
+const PULL_AGAIN_MS = 1_000;
+const REGISTRY_AGAIN_MS = 30_000;
+
+/** An answer with a status that tells of a failure, in the engine's words. */
+export class EngineError extends Error {
+  override readonly name = 'EngineError';
+  readonly status: number;
+  constructor(status: number, message: string) {
+    super(message);
+    this.status = status;
+  }
+}
+
+/** What is read of GET /containers/ID/json. */
+export interface Container {
+  readonly Id: string;
+  /** With a slash before it. */
+  readonly Name: string;
+  /** The image's ID, whatever its name points to now. */
+  readonly Image: string;
+  readonly RestartCount: number;
+  readonly State: {
+    readonly Status: string;
+    readonly Running: boolean;
+    readonly Paused: boolean;
+    readonly Restarting: boolean;
+    readonly OOMKilled: boolean;
+    readonly Pid: number;
+    readonly ExitCode: number;
+    readonly Error: string;
+    /** RFC 3339; year 1 before the first start. */
+    readonly StartedAt: string;
+    readonly Health?: {
+      readonly Status: 'none' | 'starting' | 'healthy' | 'unhealthy';
+      readonly Log?: readonly { readonly ExitCode: number; readonly Output: string }[] | null;
+    };
+  };
+  readonly Config: {
+    readonly Image: string;
+    readonly Env: readonly string[] | null;
+    readonly Labels: Readonly<Record<string, string>> | null;
+  };
+  readonly HostConfig: {
+    readonly NetworkMode: string;
+    readonly RestartPolicy: { readonly Name: string; readonly MaximumRetryCount: number };
+  } & Readonly<Record<string, unknown>>;
+  readonly NetworkSettings: { readonly Networks: Readonly<Record<string, unknown>> | null };
+}
+
+/** @throws EngineError for every status of 400 and more. */
+export async function ask(
+  docker: Docker,
+  method: 'GET' | 'POST' | 'DELETE',
+  path: string,
+  options: DockerRequest & { timeoutMs?: number },
+): Promise<HttpResponse> {
+  const timeoutMs = options.timeoutMs ?? (method === 'GET' ? ASK_TIMEOUT_MS : CHANGE_TIMEOUT_MS);
+  const response = await docker.request(method, path, { ...options, timeoutMs });
+  if (response.status < 400) return response;
+  throw new EngineError(response.status, messageOf(response));
+}
+
+function messageOf({ status, body }: HttpResponse): string {
+  try {
+    const { message } = JSON.parse(body) as { message?: unknown };
+    if (typeof message === 'string') return message.trim();
+  } catch {
+    // a proxy's page, for one
+  }
+  return `the Docker engine answers ${status}: ${body.trim().slice(0, 300)}`;
+}
+
+export const isStatus = (error: unknown, status: number): boolean =>
+  error instanceof EngineError && error.status === status;
+
+/** By name or ID; undefined when there is none. A name is never read as the beginning of an ID. */
+export async function inspect(
+  docker: Docker,
+  nameOrID: string,
+  signal: AbortSignal,
+): Promise<Container | undefined> {
+  try {
+    const path = `/containers/${encodeURIComponent(nameOrID)}/json`;
+    const found = JSON.parse((await ask(docker, 'GET', path, { signal })).body) as Container;
+    return nameOf(found) === nameOrID || found.Id === nameOrID ? found : undefined;
+  } catch (error) {
+    if (isStatus(error, 404)) return undefined;
+    throw error;
+  }
+}
+
+export function nameOf({ Name }: Container): string {
+  return Name.replace(/^\//, '');
+}
+
+/** All that carry a label, running or not, as `name` or `name=value`. */
+export async function withLabel(docker: Docker, label: string, signal: AbortSignal): Promise<Container[]> {
+  const query = { all: true, filters: { label: [label] } };
+  const { body } = await ask(docker, 'GET', '/containers/json', { query, signal });
+  const found: Container[] = [];
+  for (const { Id } of JSON.parse(body) as { Id: string }[]) {
+    const container = await inspect(docker, Id, signal);
+    if (container !== undefined) found.push(container);
+  }
+  return found;
+}
+
+/** @returns its ID; undefined when it is not on this engine. */
+export async function imageID(
+  docker: Docker,
+  reference: string,
+  signal: AbortSignal,
+): Promise<string | undefined> {
+  try {
+    // Slashes of a reference are the path's own: the engine's route takes them all.
+    const { body } = await ask(docker, 'GET', `/images/${encodeURI(reference)}/json`, { signal });
+    return (JSON.parse(body) as { Id: string }).Id;
+  } catch (error) {
+    if (isStatus(error, 404)) return undefined;
+    throw error;
+  }
+}
+
+/**
+ * Has the image on this engine. A pull may take longer than a pass, which then comes back to it.
+ * @throws Stalled('ImageNotFound'), Waiting('Pulling') with how far it is, Waiting('PullFailed').
+ */
+export async function requireImage(
+  docker: Docker,
+  reference: string,
+  pull: 'missing' | 'always' | 'never',
+  signal: AbortSignal,
+): Promise<void> {
+  if (pull !== 'always' && (await imageID(docker, reference, signal)) !== undefined) return;
+  if (pull === 'never') {
+    throw new Stalled(
+      'ImageNotFound',
+      `there is no image ${reference} on this host, and pull: never forbids to get it`,
+    );
+  }
+  const end = await docker.pull(reference, { waitMs: PULL_WAIT_MS, signal });
+  if (end.state === 'done') return;
+  if (end.state === 'pulling') {
+    throw new Waiting('Pulling', `pulls ${reference}: ${end.progress}`, PULL_AGAIN_MS);
+  }
+  if (end.final) throw new Stalled('ImageNotFound', `${reference} can’t be pulled: ${end.why}`);
+  throw new Waiting('PullFailed', `${reference} could not be pulled: ${end.why}`, REGISTRY_AGAIN_MS);
+}
+
+/** Removes it, running or not, with the volumes that have no name. Gone already is fine. */
+export async function removeContainer(docker: Docker, id: string, signal: AbortSignal): Promise<void> {
+  try {
+    await ask(docker, 'DELETE', `/containers/${id}`, { query: { force: true, v: true }, signal });
+  } catch (error) {
+    // 409: somebody else is removing it.
+    if (
+      isStatus(error, 404) ||
+      (isStatus(error, 409) && /already in progress/.test((error as Error).message))
+    )
+      return;
+    throw error;
+  }
+}
+
+/** How a container stands, for people: exited (137, out of memory). */
+export function describeContainer({ State }: Container): string {
+  const { Status, ExitCode, OOMKilled, Error: why } = State;
+  if (State.Running && !State.Restarting) return State.Paused ? 'paused' : 'running';
+  if (Status === 'created') return why === '' ? 'created' : `created (${why})`;
+  return `${Status} (exit code ${ExitCode}${OOMKilled ? ', out of memory' : ''}${why === '' ? '' : `, ${why}`})`;
+}

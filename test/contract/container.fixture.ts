@@ -1,0 +1,58 @@
+// Container on a real engine, broken with docker's own program.
+import { systemClock } from '../../agent/providers/clock.ts';
+import { createDocker } from '../../agent/providers/docker.ts';
+import { createFiles } from '../../agent/providers/files.ts';
+import { container } from '../../kinds/container/index.ts';
+import { DOCKER } from '../support/capabilities.ts';
+import { sharedEngine } from '../support/shared-engine.ts';
+import type { Fixture } from './fixture.ts';
+
+const NAME = 'contract-alloy';
+/** All that a change would show in, without what differs from run to run. */
+const STATE =
+  '{{.Id}} {{.Name}} {{.State.Status}} {{.Config.Env}} {{.Config.Labels}} {{.HostConfig.RestartPolicy.Name}} {{.HostConfig.Memory}}';
+
+export const containerFixture: Fixture = {
+  kind: container,
+  requires: [DOCKER],
+  async open(t) {
+    const engine = await sharedEngine();
+    await engine.image('test/contract:1', ['ENTRYPOINT ["/sbin/tini", "--"]', 'CMD ["sleep", "100000"]']);
+    const docker = createDocker(engine.address);
+    const files = createFiles();
+    const run =
+      (...args: string[]) =>
+      async () =>
+        void (await engine.docker(...args));
+    const all = async () =>
+      (await engine.docker('ps', '--all', '--quiet', '--no-trunc')).split('\n').filter(Boolean);
+    await run('run', '--detach', '--network=none', '--name=penny-web', 'test/contract:1')();
+    t.after(async () => {
+      await engine.docker('rm', '--force', ...(await all()));
+      await Promise.all([docker.close(), files.close()]);
+    });
+    const base = { name: NAME, image: 'test/contract:1', pull: 'never', network: 'none' };
+    return {
+      // Nothing here needs seconds to settle.
+      ports: { docker, files, clock: { ...systemClock, monotonic: () => systemClock.monotonic() * 30 } },
+      specs: [
+        { ...base, env: { MODE: 'one' }, memory: '64m', mounts: [{ type: 'tmpfs', target: '/scratch' }] },
+        { ...base, env: { MODE: 'two' }, restart: 'on-failure' },
+      ],
+      breakages: {
+        'docker rm -f': run('rm', '--force', NAME),
+        'docker stop': run('stop', NAME),
+        'docker kill': run('kill', NAME),
+        'docker pause': run('pause', NAME),
+        'docker rename': run('rename', NAME, 'renamed'),
+        'docker update of the restart policy': run('update', '--restart=no', NAME),
+        'docker update of a limit': run('update', '--memory=128m', '--memory-swap=-1', NAME),
+        'docker update of another limit': run('update', '--cpu-shares=77', NAME),
+      },
+      async fingerprint() {
+        const ids = await all();
+        return (await engine.docker('inspect', '--format', STATE, ...ids)).split('\n').sort().join('\n');
+      },
+    };
+  },
+};

@@ -1,0 +1,259 @@
+// What a container's spec means, without an engine: what it asks for, what is wrong with it, what is made of it.
+// test/integration/container.test.ts has the engine.
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { checkContainer } from '../../../kinds/container/check.ts';
+import { configChanges, createBody, specDigest, stateChanges } from '../../../kinds/container/create.ts';
+import { container } from '../../../kinds/container/index.ts';
+import { ContainerSpec } from '../../../kinds/container/schema.ts';
+import type { Container } from '../../../kinds/docker-engine.ts';
+import type { Desired } from '../../../kinds/kind.ts';
+
+const parse = (more: object = {}): ContainerSpec =>
+  ContainerSpec.parse({ name: 'alloy', image: 'grafana/alloy:v1.18.0', ...more });
+
+const asks = (more: object) =>
+  container
+    .asks(parse(more))
+    .map(({ type, value }) => `${type} ${value}`)
+    .slice(1);
+const complaints = (more: object) =>
+  checkContainer(parse(more)).map(({ path, message }) => `${path.join('.')}: ${message}`);
+
+const SECRET = { secretFrom: { env: 'TOKEN' } };
+function desire(more: object = {}, rest: Partial<Desired<ContainerSpec>> = {}): Desired<ContainerSpec> {
+  return {
+    key: 'Container/alloy',
+    spec: parse(more),
+    host: { name: 'droplet', labels: {} },
+    digest: 'd',
+    heal: false,
+    inputs: {},
+    memory: undefined,
+    content: (value) =>
+      typeof value === 'string'
+        ? { bytes: Buffer.from(value), secret: false }
+        : { bytes: Buffer.from('the secret'), secret: true },
+    ...rest,
+  };
+}
+
+/** As the engine shows one that was made from a spec. */
+function made(d: Desired<ContainerSpec>, more: Partial<Container['State']> = {}): Container {
+  const body = createBody(d, { image: d.spec.image, hostPath: (path) => path });
+  return {
+    Id: 'id',
+    Name: `/${d.spec.name}`,
+    Image: 'sha256:1',
+    RestartCount: 0,
+    State: {
+      Status: 'running',
+      Running: true,
+      Paused: false,
+      Restarting: false,
+      OOMKilled: false,
+      Pid: 1,
+      ExitCode: 0,
+      Error: '',
+      StartedAt: '2026-01-01T00:00:00.5Z',
+      ...more,
+    },
+    Config: {
+      Image: d.spec.image,
+      Env: body['Env'] as string[],
+      Labels: body['Labels'] as Record<string, string>,
+    },
+    HostConfig: body['HostConfig'] as Container['HostConfig'],
+    NetworkSettings: { Networks: { [d.spec.network ?? 'bridge']: {} } },
+  };
+}
+
+test('everything that a host’s owner may not want is asked for', () => {
+  assert.deepEqual(container.asks(parse())[0], { type: 'image', value: 'grafana/alloy:v1.18.0' });
+  assert.deepEqual(asks({}), []);
+  assert.deepEqual(asks({ network: 'host', capAdd: ['NET_ADMIN', 'CAP_SYSLOG'] }), [
+    'capability network:host',
+    'capability CAP_NET_ADMIN',
+    'capability CAP_SYSLOG',
+  ]);
+  assert.deepEqual(asks({ ports: ['127.0.0.1:80:80', '0.0.0.0:81:81', '[::]:82:82'] }), [
+    'capability publish:0.0.0.0',
+    'capability publish:::',
+  ]);
+  const mounts = [
+    { type: 'bind', source: '/etc/alloy', target: '/etc/alloy', readOnly: true },
+    { type: 'volume', source: 'data', target: '/data' },
+    { type: 'tmpfs', target: '/tmp' },
+  ];
+  assert.deepEqual(asks({ mounts }), ['mount /etc/alloy', 'mount data']);
+});
+
+test('what amounts to root is asked for in words', () => {
+  const root = (more: object) => asks(more).filter((ask) => ask.startsWith('root-equivalent'));
+  const bind = (source: string, readOnly = false) =>
+    root({ mounts: [{ type: 'bind', source, target: '/x', readOnly }] }).map((ask) => ask.split(' ')[1]);
+  assert.deepEqual(root({ privileged: true }), ['root-equivalent privileged:alloy']);
+  assert.deepEqual(root({ pid: 'host' }), ['root-equivalent pid:host:alloy']);
+  for (const name of ['SYS_ADMIN', 'CAP_SYS_PTRACE']) {
+    assert.equal(root({ capAdd: [name] }).length, 1, name);
+  }
+  assert.deepEqual(root({ capAdd: ['ALL'] }), ['root-equivalent capability:ALL']);
+  assert.deepEqual(root({ capAdd: ['NET_ADMIN'] }), []);
+  assert.deepEqual(bind('/var/run/docker.sock', true), ['mount:/var/run/docker.sock:ro']);
+  assert.deepEqual(
+    bind('/run', true),
+    ['mount:/run:ro'],
+    'a socket can be reached through a read-only mount',
+  );
+  assert.deepEqual(bind('/', true), ['mount:/:ro']);
+  for (const path of [
+    '/',
+    '/etc',
+    '/etc/systemd/system',
+    '/usr/local/bin',
+    '/proc',
+    '/root',
+    '/var/lib/docker',
+  ]) {
+    assert.deepEqual(bind(path), [`mount:${path}`]);
+  }
+  for (const path of ['/etc/alloy', '/srv/data', '/var/log', '/home/me/data'])
+    assert.deepEqual(bind(path), []);
+  for (const path of ['/etc', '/proc', '/var/log', '/etc/machine-id']) assert.deepEqual(bind(path, true), []);
+});
+
+test('what can’t be meant is told with what would be right', () => {
+  assert.deepEqual(complaints({ ports: ['127.0.0.1:9090:9090/tcp', '[::1]:53:53/udp'] }), []);
+  assert.match(
+    complaints({ ports: ['9090:9090'] })[0]!,
+    /^ports\.0: .*127\.0\.0\.1:9090:9090.*0\.0\.0\.0:9090:9090/,
+  );
+  assert.match(complaints({ ports: ['127.0.0.1:0:99999'] })[0]!, /1 to 65535/);
+  assert.match(complaints({ network: 'host', ports: ['127.0.0.1:80:80'] })[0]!, /^ports: with network host/);
+  assert.match(complaints({ labels: { 'dev.homeostat.resource': 'x' } })[0]!, /homeostat’s own/);
+  const twice = { type: 'tmpfs', target: '/tmp/' };
+  assert.match(
+    complaints({ mounts: [{ type: 'tmpfs', target: '/tmp' }, twice] })[0]!,
+    /^mounts\.1\.target: two/,
+  );
+  assert.match(complaints({ network: 'container:other', hostname: 'x' })[0]!, /^hostname: /);
+  for (const image of ['Grafana/Alloy:1', 'alloy@sha256:12', 'alloy:', 'http://x/alloy']) {
+    assert.ok(!ContainerSpec.safeParse({ name: 'alloy', image }).success, image);
+  }
+  for (const image of ['alloy', 'localhost:5000/a/b:1', `grafana/alloy:v1@sha256:${'0'.repeat(64)}`]) {
+    assert.ok(ContainerSpec.safeParse({ name: 'alloy', image }).success, image);
+  }
+});
+
+test('a spec becomes what the Engine API is asked for', () => {
+  const d = desire({
+    command: ['run', '/etc/alloy/config.alloy'],
+    env: { A: '1', TOKEN: SECRET },
+    mounts: [
+      { type: 'bind', source: '/', target: '/host/root', readOnly: true, propagation: 'rslave' },
+      { type: 'tmpfs', target: '/tmp', size: '64m' },
+    ],
+    ports: ['127.0.0.1:9090:9090', '[::1]:9090:9090', '127.0.0.1:53:53/udp'],
+    capAdd: ['NET_ADMIN'],
+    memory: '1g',
+    healthcheck: { command: ['true'], intervalSeconds: 1.5 },
+    labels: { team: 'ops' },
+  });
+  const body = createBody(d, { image: 'sha256:1', hostPath: (path) => `/sandbox${path}` });
+  const { Labels, HostConfig, ...config } = body as { Labels: Record<string, string>; HostConfig: object };
+  assert.deepEqual(config, {
+    Image: 'sha256:1',
+    Cmd: ['run', '/etc/alloy/config.alloy'],
+    Env: ['A=1', 'TOKEN=the secret'],
+    ExposedPorts: { '9090/tcp': {}, '53/udp': {} },
+    Healthcheck: { Test: ['CMD', 'true'], Interval: 1_500_000_000 },
+  });
+  assert.deepEqual(HostConfig, {
+    NetworkMode: 'bridge',
+    CapAdd: ['CAP_NET_ADMIN'],
+    Memory: 1024 ** 3,
+    RestartPolicy: { Name: 'always' },
+    PortBindings: {
+      '9090/tcp': [
+        { HostIp: '127.0.0.1', HostPort: '9090' },
+        { HostIp: '::1', HostPort: '9090' },
+      ],
+      '53/udp': [{ HostIp: '127.0.0.1', HostPort: '53' }],
+    },
+    Mounts: [
+      {
+        Type: 'bind',
+        Source: '/sandbox/',
+        Target: '/host/root',
+        ReadOnly: true,
+        BindOptions: { Propagation: 'rslave' },
+      },
+      { Type: 'tmpfs', Target: '/tmp', TmpfsOptions: { SizeBytes: 64 * 1024 ** 2 } },
+    ],
+  });
+  assert.deepEqual(Labels, {
+    team: 'ops',
+    'dev.homeostat.resource': 'Container/alloy',
+    'dev.homeostat.spec': specDigest(d.spec),
+  });
+});
+
+test('another container is needed for what one can’t change, and for nothing else', () => {
+  const same = (more: object) => specDigest(parse(more)) === specDigest(parse());
+  assert.ok(same({ pull: 'never', adopt: true, restart: 'no', restartOn: ['File/x'] }));
+  for (const more of [
+    { image: 'grafana/alloy:v1.18.1' },
+    { env: { A: '' } },
+    { memory: '1g' },
+    { network: 'host' },
+  ]) {
+    assert.ok(!same(more), JSON.stringify(more));
+  }
+  // Encrypted anew, it is the same secret; which value it has is looked at in the container.
+  const env = (age: string) => specDigest({ ...parse(), env: { TOKEN: { secretFrom: { age } } } });
+  assert.equal(env('one ciphertext'), env('another one'));
+});
+
+test('differences are named, and those in secrets are not shown', () => {
+  const d = desire({ env: { TOKEN: SECRET }, network: 'mine', memory: '64m' });
+  const right = made(d);
+  assert.deepEqual(configChanges(d, right), []);
+  const differing: Container = {
+    ...right,
+    Config: { ...right.Config, Env: ['TOKEN=an older secret'] },
+    HostConfig: {
+      ...right.HostConfig,
+      Memory: 1,
+      NanoCpus: 5e8,
+      RestartPolicy: { Name: '', MaximumRetryCount: 0 },
+    },
+    NetworkSettings: { Networks: { mine: {}, theirs: {} } },
+  };
+  const changes = configChanges(d, differing);
+  assert.deepEqual(
+    changes.map(({ what }) => what),
+    ['env TOKEN', 'NanoCpus', 'memory', 'restart', 'network'],
+  );
+  assert.doesNotMatch(JSON.stringify(changes), /older secret|the secret/);
+  const elsewhere = made(
+    desire({ image: 'grafana/alloy:v1.17.0', env: { TOKEN: SECRET }, network: 'mine', memory: '64m' }),
+  );
+  const [change] = configChanges(d, elsewhere);
+  assert.deepEqual(change, { what: 'container', from: 'grafana/alloy:v1.17.0', to: 'grafana/alloy:v1.18.0' });
+});
+
+test('a process is stale when an input changed after its start, known by digest or else by time', () => {
+  const started = Date.parse('2026-01-01T00:00:00.5Z');
+  const stale = (input: { digest: string; appliedAtMs: number }, memory?: object) => {
+    const d = desire(
+      { restartOn: ['File/x'] },
+      { inputs: { 'File/x': input }, ...(memory === undefined ? {} : { memory: memory as never }) },
+    );
+    return stateChanges(d, made(d)).length > 0;
+  };
+  assert.ok(!stale({ digest: 'a', appliedAtMs: started - 1 }));
+  assert.ok(stale({ digest: 'a', appliedAtMs: started + 1 }));
+  const memory = { startedAt: '2026-01-01T00:00:00.5Z', inputs: { 'File/x': 'a' } };
+  assert.ok(!stale({ digest: 'a', appliedAtMs: started + 1 }, memory), 'it was started with this very one');
+  assert.ok(stale({ digest: 'b', appliedAtMs: started - 1 }, memory));
+});
