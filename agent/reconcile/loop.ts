@@ -4,7 +4,7 @@ import type { Ports } from '../../kinds/ports.ts';
 import type { AllowList } from '../config.ts';
 import type { Holding, Journal } from '../journal/journal.ts';
 import type { Cause } from '../queue/queue.ts';
-import type { SecretStore } from '../secrets/store.ts';
+import { latest, type SecretStore, secretRefsIn } from '../secrets/store.ts';
 import type { Suspensions } from './suspensions.ts';
 import type { World } from './world.ts';
 
@@ -62,6 +62,9 @@ export function contentFrom(secrets: SecretStore): InventoryRecord['content'] {
 
 /** A holding as kinds see it. */
 export function recordOf(key: string, holding: Holding, secrets: SecretStore): InventoryRecord {
+  const content = contentFrom(secrets);
+  // What was recorded long ago names ciphertext of then, for keys and of values that may be gone.
+  const now = secretRefsIn(holding.confirmed?.spec);
   return {
     key,
     owns: holding.owns,
@@ -69,6 +72,6 @@ export function recordOf(key: string, holding: Holding, secrets: SecretStore): I
     original: holding.original.snapshot,
     policy: holding.policy,
     memory: holding.memory,
-    content: contentFrom(secrets),
+    content: (value) => content(typeof value === 'string' ? value : latest(value, now)),
   };
 }

@@ -215,6 +215,13 @@ function findRefs(value: unknown): SecretRef[] {
   return Object.values(value).flatMap(findRefs);
 }
 
+/** The same secret as it is encrypted in `refs`, if it is among them: of one file in git the latest content. */
+export function latest(ref: SecretRef, refs: readonly SecretRef[]): SecretRef {
+  const fileOf = ({ secretFrom }: SecretRef) => ('age' in secretFrom ? secretFrom.ageFrom : undefined);
+  const file = fileOf(ref);
+  return (file === undefined ? undefined : refs.find((other) => fileOf(other) === file)) ?? ref;
+}
+
 /** What the host's owner is asked for a secret: a manifest must not read whatever root can read. */
 export function secretAsks(refs: readonly SecretRef[]): Ask[] {
   const values = refs.map(({ secretFrom: source }) => {

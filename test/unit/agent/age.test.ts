@@ -3,6 +3,10 @@ import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import path from 'node:path';
 import { type TestContext, test } from 'node:test';
+import { z } from 'zod';
+import { SecretRef } from '../../../api/documents.ts';
+import type { Json } from '../../../api/json.ts';
+import { type AnyKind, defineKind } from '../../../kinds/kind.ts';
 import { encrypt, testIdentity } from '../../support/age.ts';
 import { eventually } from '../../support/eventually.ts';
 import { journalIn } from '../../support/journal.ts';
@@ -18,10 +22,15 @@ const secretFile = (age: string, more: object = {}) =>
 
 async function begin(
   t: TestContext,
-  { withIdentity = true, allow }: { withIdentity?: boolean; allow?: object } = {},
+  {
+    withIdentity = true,
+    allow,
+    kinds,
+  }: { withIdentity?: boolean; allow?: object; kinds?: ReadonlyMap<string, AnyKind> } = {},
 ) {
   const identity = await testIdentity();
   const line = new Timeline(t, {
+    ...(kinds === undefined ? {} : { kinds }),
     configWith: (directory) => ({
       ageIdentity: path.join(directory, 'age.key'),
       ...(allow === undefined ? {} : { allow }),
@@ -138,4 +147,38 @@ test('a secret is the host owner’s to give: by path, by name, and encrypted on
   assert.match(await words('File/token'), /secret env:HOMEOSTAT_TOKEN/);
   assert.match(await words('File/db'), /secret credential:db/);
   await line.expect('File/allowed', 'False', 'SecretMissing');
+});
+
+test('what is removed long after a rekey is removed with the secret as it is now', async (t) => {
+  const used: string[] = [];
+  const behindAnApi = defineKind<{ token: SecretRef }, object, never>({
+    kind: 'Api',
+    scope: 'host',
+    spec: z.strictObject({ token: SecretRef }),
+    needs: [],
+    owns: () => ['api:x'],
+    asks: () => [],
+    observe: async () => ({}),
+    diff: () => [],
+    prepare: async ({ spec }) => ({ existed: false, data: { token: spec.token } as unknown as Json }),
+    apply: async () => ({}),
+    undo: async (snapshot, record) => {
+      const { token } = snapshot.data as unknown as { token: SecretRef };
+      used.push(record.content(token).bytes.toString());
+    },
+  });
+  const { line, identity, give } = await begin(t, { kinds: new Map([['Api', behindAnApi]]) });
+  const assign = async (value: string, recipient: string) => {
+    const secretFrom = { age: await encrypt(value, recipient), ageFrom: 'token.age' };
+    const before = line.agent.status().resources[0]?.runningDigest;
+    line.assign(resource('Api', 'x', { token: { secretFrom } }));
+    await eventually(() => assert.notEqual(line.status('Api/x').runningDigest || before, before));
+  };
+  await assign('first', identity.recipient);
+  const next = await testIdentity();
+  give(next.text);
+  await assign('second', next.recipient);
+  line.assign();
+  await line.expectGone('Api/x');
+  assert.deepEqual(used, ['second']);
 });
