@@ -21,6 +21,14 @@ export const STATE_OPTION = [
   defaultStateDir(),
 ] as const;
 
+/** The environment's MIRROR_VARIABLE is its default, for the commands that read a directory too. */
+export const MIRROR_VARIABLE = 'HOMEOSTAT_MIRROR';
+const MIRROR_OPTION = [
+  '--mirror <origin=base>',
+  `what is asked in place of an origin for what manifests have downloaded, as https://grafana.com=http://mirror.local; several divided by commas ($${MIRROR_VARIABLE})`,
+  process.env[MIRROR_VARIABLE] ?? '',
+] as const;
+
 interface Options {
   readonly repo: string;
   readonly branch?: string;
@@ -34,6 +42,7 @@ interface Options {
   readonly hookSecretFile?: string;
   readonly sdTokenFile?: string;
   readonly poll: number;
+  readonly mirror?: string;
 }
 
 export function register(program: Command): void {
@@ -62,6 +71,7 @@ export function register(program: Command): void {
       ).env('HOMEOSTAT_SD_TOKEN_FILE'),
     )
     .option('--poll <seconds>', 'how often to fetch a repository that is elsewhere', seconds, 30)
+    .option(...MIRROR_OPTION)
     .addHelpText(
       'after',
       '\nExit codes: 0 stopped by SIGTERM or SIGINT, 1 it could not be started as told.\nBad manifests never end it: the last good revision keeps serving.',
@@ -75,6 +85,7 @@ async function run(options: Options): Promise<void> {
   const { systemClock } = await import('../agent/providers/clock.ts');
   const { pino } = await import('pino');
   const { repo, branch, subdir, state, listen, tailscaleSocket, hookSecretFile, sdTokenFile } = options;
+  const { parseMirrors } = await import('../controller/source/downloads.ts');
   const log = pino({
     level: process.env['HOMEOSTAT_LOG_LEVEL'] ?? 'info',
     base: null,
@@ -90,6 +101,7 @@ async function run(options: Options): Promise<void> {
       openReads: options.openReads ?? false,
       names: options.name,
       pollMs: options.poll * 1000,
+      mirrors: parseMirrors(options.mirror ?? ''),
       ...(branch === undefined ? {} : { branch }),
       ...(subdir === undefined ? {} : { subdir }),
       ...(tailscaleSocket === undefined ? {} : { tailscaleSocket }),

@@ -1,12 +1,29 @@
 // Compiles a directory of manifests for the commands that need no controller: validate, render, plan, once.
+import { homedir } from 'node:os';
+import { join } from 'node:path';
 import { formatDiagnostic } from '../api/diagnostics.ts';
 import { type Compilation, compile } from '../controller/pipeline/compile.ts';
 import { readDirectory } from '../controller/source/directory.ts';
+import { DownloadStore, parseMirrors } from '../controller/source/downloads.ts';
 import { kinds } from '../kinds/index.ts';
+import { MIRROR_VARIABLE } from './controller.ts';
 
-/** @throws SourceError when the directory can't be read. */
-export function compileDirectory(directory: string): Promise<Compilation> {
-  return compile(readDirectory(directory), kinds);
+/**
+ * @param unreachable how a download counts that can't be reached: `validate` goes on without it, what needs the
+ * whole of a document does not.
+ * @throws SourceError when the directory can't be read.
+ */
+export function compileDirectory(
+  directory: string,
+  { unreachable = 'error' }: { unreachable?: 'error' | 'warning' } = {},
+): Promise<Compilation> {
+  const cache = process.env['XDG_CACHE_HOME'] ?? join(homedir(), '.cache');
+  const downloads = new DownloadStore({
+    directory: join(cache, 'homeostat', 'downloads'),
+    mirrors: parseMirrors(process.env[MIRROR_VARIABLE] ?? ''),
+    unreachable,
+  });
+  return compile(readDirectory(directory), kinds, undefined, downloads);
 }
 
 /** The diagnostics, one a line, and how many there are. */

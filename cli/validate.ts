@@ -9,10 +9,10 @@ export function register(program: Command): void {
     .argument('[dir]', 'directory of manifests', '.')
     .addHelpText(
       'after',
-      '\nExit codes: 0 valid (warnings may be printed), 1 errors were found, or the directory could not be read.',
+      '\nWhat documents have downloaded is kept in ~/.cache/homeostat/downloads; what can not be reached is a warning here, and an error where it is published.\nExit codes: 0 valid (warnings may be printed), 1 errors were found, or the directory could not be read.',
     )
     .action(async (dir: string) => {
-      const compilation = await compileDirectory(dir);
+      const compilation = await compileDirectory(dir, { unreachable: 'warning' });
       const text = report(compilation);
       if (compilation.revision === undefined) {
         console.error(text);

@@ -12,6 +12,7 @@ import { Publisher } from './fleet/publisher.ts';
 import { buildApp } from './http/app.ts';
 import { createMetrics } from './metrics.ts';
 import type { Kinds } from './pipeline/document.ts';
+import { DownloadStore } from './source/downloads.ts';
 import type { Environment } from './source/git.ts';
 import { GitSource } from './source/git-source.ts';
 import { TailscaleWhois } from './source/whois.ts';
@@ -34,6 +35,8 @@ export interface ControllerOptions {
   readonly hookSecretFile?: string;
   readonly sdTokenFile?: string;
   readonly pollMs?: number;
+  /** Origins, and what is asked in their place for what manifests have downloaded. */
+  readonly mirrors?: ReadonlyMap<string, string>;
 }
 
 export interface ControllerPorts {
@@ -51,6 +54,7 @@ const SAVE_MORE_MS = 50;
 
 const KEY_FILE = 'controller.key';
 const STORE_FILE = 'controller.sqlite';
+const DOWNLOADS = 'downloads';
 
 export class Controller {
   readonly #options: ControllerOptions;
@@ -90,7 +94,18 @@ export class Controller {
     fleet.load();
     this.#fleet = fleet;
     const source = new GitSource(this.#options, { clock, environment });
-    const publisher = new Publisher({ source, fleet, kinds, clock, log, onResult: metrics.published });
+    const { mirrors } = this.#options;
+    const directory = join(stateDir, DOWNLOADS);
+    const downloads = new DownloadStore({ directory, ...(mirrors === undefined ? {} : { mirrors }) });
+    const publisher = new Publisher({
+      source,
+      fleet,
+      kinds,
+      downloads,
+      clock,
+      log,
+      onResult: metrics.published,
+    });
     this.#publisher = publisher;
     this.#whois = tailscaleSocket === undefined ? undefined : new TailscaleWhois(tailscaleSocket);
     this.#app = buildApp({

@@ -131,6 +131,18 @@ export interface Finding {
   readonly place?: { readonly line: number; readonly column: number };
 }
 
+/** A text that a spec names by address and digest, instead of carrying it. */
+export interface Download {
+  /** Of the mapping that names it: there a failure is told. */
+  readonly path: readonly (string | number)[];
+  /** What the controller fetches, once; a mirror may stand in for its origin. */
+  readonly url: string;
+  /** Of its bytes, lower-case hex: what is rendered depends on this alone. */
+  readonly sha256: string;
+  /** Where the text stands in the spec that hosts get; nothing else may stand there. */
+  readonly into: readonly (string | number)[];
+}
+
 export interface Kind<S, O, P extends PortName = PortName> {
   readonly kind: string;
   /** Where its documents go: to `hosts`, to the one host of `runOn`, or as each of them says. */
@@ -152,6 +164,8 @@ export interface Kind<S, O, P extends PortName = PortName> {
    * is signed. Return [] when all is well.
    */
   check?(spec: S): readonly Finding[];
+  /** Texts that the controller fetches into the spec before `check` and signing. Pure; may be asked at any time. */
+  downloads?(spec: S): readonly Download[];
 
   /** What is there now. Never writes. */
   observe(d: Desired<S>, io: Pick<Ports, P>, signal: AbortSignal): Promise<O>;

@@ -6,6 +6,7 @@ import { inWords } from '../../api/errors.ts';
 import type { Clock } from '../../kinds/ports.ts';
 import { type Compilation, compile } from '../pipeline/compile.ts';
 import type { Kinds } from '../pipeline/document.ts';
+import type { Downloads } from '../source/downloads.ts';
 import type { OpenSnapshot } from '../source/git-snapshot.ts';
 import type { CommitInfo, HeadState } from '../source/git-source.ts';
 import type { Fleet } from './fleet.ts';
@@ -24,6 +25,7 @@ export interface PublisherDeps {
   readonly source: Source;
   readonly fleet: Fleet;
   readonly kinds: Kinds;
+  readonly downloads?: Downloads;
   readonly clock: Pick<Clock, 'monotonic' | 'setTimeout'>;
   readonly log: Logger;
   readonly onResult: (result: PublishResult, seconds: number) => void;
@@ -31,6 +33,8 @@ export interface PublisherDeps {
 
 /** How soon to try again when a commit could not be read, though git names it. */
 const RETRY_MS = 5_000;
+/** How soon to try again what could not be downloaded; the last good revision serves meanwhile. */
+const DOWNLOAD_AGAIN_MS = 60_000;
 
 export class Publisher {
   readonly #deps: PublisherDeps;
@@ -91,14 +95,17 @@ export class Publisher {
   }
 
   async #take(head: CommitInfo): Promise<void> {
-    const { source, fleet, kinds, clock, log, onResult } = this.#deps;
+    const { source, fleet, kinds, downloads, clock, log, onResult } = this.#deps;
     const begun = clock.monotonic();
     const seconds = (): number => (clock.monotonic() - begun) / 1000;
     let snapshot: OpenSnapshot | undefined;
     try {
       snapshot = await source.snapshot(head.commit);
-      this.#last = await compile(snapshot, kinds, this.#last);
+      this.#last = await compile(snapshot, kinds, this.#last, downloads);
       if (this.#stopped) return;
+      if (this.#last.again && this.#wanted === undefined) {
+        this.#retry = clock.setTimeout(() => this.#want(head), DOWNLOAD_AGAIN_MS);
+      }
       const published = fleet.compiled(head, this.#last);
       if (this.#last.revision === undefined) {
         const errors = this.#last.diagnostics.filter((d) => d.severity === 'error').map(formatDiagnostic);

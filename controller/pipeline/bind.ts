@@ -1,5 +1,6 @@
 // A document together with the files that it takes content from. The identity of a Bound says that nothing which
 // enters its rendering changed, the host's own values aside.
+import type { Downloaded } from '../source/downloads.ts';
 import type { Content, Contents, FileField } from './content.ts';
 import { resolvePath } from './content.ts';
 import type { ParsedResource } from './document.ts';
@@ -11,6 +12,8 @@ export interface Bound {
   readonly resource: ParsedResource;
   /** By path below the root. */
   readonly contents: ReadonlyMap<string, Content>;
+  /** By `downloadKey`. */
+  readonly downloads: ReadonlyMap<string, Downloaded>;
   /** Whether it comes out differently on different hosts. */
   readonly dynamic: boolean;
 }
@@ -81,19 +84,26 @@ export function bind(
   resource: ParsedResource,
   paths: ReadonlySet<string>,
   contents: Contents,
+  downloads: ReadonlyMap<string, Downloaded>,
   previous: Bound | undefined,
 ): Bound {
   const bound = new Map([...paths].map((path) => [path, contents.get(path)] as const));
-  if (previous?.resource === resource && sameContents(previous.contents, bound)) return previous;
+  if (
+    previous?.resource === resource &&
+    sameEntries(previous.contents, bound) &&
+    sameEntries(previous.downloads, downloads)
+  )
+    return previous;
   return {
     resource,
     contents: bound,
+    downloads,
     dynamic: resource.dynamic || [...bound.values()].some((content) => content.dynamic),
   };
 }
 
-function sameContents(a: ReadonlyMap<string, Content>, b: ReadonlyMap<string, Content>): boolean {
+function sameEntries<T>(a: ReadonlyMap<string, T>, b: ReadonlyMap<string, T>): boolean {
   if (a.size !== b.size) return false;
-  for (const [path, content] of a) if (b.get(path) !== content) return false;
+  for (const [key, value] of a) if (b.get(key) !== value) return false;
   return true;
 }

@@ -3,6 +3,7 @@
 // found out is kept for the next, which looks only at what changed.
 import { type Diagnostic, didYouMean, hasErrors, sortDiagnostics } from '../../api/diagnostics.ts';
 import type { FleetDocument, HostDocument } from '../../api/documents.ts';
+import type { Downloads } from '../source/downloads.ts';
 import { isManifest, MAX_MANIFEST_BYTES, type Snapshot, type SnapshotFile } from '../source/snapshot.ts';
 import { ageFiles, unreadable } from './age-files.ts';
 import { type Bound, bind, contentPaths, NO_HOST } from './bind.ts';
@@ -10,6 +11,7 @@ import { buildCatalog, type Catalog, Placement } from './catalog.ts';
 import { Contents, mebibytes } from './content.ts';
 import { findCycles } from './cycles.ts';
 import { checkDocument, diagnosticAt, type Kinds, type Parsed, type ParsedResource } from './document.ts';
+import { Fetched } from './downloads.ts';
 import { Findings, HOSTS } from './findings.ts';
 import { type HostRender, type Missing, payloadText, renderHost, scopeOf } from './host.ts';
 import { render } from './render.ts';
@@ -37,6 +39,8 @@ export interface Compilation {
   readonly diagnostics: readonly Diagnostic[];
   /** How much there is, for the summary line. */
   readonly counts: { readonly files: number; readonly documents: number; readonly hosts: number };
+  /** A download failed in a way that may pass: the same commit is worth another try. */
+  readonly again: boolean;
   /** For the next compilation. */
   readonly memory: Memory;
 }
@@ -54,25 +58,28 @@ interface Memory {
   readonly files: ReadonlyMap<string, FileEntry>;
   readonly placement: Placement;
   readonly contents: Contents;
+  readonly downloads: Fetched;
   readonly bounds: ReadonlyMap<string, Bound>;
   readonly hosts: ReadonlyMap<string, HostRender>;
 }
 
 /**
  * @param previous whatever came out of the last compilation, good or bad; only speed depends on it.
+ * @param downloads where documents that name downloads get them; without it each of them is an error.
  * @throws what the snapshot's files throw when they can't be read.
  */
 export async function compile(
   snapshot: Snapshot,
   kinds: Kinds,
   previous?: Compilation,
+  downloads?: Downloads,
 ): Promise<Compilation> {
   const memory = previous?.memory.kinds === kinds ? previous.memory : undefined;
   const files = await readFiles(snapshot, kinds, memory);
   const entries = [...files.values()];
   const catalog = catalogOf(entries);
   const placement = memory?.placement.fits(catalog.hosts) ? memory.placement : new Placement(catalog.hosts);
-  const { bounds, contents } = await bindAll(snapshot, catalog, placement, memory);
+  const { bounds, contents, fetched } = await bindAll(snapshot, catalog, placement, memory, downloads);
   const hosts = renderAll(catalog, placement, bounds, memory);
 
   const findings = new Findings();
@@ -106,7 +113,8 @@ export async function compile(
       documents: entries.reduce((n, e) => n + e.parsed.length, 0),
       hosts: hosts.size,
     },
-    memory: { kinds, files, placement, contents, bounds, hosts },
+    again: fetched.mayPass,
+    memory: { kinds, files, placement, contents, downloads: fetched, bounds, hosts },
   };
   if (hasErrors(diagnostics)) return result;
   return {
@@ -182,20 +190,26 @@ async function bindAll(
   catalog: Catalog,
   placement: Placement,
   memory: Memory | undefined,
-): Promise<{ bounds: Map<string, Bound>; contents: Contents }> {
+  downloads: Downloads | undefined,
+): Promise<{ bounds: Map<string, Bound>; contents: Contents; fetched: Fetched }> {
   const contents = new Contents(snapshot, memory?.contents);
+  const fetched = new Fetched(downloads, memory?.downloads);
   const paths = new Map<ParsedResource, Set<string>>();
   for (const resource of catalog.resources.values()) {
     const scopes = () =>
       placement.of(resource).hosts.map((name) => scopeOf(catalog.hosts.get(name)!, catalog.fleet));
     paths.set(resource, contentPaths(resource, scopes));
+    fetched.want(resource, scopes);
   }
-  await contents.load([...paths.values()].flatMap((set) => [...set]));
+  await Promise.all([contents.load([...paths.values()].flatMap((set) => [...set])), fetched.load()]);
   const bounds = new Map<string, Bound>();
   for (const [resource, set] of paths) {
-    bounds.set(resource.key, bind(resource, set, contents, memory?.bounds.get(resource.key)));
+    bounds.set(
+      resource.key,
+      bind(resource, set, contents, fetched.of(resource), memory?.bounds.get(resource.key)),
+    );
   }
-  return { bounds, contents };
+  return { bounds, contents, fetched };
 }
 
 function renderAll(

@@ -3,13 +3,14 @@
 
 import type { Diagnostic } from '../../api/diagnostics.ts';
 import { canonical } from '../../api/json.ts';
-import type { Claim, Finding } from '../../kinds/kind.ts';
+import type { AnyKind, Claim, Finding } from '../../kinds/kind.ts';
 import { recipientCount } from './age-files.ts';
 import { type Bound, fileFieldAt, NO_HOST } from './bind.ts';
 import { type Content, type FileField, resolvePath } from './content.ts';
 import { describeIssues, type Problem } from './describe-issue.ts';
 import { diagnosticAt, sourceOf } from './document.ts';
 import { isMapping, valueAt } from './document-values.ts';
+import { downloadKey, downloadsOf } from './downloads.ts';
 import { HOSTS } from './findings.ts';
 import { interpolate, isDynamic, type Scope, type Unknown } from './interpolate.ts';
 import type { Path, Place } from './yaml.ts';
@@ -67,6 +68,7 @@ class Renderer {
     }));
     if (kind !== undefined && this.#findings.length === 0 && this.#fits(spec)) {
       try {
+        this.#putDownloads(kind, spec);
         for (const finding of kind.check?.(spec) ?? []) this.#finding(finding);
         claims = kind.owns(spec);
         for (const ref of kind.inputs?.(spec) ?? [])
@@ -145,6 +147,22 @@ class Renderer {
       `${path} is not age ciphertext in ASCII armor (or it is damaged): \`homeostat secret encrypt\` makes it; a value that was committed in the clear is to be changed`,
     );
     return '';
+  }
+
+  #putDownloads(kind: AnyKind, spec: Record<string, unknown>): void {
+    for (const download of downloadsOf(kind, spec)) {
+      const path: Path = ['spec', ...download.path];
+      const found = this.#bound.downloads.get(downloadKey(download));
+      const parent = valueAt(spec, download.into.slice(0, -1));
+      if (valueAt(spec, download.into) !== undefined || !isMapping(parent)) {
+        const other = `${download.into.at(-1)}`;
+        this.#report(path, `it is downloaded to where ${other} stands already: keep one of them`);
+      } else if (found === undefined) {
+        this.#report(path, 'nothing is downloaded here');
+      } else if ('problem' in found) {
+        this.#report(path, found.problem, 'value', found.severity);
+      } else parent[`${download.into.at(-1)}`] = found.text;
+    }
   }
 
   /** The schema again, now that the host's values are in the texts. */
