@@ -5,6 +5,8 @@ import { check } from './check/index.ts';
 import { composeProject } from './compose-project/index.ts';
 import { container } from './container/index.ts';
 import { file } from './file/index.ts';
+import { grafanaDashboard } from './grafana-dashboard/index.ts';
+import { grafanaDatasource } from './grafana-datasource/index.ts';
 import type { AnyKind } from './kind.ts';
 import { packageKind } from './package/index.ts';
 import { prometheusConfig } from './prometheus-config/index.ts';
@@ -20,6 +22,8 @@ const all: readonly AnyKind[] = [
   aptRepository,
   packageKind,
   container,
+  grafanaDashboard,
+  grafanaDatasource,
   prometheusConfig,
   service,
   tailnetPolicy,

@@ -6,6 +6,8 @@ import { composeProjectFixture } from './compose-project.fixture.ts';
 import { containerFixture } from './container.fixture.ts';
 import { fileFixture } from './file.fixture.ts';
 import type { Fixture } from './fixture.ts';
+import { grafanaDashboardFixture } from './grafana-dashboard.fixture.ts';
+import { grafanaDatasourceFixture } from './grafana-datasource.fixture.ts';
 import { packageFixture } from './package.fixture.ts';
 import { prometheusConfigFixture } from './prometheus-config.fixture.ts';
 import { serviceFixture } from './service.fixture.ts';
@@ -20,6 +22,8 @@ export const fixtures: readonly Fixture[] = [
   aptRepositoryFixture,
   packageFixture,
   containerFixture,
+  grafanaDashboardFixture,
+  grafanaDatasourceFixture,
   prometheusConfigFixture,
   serviceFixture,
   tailnetPolicyFixture,

@@ -86,6 +86,16 @@ export const CAPABILITIES: readonly Capability[] = [
   APT,
 ];
 
+/** Never skipped for: tests have a stand-in (test/support/grafana), and say so. */
+export const GRAFANA: Capability = {
+  name: 'a real Grafana',
+  missing: () => {
+    const { GRAFANA_URL, GRAFANA_TOKEN } = process.env;
+    return GRAFANA_URL && GRAFANA_TOKEN ? undefined : 'GRAFANA_URL and GRAFANA_TOKEN name none';
+  },
+  remedy: 'GRAFANA_URL=http://127.0.0.1:3000 GRAFANA_TOKEN=glsa_… npm test',
+};
+
 /** Skips the test where the machine can't run it, saying why. @returns whether it can. */
 export function require(t: TestContext, ...needed: Capability[]): boolean {
   for (const { name, missing, remedy } of needed) {

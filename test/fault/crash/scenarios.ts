@@ -11,6 +11,7 @@ import { FaultHost } from '../support/host.ts';
 import { check } from './check-scenario.ts';
 import { container } from './container-scenario.ts';
 import { files } from './file-scenarios.ts';
+import { grafana } from './grafana-scenario.ts';
 import { prometheus } from './prometheus-scenario.ts';
 import { HASTE, LONG, type Scenario, USERS, wholeOneOf } from './stage.ts';
 import { tailnetPolicy } from './tailnet-policy-scenario.ts';
@@ -275,6 +276,7 @@ export const scenarios: readonly Scenario[] = [
   ...files,
   alloyApi,
   check,
+  grafana,
   prometheus,
   supervised,
   systemd,

@@ -1,0 +1,197 @@
+// Which panels of a dashboard show nothing, and why, as far as Prometheus can tell. Asked through Grafana's data
+// source proxy, so that what is found is what Grafana would show; at most MAX_QUERIES of it at a time.
+import { Waiting } from '../../api/errors.ts';
+import { type Grafana, isObject } from '../grafana-api.ts';
+import type { Concern } from '../kind.ts';
+import { type Dashboard, listOf, panelsOf } from './model.ts';
+import { collectorOf, type Selector, selectorsOf } from './promql.ts';
+import { datasourceOf, fillIn, resolveVariables, type Variable, variablesIn } from './variables.ts';
+
+export interface PanelReport {
+  readonly checked: number;
+  /** More than could be asked in one go. */
+  readonly left: number;
+  readonly empty: readonly { readonly title: string; readonly why: string }[];
+}
+
+const MAX_QUERIES = 200;
+const MAX_TIME_MS = 20_000;
+const QUERY_TIMEOUT_MS = 5_000;
+const NAMED = 12;
+
+/** The cost of one check is bounded, in requests and in time. */
+class Prometheus {
+  readonly #grafana: Grafana;
+  readonly #endMs: number;
+  readonly #now: () => number;
+  #queries = 0;
+  /** Asked once, and only when something names no data source. */
+  #default: Promise<string | undefined> | undefined;
+
+  constructor(grafana: Grafana, now: () => number) {
+    this.#grafana = grafana;
+    this.#now = now;
+    this.#endMs = now() + MAX_TIME_MS;
+  }
+
+  get spent(): boolean {
+    return this.#queries >= MAX_QUERIES || this.#now() > this.#endMs;
+  }
+
+  /** @returns the `data` of Prometheus's answer; undefined when the query was refused. @throws Waiting */
+  async ask(datasource: string | undefined, path: string, params: Record<string, string>): Promise<unknown> {
+    if (datasource === undefined) this.#default ??= this.#defaultUid();
+    const uid = datasource ?? (await this.#default);
+    if (uid === undefined) return undefined;
+    this.#queries += 1;
+    const query = new URLSearchParams(params);
+    const at = `/api/datasources/proxy/uid/${encodeURIComponent(uid)}/api/v1/${path}`;
+    const { status, body } = await this.#grafana.request(
+      'GET',
+      `${at}?${query}`,
+      undefined,
+      QUERY_TIMEOUT_MS,
+    );
+    return status === 200 && isObject(body) ? body['data'] : undefined;
+  }
+
+  /** Whether an instant query has any result; undefined when it can't be asked. */
+  async hasData(datasource: string | undefined, query: string): Promise<boolean | undefined> {
+    const data = await this.ask(datasource, 'query', { query });
+    if (!isObject(data) || !Array.isArray(data['result'])) return undefined;
+    return data['resultType'] === 'scalar' || data['result'].length > 0;
+  }
+
+  async #defaultUid(): Promise<string | undefined> {
+    const { body } = await this.#grafana.request('GET', '/api/datasources');
+    const list = listOf(body);
+    const found = list.find((d) => d['isDefault'] === true) ?? list.find((d) => d['type'] === 'prometheus');
+    return typeof found?.['uid'] === 'string' ? found['uid'] : undefined;
+  }
+}
+
+/** @throws Waiting when Grafana or its data source can't be asked. */
+export async function checkPanels(
+  dashboard: Dashboard,
+  grafana: Grafana,
+  now: () => number,
+): Promise<PanelReport> {
+  const prometheus = new Prometheus(grafana, now);
+  const variables = await resolveVariables(dashboard, async (datasource, label, match) => {
+    const data = await prometheus.ask(
+      datasource,
+      `label/${label}/values`,
+      match === '' ? {} : { 'match[]': match },
+    );
+    return Array.isArray(data) ? data.map(String) : [];
+  });
+  const empty: { title: string; why: string }[] = [];
+  let checked = 0;
+  let left = 0;
+  for (const panel of panelsOf(dashboard)) {
+    const targets = listOf(panel['targets']).filter((t) => isPrometheus(panel, t) && t['hide'] !== true);
+    if (panel['type'] === 'row' || targets.length === 0) continue;
+    if (prometheus.spent) {
+      left += 1;
+      continue;
+    }
+    const why = await emptiness(panel, targets, variables, prometheus);
+    checked += 1;
+    if (why !== undefined) empty.push({ title: String(panel['title'] || `panel ${panel['id']}`), why });
+  }
+  return { checked, left, empty };
+}
+
+/** @returns why the panel shows nothing; undefined when it shows something, or nobody can tell. */
+async function emptiness(
+  panel: Record<string, unknown>,
+  targets: readonly Record<string, unknown>[],
+  variables: ReadonlyMap<string, Variable>,
+  prometheus: Prometheus,
+): Promise<string | undefined> {
+  const text = targets.map((t) => t['expr']).join('\n');
+  const without = variablesIn(text)
+    .map((name) => variables.get(name))
+    .find((v) => v?.missing !== undefined);
+  if (without?.missing !== undefined) {
+    const { metric, label } = without.missing;
+    return `$${without.name} has no value: no series of ${metric} has the label ${label}`;
+  }
+  for (const target of targets) {
+    const datasource =
+      datasourceOf(target, variables) === undefined
+        ? datasourceOf(panel, variables)
+        : datasourceOf(target, variables);
+    const hasData = await prometheus.hasData(datasource, fillIn(String(target['expr']), variables));
+    if (hasData !== false) return undefined;
+  }
+  const first = targets[0]!;
+  const datasource = datasourceOf(first, variables) ?? datasourceOf(panel, variables);
+  return explain(selectorsOf(fillIn(String(first['expr']), variables)), datasource, prometheus);
+}
+
+async function explain(
+  selectors: readonly Selector[],
+  datasource: string | undefined,
+  prometheus: Prometheus,
+): Promise<string> {
+  for (const { metric, matchers } of selectors) {
+    if (prometheus.spent) break;
+    if ((await prometheus.hasData(datasource, `count({__name__="${metric}"})`)) === false) {
+      const collector = collectorOf(metric);
+      return collector === undefined
+        ? `there is no metric ${metric}`
+        : `there is no metric ${metric}: its collector "${collector}" does not run`;
+    }
+    for (const { label, operator, value } of matchers) {
+      if (operator === '!=' || operator === '!~' || value === '' || prometheus.spent) continue;
+      const labelled = `count({__name__="${metric}",${label}!=""})`;
+      if ((await prometheus.hasData(datasource, labelled)) === false)
+        return `no series of ${metric} has the label ${label}`;
+      const matching = `count({__name__="${metric}",${label}${operator}"${value}"})`;
+      if ((await prometheus.hasData(datasource, matching)) === false)
+        return `no series of ${metric} has ${label}${operator}"${value}"`;
+    }
+  }
+  return 'its queries return nothing';
+}
+
+function isPrometheus(panel: Record<string, unknown>, target: Record<string, unknown>): boolean {
+  if (typeof target['expr'] !== 'string' || target['expr'].trim() === '') return false;
+  const type = [target, panel]
+    .map(({ datasource }) => (isObject(datasource) ? datasource['type'] : undefined))
+    .find((t) => t !== undefined);
+  return type === undefined || type === 'prometheus';
+}
+
+/** What is told of a check; of one that failed, why. */
+export function panelsConcern(report: PanelReport | Waiting): Concern {
+  const type = 'PanelsEmpty';
+  if (report instanceof Waiting)
+    return { type, status: 'Unknown', reason: report.reason, message: report.message };
+  const { checked, left, empty } = report;
+  const unchecked =
+    left === 0 ? '' : ` (${left} more were not asked: one check asks ${MAX_QUERIES} queries at most)`;
+  if (empty.length === 0) {
+    const message = `${checked === 1 ? 'the one panel has' : `all ${checked} panels have`} data${unchecked}`;
+    return { type, status: 'False', reason: 'AllHaveData', message };
+  }
+  const byWhy = new Map<string, string[]>();
+  for (const { title, why } of empty) byWhy.set(why, [...(byWhy.get(why) ?? []), `"${title}"`]);
+  const reasons = [...byWhy]
+    .sort(([, a], [, b]) => b.length - a.length)
+    .map(([why, titles]) => `${why}: ${listed(titles)}`);
+  const more = reasons.length > NAMED ? [`${reasons.length - NAMED} more reasons`] : [];
+  return {
+    type,
+    status: 'True',
+    reason: 'NoData',
+    message: `${empty.length} of ${checked} panels show nothing${unchecked}. ${[...reasons.slice(0, NAMED), ...more].join('; ')}`,
+  };
+}
+
+function listed(titles: readonly string[]): string {
+  return titles.length <= 4
+    ? titles.join(', ')
+    : `${titles.slice(0, 3).join(', ')} and ${titles.length - 3} more`;
+}
