@@ -12,14 +12,15 @@ import {
   type WantedFile,
   writeFile,
 } from '../managed-file.ts';
-import type { FileState, Files, Ports, Units } from '../ports.ts';
+import type { FileState, Files, Ports } from '../ports.ts';
 import { watchAll } from '../watch-all.ts';
 import { type AlloyState, askAlloy, reloadAlloy } from './alloy-api.ts';
 import { baseline, flows, isHealthyWith } from './gate.ts';
+import { runnerOf, targetImage } from './runner.ts';
 import { AlloyConfigSpec } from './schema.ts';
-import { validate, withoutText } from './validate.ts';
+import { hostValidator, imageValidator, validate, withoutText } from './validate.ts';
 
-type Needs = 'files' | 'processes' | 'http' | 'units' | 'supervised' | 'clock';
+type Needs = 'files' | 'processes' | 'http' | 'units' | 'supervised' | 'docker' | 'clock';
 type Io = Pick<Ports, Needs>;
 
 interface Observed {
@@ -50,22 +51,25 @@ const VERSION_TIMEOUT_MS = 10_000;
 const pathOf = (spec: AlloyConfigSpec): string => spec.path ?? '/etc/alloy/config.alloy';
 const addressOf = (spec: AlloyConfigSpec): string => spec.address ?? '127.0.0.1:12345';
 const binaryOf = (spec: AlloyConfigSpec): string => spec.binary ?? 'alloy';
-const unitOf = (spec: AlloyConfigSpec): string => spec.unit ?? 'alloy.service';
 
 export const alloyConfig = defineKind<AlloyConfigSpec, Observed, Needs>({
   kind: 'AlloyConfig',
   scope: 'host',
   spec: AlloyConfigSpec,
-  needs: ['files', 'processes', 'http', 'units', 'supervised', 'clock'],
+  needs: ['files', 'processes', 'http', 'units', 'supervised', 'docker', 'clock'],
   patience: { burst: 500, perSecond: 10 },
 
   owns: (spec) => [`file:${pathOf(spec)}`],
 
   asks(spec) {
-    const asks: Ask[] = [
-      { type: 'path', value: pathOf(spec) },
-      { type: 'exec', value: binaryOf(spec), why: 'it validates the config' },
-    ];
+    const why = 'it validates the config';
+    const asks: Ask[] = [{ type: 'path', value: pathOf(spec) }];
+    if (spec.container === undefined) asks.push({ type: 'exec', value: binaryOf(spec), why });
+    else {
+      const { name, image = `image-of:${name}` } = spec.container;
+      asks.push({ type: 'image', value: image, why });
+      asks.push({ type: 'mount', value: path.dirname(pathOf(spec)), why: `${image} sees it when ${why}` });
+    }
     for (const account of [spec.owner, spec.group]) {
       if (account !== undefined) asks.push({ type: 'user', value: account });
     }
@@ -73,6 +77,15 @@ export const alloyConfig = defineKind<AlloyConfigSpec, Observed, Needs>({
   },
 
   check(spec) {
+    const host = (['unit', 'manager', 'binary'] as const).find((field) => spec[field] !== undefined);
+    if (spec.container !== undefined && host !== undefined) {
+      return [
+        {
+          path: [host],
+          message: `${host} is for an Alloy of the host, container for one in a container; keep one`,
+        },
+      ];
+    }
     if (spec.content !== undefined && spec.contentFrom !== undefined) {
       return [{ path: ['contentFrom'], message: 'content and contentFrom exclude each other; keep one' }];
     }
@@ -126,14 +139,12 @@ export const alloyConfig = defineKind<AlloyConfigSpec, Observed, Needs>({
       );
     }
     const { bytes, secret } = wantedFile(d, observed);
-    const candidate = {
-      path: pathOf(spec),
-      bytes,
-      secret,
-      binary: binaryOf(spec),
-      stability: spec.stability,
-    };
-    await validate(candidate, io, signal);
+    const candidate = { path: pathOf(spec), bytes, secret, stability: spec.stability };
+    const validator =
+      spec.container === undefined
+        ? hostValidator(binaryOf(spec), io, signal)
+        : imageValidator(d.key, await targetImage(spec.container, io, signal), io, signal);
+    await validate(candidate, io.files, validator);
     const alloy = observed.alloy ?? (await askAlloy(io, addressOf(spec), signal));
     const before: Before = {
       file: saveFile(pathOf(spec), observed.file, spec.inPlace === true),
@@ -165,7 +176,8 @@ export const alloyConfig = defineKind<AlloyConfigSpec, Observed, Needs>({
       address: addressOf(d.spec),
       hash: sha256(bytes),
       withinMs: before === undefined ? HEAL_GATE_MS : GATE_MS,
-      awaitStart: before !== undefined && (before.ran || (await isActive(d.spec, io, signal))),
+      awaitStart:
+        before !== undefined && (before.ran || (await runnerOf(d.spec, io)?.state(signal))?.active === true),
     };
     const verdict = await isHealthyWith(question, io, signal);
     if (verdict.verdict === 'Yes') return flows(before?.flow ?? null);
@@ -193,19 +205,22 @@ export const alloyConfig = defineKind<AlloyConfigSpec, Observed, Needs>({
   },
 
   watch(d, io, wake, signal) {
-    const units = managerOf(d.spec, io);
+    const runner = runnerOf(d.spec, io);
     return watchAll(
       io.clock,
       wake,
       signal,
       (w, s) => io.files.watch(pathOf(d.spec), w, s),
-      units === undefined ? [] : [(w, s) => units.watch(unitOf(d.spec), w, s)],
+      runner === undefined ? [] : [runner.watch],
     );
   },
 
   async version(d, io, signal) {
     const alloy = await askAlloy(io, addressOf(d.spec), signal);
     if (alloy.state === 'answers' && alloy.version !== '') return alloy.version;
+    if (d.spec.container !== undefined) {
+      return d.spec.container.image ?? (await targetImage(d.spec.container, io, signal)) ?? '';
+    }
     try {
       const { stdout } = await io.processes.run(binaryOf(d.spec), ['--version'], {
         timeoutMs: VERSION_TIMEOUT_MS,
@@ -261,19 +276,6 @@ function owners({ spec }: Desired<AlloyConfigSpec>, files: Files): Pick<Observed
   };
 }
 
-function managerOf(spec: AlloyConfigSpec, io: Io): Units | undefined {
-  if (spec.manager === 'none') return undefined;
-  return spec.manager === 'supervised' ? io.supervised : io.units;
-}
-
-/** Its unit was started, and it is about to answer. */
-async function isActive(spec: AlloyConfigSpec, io: Io, signal: AbortSignal): Promise<boolean> {
-  const state = await managerOf(spec, io)
-    ?.show(unitOf(spec), signal)
-    .catch(() => undefined);
-  return state?.activeState === 'active' || state?.activeState === 'activating';
-}
-
 /** It ran before the change and has not come back: the change's fault, unless its manager says that it runs. */
 async function stoppedMeanwhile(
   spec: AlloyConfigSpec,
@@ -281,12 +283,9 @@ async function stoppedMeanwhile(
   io: Io,
   signal: AbortSignal,
 ): Promise<Verdict> {
-  const state = await managerOf(spec, io)
-    ?.show(unitOf(spec), signal)
-    .catch(() => undefined);
-  const evidence =
-    state === undefined ? verdict.evidence : `${unitOf(spec)} is ${state.activeState} (${state.result})`;
-  if (state?.activeState === 'active') {
+  const state = await runnerOf(spec, io)?.state(signal);
+  const evidence = state?.words ?? verdict.evidence;
+  if (state?.running === true) {
     return {
       verdict: 'Unknown',
       reason: 'AlloyUnreachable',

@@ -1,6 +1,15 @@
 import { z } from 'zod';
 import { contentFields } from '../../api/documents.ts';
-import { AbsolutePath, Account, Address, Manager, Mode, UnitName } from '../fields.ts';
+import {
+  AbsolutePath,
+  Account,
+  Address,
+  ContainerName,
+  ImageReference,
+  Manager,
+  Mode,
+  UnitName,
+} from '../fields.ts';
 
 export const AlloyConfigSpec = z.strictObject({
   /** Default /etc/alloy/config.alloy. */
@@ -17,12 +26,21 @@ export const AlloyConfigSpec = z.strictObject({
   address: Address.optional(),
   /** The unit whose start and stop make a difference; default alloy.service. */
   unit: UnitName.optional(),
-  /** Who runs the unit; `none` for an Alloy in a container, which only its address tells of. Default systemd. */
+  /** Who runs the unit; `none` for an Alloy that only its address tells of. Default systemd. */
   manager: z.union([Manager, z.literal('none')]).optional(),
   /** The program that validates; default `alloy`, looked for on PATH. */
   binary: z
     .string()
     .regex(/^(?:\/\S+|[A-Za-z0-9._-]+)$/, 'a program is a name on PATH, or an absolute path')
+    .optional(),
+  /** The container that Alloy runs in, instead of a unit of this host. */
+  container: z
+    .strictObject({
+      /** As in its Container document, or as the user named it: its starts and stops make a difference. */
+      name: ContainerName,
+      /** What the config is validated with; default: the image that the container has. */
+      image: ImageReference.optional(),
+    })
     .optional(),
   /** What Alloy runs with (--stability.level), so that it is validated with the same. */
   stability: z.enum(['experimental', 'public-preview', 'generally-available']).optional(),

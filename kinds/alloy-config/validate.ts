@@ -1,45 +1,85 @@
-// `alloy validate`, on a file beside the real one: modules that a config imports are found relative to it.
+// `alloy validate`, on a file beside the real one: modules that a config imports are found relative to it. With this
+// host's program, or with the one of the image that Alloy runs in, in a container that is thrown away.
 import path from 'node:path';
 import { errnoOf, Stalled } from '../../api/errors.ts';
-import type { Files, Processes } from '../ports.ts';
+import { runInImage } from '../docker-run.ts';
+import type { Docker, Files, Processes, ProcessResult } from '../ports.ts';
 
 const VALIDATE_TIMEOUT_MS = 30_000;
+
+/** Runs `alloy validate` on a file, which it says as what it was seen; undefined where there is no Alloy yet. */
+export type Validator = (
+  file: string,
+  options: readonly string[],
+) => Promise<(ProcessResult & { readonly seenAs: string }) | undefined>;
+
+/** With a program of this host. */
+export function hostValidator(
+  binary: string,
+  { files, processes }: { files: Files; processes: Processes },
+  signal: AbortSignal,
+): Validator {
+  return async (file, options) => {
+    const seenAs = files.hostPath?.(file) ?? file;
+    try {
+      const args = ['validate', ...options, seenAs];
+      return { ...(await processes.run(binary, args, { timeoutMs: VALIDATE_TIMEOUT_MS, signal })), seenAs };
+    } catch (error) {
+      if (errnoOf(error) === 'ENOENT') return undefined;
+      throw error;
+    }
+  };
+}
+
+/** With the program of an image: it sees the config's directory, in its own place, read-only. */
+export function imageValidator(
+  key: string,
+  image: string | undefined,
+  { files, docker }: { files: Files; docker: Docker },
+  signal: AbortSignal,
+): Validator {
+  return async (file, options) => {
+    if (image === undefined) return undefined;
+    const directory = path.dirname(file);
+    const run = {
+      key,
+      image,
+      args: ['validate', ...options, file],
+      directories: [{ source: files.hostPath?.(directory) ?? directory, target: directory }],
+      timeoutMs: VALIDATE_TIMEOUT_MS,
+    };
+    return { ...(await runInImage(docker, run, signal)), seenAs: file };
+  };
+}
 
 export interface Candidate {
   /** Where the config is going to stand. */
   readonly path: string;
   readonly bytes: Buffer;
   readonly secret: boolean;
-  readonly binary: string;
   readonly stability: string | undefined;
 }
 
 /**
- * @returns 'valid', or 'unvalidated' where there is no such program yet: a config may come before the package.
+ * @returns 'valid', or 'unvalidated' where there is no Alloy yet: a config may come before the package.
  * @throws Stalled('Invalid') with Alloy's diagnostics under the config's own name.
  */
 export async function validate(
   candidate: Candidate,
-  { files, processes }: { files: Files; processes: Processes },
-  signal: AbortSignal,
+  files: Files,
+  run: Validator,
 ): Promise<'valid' | 'unvalidated'> {
   const directory = path.dirname(candidate.path);
   // Hidden, and without the suffix .alloy: an Alloy that runs a whole directory does not load it.
   const temporary = path.join(directory, `.${path.basename(candidate.path)}.homeostat-validate`);
   const madeDirectory = files.read(directory).type === 'absent';
-  const real = files.hostPath?.(temporary) ?? temporary;
   try {
     files.replaceAtomic(temporary, candidate.bytes, { mode: 0o600 });
     const level = candidate.stability === undefined ? [] : [`--stability.level=${candidate.stability}`];
-    const result = await processes.run(candidate.binary, ['validate', ...level, real], {
-      timeoutMs: VALIDATE_TIMEOUT_MS,
-      signal,
-    });
+    const result = await run(temporary, level);
+    if (result === undefined) return 'unvalidated';
     if (result.exitCode === 0) return 'valid';
-    throw new Stalled('Invalid', diagnostics(result.stderr || result.stdout, real, candidate));
-  } catch (error) {
-    if (errnoOf(error) === 'ENOENT' && !(error instanceof Stalled)) return 'unvalidated';
-    throw error;
+    throw new Stalled('Invalid', diagnostics(result.stderr || result.stdout, result.seenAs, candidate));
   } finally {
     files.remove(temporary);
     if (madeDirectory) removeIfEmpty(files, directory);

@@ -1,23 +1,6 @@
 import { z } from 'zod';
 import { Ref, SecretRef } from '../../api/documents.ts';
-import { AbsolutePath } from '../fields.ts';
-
-/** moby's names.RestrictedNameChars; the suffixes that homeostat gives to what it keeps must fit as well. */
-export const ContainerName = z
-  .string()
-  .max(100)
-  .regex(
-    /^[a-zA-Z0-9][a-zA-Z0-9_.-]+$/,
-    'a container’s name has letters, digits, "_", "." and "-", begins with a letter or digit, and has at least two',
-  );
-
-/** distribution/reference, as people write it: [host[:port]/]path[:tag][@digest]. */
-export const ImageReference = z
-  .string()
-  .regex(
-    /^(?:[A-Za-z0-9.-]+(?::\d+)?\/)?[a-z0-9]+(?:[._/-]+[a-z0-9]+)*(?::[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?(?:@sha256:[0-9a-f]{64})?$/,
-    'an image is named as grafana/alloy:v1.18.0, or by digest as grafana/alloy@sha256:…',
-  );
+import { AbsolutePath, ContainerName, ImageReference } from '../fields.ts';
 
 const HostPath = z.union([z.literal('/'), AbsolutePath]);
 const Target = z

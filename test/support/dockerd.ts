@@ -24,11 +24,13 @@ export interface TestEngine {
    * Imports an image with busybox in /bin and tini as /sbin/tini.
    * @param changes instructions of a Dockerfile, as `CMD ["sleep", "1000"]`.
    * @param files by their path in the image, more content; those in /bin and /sbin are executable.
+   * @param copies by their path in the image, files of this machine.
    */
   image(
     reference: string,
     changes?: readonly string[],
     files?: Readonly<Record<string, string>>,
+    copies?: Readonly<Record<string, string>>,
   ): Promise<void>;
   /** Ends the engine and starts it again on the same data, as an update of Docker does. */
   restart(): Promise<void>;
@@ -86,7 +88,7 @@ export async function startDockerd(more: readonly string[] = []): Promise<TestEn
     directory,
     docker,
 
-    async image(reference, changes = ['CMD ["sleep", "100000"]'], files = {}) {
+    async image(reference, changes = ['CMD ["sleep", "100000"]'], files = {}, copies = {}) {
       const root = fs.mkdtempSync(at('image-'));
       const put = (file: string, content: Buffer | string, mode: number): void => {
         fs.mkdirSync(path.join(root, path.dirname(file)), { recursive: true });
@@ -99,6 +101,10 @@ export async function startDockerd(more: readonly string[] = []): Promise<TestEn
       fs.mkdirSync(path.join(root, 'tmp'));
       for (const [file, content] of Object.entries(files)) {
         put(file, content, /^\/?s?bin\//.test(file) ? 0o755 : 0o644);
+      }
+      for (const [file, original] of Object.entries(copies)) {
+        fs.mkdirSync(path.join(root, path.dirname(file)), { recursive: true });
+        fs.copyFileSync(original, path.join(root, file));
       }
       const tar = at('image.tar');
       await run('tar', ['--create', '--file', tar, '--directory', root, '.']);

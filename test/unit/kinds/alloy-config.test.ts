@@ -185,3 +185,18 @@ test('Alloy’s own metrics and components are read as they were recorded', (t) 
   );
   assert.doesNotMatch(told, /validation failed|run finished/);
 });
+
+test('one in a container is validated with an image, and runs nothing of the host', () => {
+  const spec = (more: object) => alloyConfig.spec.parse({ content: '// x', ...more });
+  const asks = (more: object) => alloyConfig.asks(spec(more)).map(({ type, value }) => `${type} ${value}`);
+  assert.deepEqual(asks({ container: { name: 'alloy', image: 'grafana/alloy:v1.18.0' } }), [
+    'path /etc/alloy/config.alloy',
+    'image grafana/alloy:v1.18.0',
+    'mount /etc/alloy',
+  ]);
+  assert.ok(asks({ container: { name: 'alloy' } }).includes('image image-of:alloy'));
+  assert.ok(asks({}).includes('exec alloy'));
+  const [finding] = alloyConfig.check!(spec({ container: { name: 'alloy' }, unit: 'alloy.service' }));
+  assert.deepEqual(finding?.path, ['unit']);
+  assert.match(finding?.message ?? '', /keep one/);
+});
