@@ -54,15 +54,21 @@ export const DOCKER: Capability = {
   remedy: 'sudo scripts/system-packages.sh, then sudo npm test',
 };
 
-export const COMPOSE: Capability = {
-  name: 'docker compose and an engine of its own',
+export const COMPOSE_PLUGIN: Capability = {
+  name: 'docker compose',
   missing: () => {
     // Where docker itself looks (docker/cli, cli-plugins/manager).
     const plugins = ['/usr/local/lib', '/usr/local/libexec', '/usr/lib', '/usr/libexec'].map(
       (lib) => `${lib}/docker/cli-plugins/docker-compose`,
     );
-    return DOCKER.missing() ?? (plugins.some(existsSync) ? undefined : 'docker has no plugin compose');
+    return onPath('docker') && plugins.some(existsSync) ? undefined : 'docker has no plugin compose';
   },
+  remedy: 'sudo scripts/system-packages.sh',
+};
+
+export const COMPOSE: Capability = {
+  name: 'docker compose and an engine of its own',
+  missing: () => DOCKER.missing() ?? COMPOSE_PLUGIN.missing(),
   remedy: DOCKER.remedy,
 };
 
@@ -76,13 +82,21 @@ export const APT: Capability = {
   remedy: 'sudo scripts/system-packages.sh, then sudo npm test',
 };
 
+export const AMTOOL: Capability = {
+  name: 'amtool',
+  missing: () => (onPath('amtool') ? undefined : 'it is not installed'),
+  remedy: 'sudo apt-get install prometheus-alertmanager',
+};
+
 export const CAPABILITIES: readonly Capability[] = [
   RECORDINGS,
   BOOTED_HOSTS,
   ROOT,
   PROMTOOL,
   DOCKER,
+  COMPOSE_PLUGIN,
   COMPOSE,
+  AMTOOL,
   APT,
 ];
 
