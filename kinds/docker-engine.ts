@@ -47,6 +47,7 @@ export interface Container {
   readonly Config: {
     readonly Image: string;
     readonly Env: readonly string[] | null;
+    readonly Cmd?: readonly string[] | null;
     readonly Labels: Readonly<Record<string, string>> | null;
   };
   readonly HostConfig: {
@@ -114,20 +115,34 @@ export async function withLabel(docker: Docker, label: string, signal: AbortSign
   return found;
 }
 
-/** @returns its ID; undefined when it is not on this engine. */
+/** What is read of GET /images/NAME/json. */
+export interface Image {
+  readonly Id: string;
+  readonly Config?: { readonly Cmd?: readonly string[] | null } | null;
+}
+
+/** @returns undefined when it is not on this engine. */
+export async function imageOf(
+  docker: Docker,
+  reference: string,
+  signal: AbortSignal,
+): Promise<Image | undefined> {
+  try {
+    // Slashes of a reference are the path's own: the engine's route takes them all.
+    const { body } = await ask(docker, 'GET', `/images/${encodeURI(reference)}/json`, { signal });
+    return JSON.parse(body) as Image;
+  } catch (error) {
+    if (isStatus(error, 404)) return undefined;
+    throw error;
+  }
+}
+
 export async function imageID(
   docker: Docker,
   reference: string,
   signal: AbortSignal,
 ): Promise<string | undefined> {
-  try {
-    // Slashes of a reference are the path's own: the engine's route takes them all.
-    const { body } = await ask(docker, 'GET', `/images/${encodeURI(reference)}/json`, { signal });
-    return (JSON.parse(body) as { Id: string }).Id;
-  } catch (error) {
-    if (isStatus(error, 404)) return undefined;
-    throw error;
-  }
+  return (await imageOf(docker, reference, signal))?.Id;
 }
 
 /**

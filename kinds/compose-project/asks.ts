@@ -1,6 +1,7 @@
 // What a project's document must be allowed to do on a host, and what is wrong with one that fits the schema. Pure.
 import path from 'node:path';
-import type { Ask } from '../kind.ts';
+import { capabilityAsks, hostPidAsk, mountAsks, privilegedAsk, publishAsks } from '../container-powers.ts';
+import type { Ask, Finding } from '../kind.ts';
 import { LISTED, OVERRIDE } from './placement.ts';
 import { envFileName, secretsOf } from './render.ts';
 import type { AddedService, ComposeProjectSpec, ExtendedService } from './schema.ts';
@@ -29,43 +30,31 @@ export function asksOf(spec: ComposeProjectSpec): Ask[] {
 function serviceAsks(directory: string, name: string, service: Service): Ask[] {
   const why = `service ${name}`;
   const asks: Ask[] = [];
+  const capability = (value: string) => asks.push({ type: 'capability', value, why });
   if (service.image !== undefined) asks.push({ type: 'image', value: service.image, why });
   for (const volume of service.volumes ?? []) {
-    const source = sourceOf(volume);
-    if (source === undefined) continue; // an anonymous volume
-    const value = source.startsWith('.') ? path.posix.join(directory, source) : source;
-    asks.push({ type: 'mount', value, why });
-    if (/(?:^|\/)docker\.sock$/.test(value)) {
-      asks.push({
-        type: 'root-equivalent',
-        value: `mount:${value}`,
-        why: `${why} could start any container`,
-      });
-    }
+    const [source, target, options = ''] = volume.split(':');
+    if (target === undefined) continue; // an anonymous volume
+    const place = source!.startsWith('.') ? path.posix.join(directory, source!) : source!;
+    asks.push(...mountAsks(place, options.split(',').includes('ro')));
   }
-  const capability = (value: string) => asks.push({ type: 'capability', value, why });
-  for (const added of service.cap_add ?? []) capability(`CAP_${added.replace(/^CAP_/i, '')}`.toUpperCase());
-  for (const device of service.devices ?? []) capability(`device:${device.split(':')[0]}`);
+  for (const added of service.cap_add ?? []) asks.push(...capabilityAsks(added.toUpperCase()));
   for (const option of service.security_opt ?? []) capability(`security:${option}`);
-  if (service.network_mode !== undefined && !['none', 'bridge'].includes(service.network_mode)) {
-    capability(`network:${service.network_mode}`);
+  for (const device of service.devices ?? []) {
+    const value = `device:${device.split(':')[0]}`;
+    asks.push({ type: 'root-equivalent', value, why: `${why} gets at the device itself` });
   }
-  if (service.pid !== undefined) capability(`pid:${service.pid}`);
-  if (service.privileged === true) {
-    asks.push({ type: 'root-equivalent', value: `privileged:${name}`, why: `${why} is privileged` });
+  const { network_mode: network, pid } = service;
+  if (network !== undefined && !['none', 'bridge'].includes(network)) capability(`network:${network}`);
+  if (pid === 'host') asks.push(hostPidAsk(name));
+  else if (pid !== undefined) capability(`pid:${pid}`);
+  if (service.privileged === true) asks.push(privilegedAsk(name));
+  for (const port of service.ports ?? []) {
+    const address = /^(.+):[^:]*:[^:]+$/.exec(port)?.[1]?.replace(/^\[|\]$/g, '');
+    // Compose publishes on all addresses when none is named.
+    asks.push(...publishAsks(address ?? '0.0.0.0', port.slice(port.lastIndexOf(':') + 1)));
   }
   return asks;
-}
-
-/** Of a volume's short form: a path, a volume's name, or nothing. */
-function sourceOf(volume: string): string | undefined {
-  const parts = volume.split(':');
-  return parts.length === 1 ? undefined : parts[0];
-}
-
-interface Finding {
-  readonly path: readonly (string | number)[];
-  readonly message: string;
 }
 
 export function checkProject(spec: ComposeProjectSpec): Finding[] {

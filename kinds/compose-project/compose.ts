@@ -2,6 +2,7 @@
 // is always given, so that what is read and started is exactly the set that is meant.
 import path from 'node:path';
 import { errnoOf, Waiting } from '../../api/errors.ts';
+import { imageOf } from '../docker-engine.ts';
 import type { Ports, ProcessResult } from '../ports.ts';
 import type { Command } from './render.ts';
 
@@ -87,16 +88,15 @@ async function imageCommand(
 ): Promise<Command> {
   const model = await readJson(at, files, ['--no-env-resolution'], io, signal);
   const image = model.services?.[service]?.image ?? `${model.name}-${service}`;
-  const answer = await io.docker.request('GET', `/images/${image}/json`, { timeoutMs: READ_MS, signal });
-  if (answer.status !== 200) {
+  const found = await imageOf(io.docker, image, signal);
+  if (found === undefined) {
     throw new Waiting(
       'NoImage',
       `the command of ${service} is its image's own, and ${image} is not on this host: run docker compose pull ${service}, or write command into the compose file`,
       AGAIN_MS,
     );
   }
-  const { Config } = JSON.parse(answer.body) as { Config?: { Cmd?: string[] | null } };
-  return (Config?.Cmd ?? []).map((word) => word.replaceAll('$', '$$$$'));
+  return (found.Config?.Cmd ?? []).map((word) => word.replaceAll('$', '$$$$'));
 }
 
 interface Model {

@@ -1,13 +1,14 @@
 // ComposeProject: our part of a compose project of the user's. It is one compose file of ours beside theirs, which a
 // plain `docker compose up` takes too; of theirs nothing is written but COMPOSE_FILE, where that has to name ours.
-import { Stalled, Waiting } from '../../api/errors.ts';
+import { Stalled } from '../../api/errors.ts';
 import type { Json } from '../../api/json.ts';
+import { requireImage } from '../docker-engine.ts';
 import { type Desired, defineKind } from '../kind.ts';
 import { writeFile } from '../managed-file.ts';
 import { watchAll } from '../watch-all.ts';
 import { asksOf, checkProject, pathsOf } from './asks.ts';
 import { type Io, type Project, readBase, refusal, up, versionOf } from './compose.ts';
-import { containersOf, hasImage, remove, unpause } from './containers.ts';
+import { containersOf, mendHalfMade, remove, unpauseAll } from './containers.ts';
 import { conditionsOf, confirm } from './gate.ts';
 import {
   differing,
@@ -31,8 +32,6 @@ import { beforeOf, undo, writeDotenv } from './undo.ts';
 type Needs = 'files' | 'processes' | 'docker' | 'clock';
 type D = Desired<ComposeProjectSpec>;
 
-const PULL_WAIT_MS = 60_000;
-const PULL_AGAIN_MS = 5_000;
 /** What of a container's life wakes; exec and health probes, which healthchecks make, do not. */
 const EVENTS = ['create', 'start', 'die', 'destroy', 'pause', 'unpause', 'rename', 'health_status'];
 
@@ -76,8 +75,8 @@ export const composeProject = defineKind<ComposeProjectSpec, Observed, Needs>({
     await requireImages(d, io, signal);
     const o = await observe(d, io, signal);
     writeFiles(d, o, io);
-    for (const container of o.containers)
-      if (container.state === 'paused') await unpause(container, io, signal);
+    await mendHalfMade(o.containers, io, signal);
+    await unpauseAll(o.containers, io, signal);
     const { remove: unwanted, release } = leftovers(o.containers, o.override, o.base);
     for (const container of unwanted) await remove(container, io, signal);
     const names = [...differing(d, o).map(([name]) => name), ...release];
@@ -106,7 +105,7 @@ export const composeProject = defineKind<ComposeProjectSpec, Observed, Needs>({
   },
 });
 
-/** Files that COMPOSE_FILE names and that are none of the usual ones. */
+/** Files that COMPOSE_FILE names and that are none of the usual ones; which they are, .env may say anew. */
 async function watchListed(
   at: Project,
   known: ReadonlySet<string>,
@@ -114,11 +113,24 @@ async function watchListed(
   wake: () => void,
   signal: AbortSignal,
 ): Promise<void> {
-  const listed = surroundingsOf(at, io).placement.base.map((name) => inProject(at, name));
-  const files = listed.filter((file) => !known.has(file));
-  await Promise.all(files.map((file) => io.files.watch(file, wake, signal)));
-  // Nothing to watch: until .env says something else, which wakes by itself.
-  if (files.length === 0) await new Promise<void>((done) => signal.addEventListener('abort', () => done()));
+  const listed = (): string[] =>
+    surroundingsOf(at, io)
+      .placement.base.map((name) => inProject(at, name))
+      .filter((file) => !known.has(file));
+  while (!signal.aborted) {
+    const files = listed();
+    const others = new AbortController();
+    const either = AbortSignal.any([signal, others.signal]);
+    const look = (): void => {
+      try {
+        if (listed().join() !== files.join()) others.abort();
+      } catch {
+        // Ours can't be placed at the moment, which the pass tells.
+      }
+    };
+    const env = io.files.watch(inProject(at, '.env'), look, either);
+    await Promise.all([env, ...files.map((file) => io.files.watch(file, wake, either))]);
+  }
 }
 
 async function watchContainers(at: Project, io: Io, wake: () => void, signal: AbortSignal): Promise<void> {
@@ -146,17 +158,11 @@ async function validate(d: D, o: Observed, io: Io, signal: AbortSignal): Promise
   }
 }
 
-/** @throws Waiting while one of our images is pulled, Stalled when that failed. */
+/** @throws Waiting while one of our images is pulled, Stalled when it can’t be. */
 async function requireImages(d: D, io: Io, signal: AbortSignal): Promise<void> {
-  for (const [name, { image }] of Object.entries(d.spec.services ?? {})) {
+  for (const { image } of Object.values(d.spec.services ?? {})) {
     // Compose's to fill in, and then its to pull.
-    if (image.includes('$') || (await hasImage(image, io, signal))) continue;
-    const pull = await io.docker.pull(image, { waitMs: PULL_WAIT_MS, signal });
-    if (pull.state === 'pulling')
-      throw new Waiting('PullingImage', `${image}: ${pull.progress}`, PULL_AGAIN_MS);
-    if (pull.state === 'done') continue;
-    const message = `the image ${image} of ${name} can't be had: ${pull.why}`;
-    throw d.heal ? new Error(message) : new Stalled('ImageUnavailable', message);
+    if (!image.includes('$')) await requireImage(io.docker, image, 'missing', signal);
   }
 }
 

@@ -5,7 +5,7 @@ import type { Change, Desired } from '../kind.ts';
 import { fileChanges, type WantedFile } from '../managed-file.ts';
 import type { FileState } from '../ports.ts';
 import { type Base, commandsOf, type Io, type Project, readBase, variablesOf } from './compose.ts';
-import { type Container, containersOf } from './containers.ts';
+import { type Container, containersOf, isHalfMade } from './containers.ts';
 import {
   BASE_NAMES,
   LISTED,
@@ -236,6 +236,7 @@ function trouble(d: Desired<ComposeProjectSpec>, o: Observed, name: string): str
   const append = d.spec.extend?.[name]?.appendCommand ?? [];
   // What has a variable in it is compose's to fill in.
   const flags = groups(append).filter((group) => !group.some((word) => word.includes('$')));
+  if (containers.some(isHalfMade)) return 'left half-made by docker compose';
   for (const { labels, state, env, command, hash } of containers) {
     if (labels[LABEL.document] === undefined) return 'without our part';
     if (labels[LABEL.digest] !== labelsOf(wanted)[LABEL.digest]) return 'made from another configuration';

@@ -2,7 +2,7 @@
 import type { Desired, InventoryRecord, Snapshot } from '../kind.ts';
 import { restoreFile, type SavedFile, saveFile } from '../managed-file.ts';
 import { type Base, commandsOf, type Io, type Project, readBase, up } from './compose.ts';
-import { type Container, containersOf, remove, unpause } from './containers.ts';
+import { type Container, containersOf, isHalfMade, mendHalfMade, remove, unpauseAll } from './containers.ts';
 import {
   envFilesIn,
   filesOf,
@@ -28,8 +28,9 @@ export interface Before {
   readonly hadDotenv: boolean;
   /** Services of the user's that had a container, of those that we extend. */
   readonly ran: readonly string[];
-  /** Services that did not run, or were unhealthy, and how often containers had been restarted, by id. */
+  /** Services that did not run, or were unhealthy. */
   readonly unwell: readonly string[];
+  /** How often containers had been restarted, by id; those that never were are left out. */
   readonly restarts: Readonly<Record<string, number>>;
 }
 
@@ -50,7 +51,7 @@ export async function beforeOf(
     hadDotenv: o.dotenv !== undefined,
     ran: [...new Set(containers.map((c) => c.service).filter((name) => extended.has(name)))],
     unwell: containers.filter((c) => c.state !== 'running' || c.health === 'unhealthy').map((c) => c.service),
-    restarts: Object.fromEntries(containers.map((c) => [c.id, c.restarts])),
+    restarts: Object.fromEntries(containers.filter((c) => c.restarts > 0).map((c) => [c.id, c.restarts])),
   };
 }
 
@@ -147,7 +148,8 @@ async function bringBack(
 ): Promise<void> {
   const named = new Set([...Object.keys(override.services), ...before.ran]);
   const containers = await containersOf(before.project, named, io, signal);
-  for (const container of containers) if (container.state === 'paused') await unpause(container, io, signal);
+  await mendHalfMade(containers, io, signal);
+  await unpauseAll(containers, io, signal);
   const { remove: unwanted, release } = leftovers(containers, override, base);
   for (const container of unwanted) await remove(container, io, signal);
   const lost = before.ran.filter((name) => isLost(name, containers) && base.services[name] !== undefined);
@@ -161,7 +163,7 @@ async function bringBack(
 }
 
 const isLost = (name: string, containers: readonly Container[]): boolean =>
-  !containers.some((c) => c.service === name && c.state === 'running');
+  !containers.some((c) => c.service === name && c.state === 'running' && !isHalfMade(c));
 
 /** The user's project is gone: what is left of ours goes, and nothing can go back to anything. */
 async function abandon(before: Before, record: InventoryRecord, io: Io, signal: AbortSignal): Promise<void> {

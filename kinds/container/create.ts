@@ -2,9 +2,10 @@
 // there differs from it. Pure.
 import { isSecretRef } from '../../api/documents.ts';
 import { digestOf } from '../../api/json.ts';
+import { capability } from '../container-powers.ts';
 import { type Container, describeContainer, nameOf } from '../docker-engine.ts';
 import type { Change, Desired } from '../kind.ts';
-import { capability, OUR_LABELS, parsePort } from './check.ts';
+import { OUR_LABELS, parsePort } from './check.ts';
 import type { ContainerSpec, Mount } from './schema.ts';
 
 /** `Container/alloy`: whose it is. */

@@ -120,6 +120,8 @@ test('what others do to our part is healed as it happens', async (t) => {
     'docker compose stop of theirs that we extend': () => stack.compose('stop', 'prometheus'),
     'up without our file': () => stack.compose('--file=compose.yaml', 'up', '--detach', 'prometheus'),
     'docker pause': async () => engine.docker('pause', (await stack.containers())['tailscale-exporter']!.id),
+    'a docker compose that was killed half-way': () =>
+      engine.docker('rename', `${stack.project}-prometheus-1`, `0123456789ab_${stack.project}-prometheus-1`),
     'our file deleted': () => fs.rmSync(path.join(stack.directory, 'compose.override.yaml')),
     'our file edited, and up': async () => {
       stack.write('compose.override.yaml', override.replace('example.ts.net', 'other.ts.net'));
@@ -134,6 +136,7 @@ test('what others do to our part is healed as it happens', async (t) => {
     await eventually(() => assert.ok(line.status(KEY).healedTotal > healed, `${name}: not healed`), WAIT_MS);
     await eventually(async () => {
       const now = await stack.containers();
+      assert.ok((await stack.names()).includes(`${stack.project}-prometheus-1`), name);
       assert.equal(now['tailscale-exporter']?.state, 'running', name);
       assert.ok(now['tailscale-exporter'].env?.includes('TAILNET=example.ts.net'), name);
       assert.equal(now['prometheus']?.state, 'running', name);
@@ -176,6 +179,34 @@ test('our command follows theirs, whatever its form, and variables mean what the
       assert.equal(state, 'running');
     }, WAIT_MS);
   }
+});
+
+test('files that COMPOSE_FILE names are theirs too, and are followed from the moment they are named', async (t) => {
+  if (!require(t, COMPOSE)) return;
+  const { line, stack, assign, ready } = await begin(t, { 'compose.yaml': composeFile() });
+  assign();
+  await ready();
+  const command = (last: string) => `services: {prometheus: {command: ["--from=${last}"]}}\n`;
+  stack.write('more.yaml', command('more'));
+  stack.write('.env', 'COMPOSE_FILE="compose.yaml:more.yaml"\n');
+  const runs = (last: string) =>
+    eventually(async () => {
+      assert.deepEqual((await stack.containers())['prometheus']!.command, [`--from=${last}`, FLAG]);
+      assert.deepEqual(fs.readdirSync(stack.directory).sort(), [
+        '.env',
+        'compose.homeostat.tailscale-exporter.env',
+        'compose.homeostat.yaml',
+        'compose.yaml',
+        'more.yaml',
+      ]);
+    }, WAIT_MS);
+  await runs('more');
+  stack.write('more.yaml', command('edited'));
+  await runs('edited');
+  line.assign();
+  await gone(line);
+  assert.equal(stack.read('.env'), 'COMPOSE_FILE="compose.yaml:more.yaml"\n');
+  assert.deepEqual((await stack.containers())['prometheus']!.command, ['--from=edited']);
 });
 
 test('a service that has its image’s command keeps it', async (t) => {

@@ -114,10 +114,17 @@ export class Stack {
     );
   }
 
+  /** Names of all containers of the project. */
+  async names(): Promise<string[]> {
+    const label = `label=com.docker.compose.project=${this.project}`;
+    const names = await this.engine.docker('ps', '--all', '--filter', label, '--format', '{{.Names}}');
+    return names.split('\n').filter(Boolean).sort();
+  }
+
   /** Ends all of it, whatever the files say. */
   async destroy(): Promise<void> {
-    const ids = Object.values(await this.containers()).map(({ id }) => id);
-    if (ids.length > 0) await this.engine.docker('rm', '--force', '--volumes', ...ids);
+    const names = await this.names();
+    if (names.length > 0) await this.engine.docker('rm', '--force', '--volumes', ...names);
   }
 }
 

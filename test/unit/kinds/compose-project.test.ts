@@ -132,6 +132,7 @@ const spec = ComposeProjectSpec.parse({
       volumes: ['./data:/data', 'named:/n', '/var/run/docker.sock:/s'],
       cap_add: ['net_admin'],
       network_mode: 'host',
+      ports: ['127.0.0.1:1:1', '9250:9250'],
     },
   },
   extend: { prometheus: { appendCommand: ['--more'], labels: { a: 1 } } },
@@ -186,6 +187,7 @@ test('it asks for every file, image, mount and power', () => {
     'root-equivalent mount:/var/run/docker.sock',
     'capability CAP_NET_ADMIN',
     'capability network:host',
+    'capability publish:0.0.0.0',
   ]) {
     assert.ok(asked.includes(wanted), wanted);
   }
