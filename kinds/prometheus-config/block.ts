@@ -11,6 +11,12 @@ export interface Block {
 const begin = ({ key, owner }: Block) => `# BEGIN homeostat ${owner} ${key}: edit in git, not here`;
 const end = ({ key, owner }: Block) => `# END homeostat ${owner} ${key}`;
 
+/** Who has blocks in the text. */
+export function ownersIn(text: string): string[] {
+  const begins = text.matchAll(/^[ \t]*# BEGIN homeostat (\S+) \S+: edit in git, not here\r?$/gm);
+  return [...new Set([...begins].map((m) => m[1]!))];
+}
+
 /** The file is not of a form in which a block can be placed; the message says where, and what would be right. */
 export class BlockError extends Error {
   override readonly name = 'BlockError';
@@ -42,26 +48,29 @@ export function writeBlock(text: string, block: Block, items: string | undefined
     return insert(lines, block, items, eol).join('');
   }
   const fresh = items === undefined ? [] : render(block, items, found.indent, eol);
+  const isUnended = !lines[found.end]!.endsWith('\n');
   lines.splice(found.start, found.end - found.start + 1, ...fresh);
   // The key goes only when it came with the block and nothing else was put below it.
   const above = lines[found.start - 1];
   const alone =
     items === undefined && above?.trim() === `${block.key}: # homeostat` && !hasItems(lines, found.start);
   if (alone) lines.splice(found.start - 1, 1);
+  // The file had no newline at its end before the block came.
+  if (isUnended) unend(lines);
   return lines.join('');
 }
 
-/** Line numbers (from 1) at which an item with this `name: value` stands outside the block. */
-export function linesOutside(text: string, block: Block, name: string, value: string): number[] {
-  const lines = linesOf(text);
-  const found = findBlock(lines, block);
-  const pattern = new RegExp(
-    `^\\s*(?:-\\s+)?${name}:\\s*(['"]?)${value.replace(/[.*+?^${}()|[\]\\]/g, '\\$&')}\\1\\s*(?:#.*)?$`,
-  );
-  return lines.flatMap((line, i) => {
-    const inside = found !== undefined && i > found.start && i < found.end;
-    return !inside && pattern.test(line.replace(/\r?\n$/, '')) ? [i + 1] : [];
-  });
+/** The text without any of homeostat's blocks; as many lines as before. */
+export function withoutBlocks(text: string): string {
+  let isInside = false;
+  return linesOf(text)
+    .map((line) => {
+      if (/^\s*# BEGIN homeostat /.test(line)) isInside = true;
+      const kept = isInside ? '\n' : line;
+      if (/^\s*# END homeostat /.test(line)) isInside = false;
+      return kept;
+    })
+    .join('');
 }
 
 /** Lines with their line ends, so that joining them gives the text back. */
@@ -82,11 +91,10 @@ function render(block: Block, items: string, indent: string, eol: string): strin
 }
 
 function insert(lines: string[], block: Block, items: string, eol: string): string[] {
-  const key = lines.findIndex((l) => new RegExp(`^${block.key}\\s*:`).test(l));
+  const key = lines.findIndex((l) => new RegExp(`^(["']?)${block.key}\\1\\s*:`).test(l));
   if (key < 0) {
-    const last = lines.at(-1);
-    if (last !== undefined && !last.endsWith('\n')) lines[lines.length - 1] = `${last}${eol}`;
-    return [...lines, `${block.key}: # homeostat${eol}`, ...render(block, items, '  ', eol)];
+    const ours = [`${block.key}: # homeostat${eol}`, ...render(block, items, '  ', eol)];
+    return after(lines, lines.length - 1, ours, eol);
   }
   const value = lines[key]!.slice(lines[key]!.indexOf(':') + 1)
     .trim()
@@ -97,8 +105,21 @@ function insert(lines: string[], block: Block, items: string, eol: string): stri
     );
   }
   const { last, indent } = section(lines, key);
-  if (last >= 0 && !lines[last]!.endsWith('\n')) lines[last] = `${lines[last]}${eol}`;
-  return [...lines.slice(0, last + 1), ...render(block, items, indent, eol), ...lines.slice(last + 1)];
+  return after(lines, last, render(block, items, indent, eol), eol);
+}
+
+/** A file without a newline at its end has none afterwards, so that it comes back as it was. */
+function after(lines: readonly string[], last: number, ours: string[], eol: string): string[] {
+  const head = lines.slice(0, last + 1);
+  if (last >= 0 && !head[last]!.endsWith('\n')) {
+    head[last] = `${head[last]}${eol}`;
+    unend(ours);
+  }
+  return [...head, ...ours, ...lines.slice(last + 1)];
+}
+
+function unend(lines: string[]): void {
+  if (lines.length > 0) lines[lines.length - 1] = lines.at(-1)!.replace(/\r?\n$/, '');
 }
 
 /** The last line that belongs to the list below `key`, and the indentation of its items. */
@@ -111,11 +132,15 @@ function section(lines: readonly string[], key: number): { last: number; indent:
     const isItem = /^\s*-(\s|$)/.test(line);
     const isComment = line.trimStart().startsWith('#');
     if (/^\S/.test(line) && !isItem && !isComment) break;
-    // A comment at the margin may belong to the next key; an indented one is the list's.
-    if (isComment && /^\S/.test(line) && indent !== '') continue;
+    // A comment at the margin may be the next key's; see below.
+    if (isComment && /^\S/.test(line)) continue;
     if (isItem && indent === undefined) indent = /^\s*/.exec(line)![0];
     last = i;
   }
+  // Right below the list it is the list's (a job that was commented out), unless the next key stands right below it.
+  let end = last + 1;
+  while (lines[end]?.startsWith('#')) end += 1;
+  if (end === lines.length || lines[end]!.trim() === '') last = end - 1;
   return { last, indent: indent ?? '  ' };
 }
 

@@ -13,10 +13,20 @@ export const PrometheusConfigSpec = z.strictObject({
   ruleFiles: z.array(z.string().min(1)).optional(),
   /** Keep the inode: for a config that is mounted into a container as a single file. */
   inPlace: z.boolean().optional(),
+  /**
+   * Where the jobs stand: in a block of the config, or in a file of ours beside it that the config lists
+   * (scrape_config_files, Prometheus 2.43). Default auto: as they stand already, else a file where Prometheus knows it.
+   */
+  form: z.enum(['auto', 'block', 'file']).optional(),
   /** Where Prometheus answers; default 127.0.0.1:9090. */
   address: Address.optional(),
   /** Prometheus's unit: reloaded (SIGHUP) where its lifecycle API is off. */
   unit: UnitName.optional(),
+  /** Prometheus's container, by name: sent SIGHUP where its lifecycle API is off. */
+  container: z
+    .string()
+    .regex(/^[a-zA-Z0-9][a-zA-Z0-9_.-]+$/, 'a container is named as in `docker ps`')
+    .optional(),
   /** Default: promtool on PATH. */
   promtool: z
     .string()

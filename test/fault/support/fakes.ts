@@ -7,6 +7,7 @@ import type { AddressInfo } from 'node:net';
 import path from 'node:path';
 import { systemClock } from '../../../agent/providers/clock.ts';
 import { JobFailed } from '../../../kinds/ports.ts';
+import { jobsIn } from '../../../kinds/prometheus-config/jobs.ts';
 import { FakeAlloy } from '../../support/fake-alloy.ts';
 import { FakeSystemd } from '../../support/fake-systemd.ts';
 import { FakeTailscale } from '../../support/fake-tailscale.ts';
@@ -180,32 +181,75 @@ export class ServedSystemd {
   }
 }
 
-/** Prometheus's API as far as PrometheusConfig asks it; refuses to load what contains `refused`. */
+/**
+ * Prometheus's API as far as PrometheusConfig asks it, in the form that 2.42 answers in; refuses to load what contains
+ * `refused`. From 2.43 on it reads the files of `scrape_config_files`, too: no such Prometheus can be had here.
+ */
 export class ServedPrometheus {
   readonly #file: string;
+  readonly version: string;
   loaded: string;
+  /** `--web.enable-lifecycle`. */
+  hasLifecycle = true;
   #successful = true;
+  #reloads = 0;
   address = '';
   #server: Served | undefined;
 
-  constructor(file: string) {
+  constructor(file: string, version = '2.42.0') {
     this.#file = file;
-    this.loaded = fs.readFileSync(file, 'utf8');
+    this.version = version;
+    this.loaded = this.whole();
+  }
+
+  /** The config as it stands now, with the files that it lists. */
+  whole(): string {
+    const text = fs.readFileSync(this.#file, 'utf8');
+    if (Number(this.version.split('.')[1]) < 43) return text;
+    const block = /^scrape_config_files:.*\n((?:[ #].*\n?)*)/m.exec(text)?.[1] ?? '';
+    const listed = [...block.matchAll(/^ *- ["']?([^"'\n]+?)["']?$/gm)].map((m) =>
+      path.join(path.dirname(this.#file), m[1]!),
+    );
+    const files = listed.filter((file) => fs.existsSync(file)).map((file) => fs.readFileSync(file, 'utf8'));
+    return [text, ...files].join('');
+  }
+
+  /** As after a SIGHUP or `POST /-/reload`. @returns whether it was loaded */
+  reload(): boolean {
+    const whole = this.whole();
+    this.#successful = !whole.includes('refused');
+    if (this.#successful) {
+      this.loaded = whole;
+      this.#reloads += 1;
+    }
+    return this.#successful;
   }
 
   async start(): Promise<this> {
     const server = await serve((request, response) => {
-      if (request.url === '/-/reload') {
-        const text = fs.readFileSync(this.#file, 'utf8');
-        this.#successful = !text.includes('refused');
-        if (this.#successful) this.loaded = text;
-        response
-          .writeHead(this.#successful ? 200 : 500)
-          .end(this.#successful ? '' : 'failed to reload config');
-      } else if (request.url === '/metrics') {
-        response.end(`prometheus_config_last_reload_successful ${Number(this.#successful)}\n`);
-      } else {
-        response.end(JSON.stringify({ data: { yaml: this.loaded } }));
+      const data = (value: unknown) => response.end(JSON.stringify({ status: 'success', data: value }));
+      switch (request.url) {
+        case '/-/reload': {
+          if (!this.hasLifecycle) return void response.writeHead(403).end('Lifecycle API is not enabled.');
+          const isGood = this.reload();
+          return void response.writeHead(isGood ? 200 : 500).end(isGood ? '' : 'failed to reload config');
+        }
+        case '/metrics': {
+          const lines = [
+            `prometheus_config_last_reload_successful ${Number(this.#successful)}`,
+            `prometheus_config_last_reload_success_timestamp_seconds ${this.#reloads}`,
+          ];
+          return void response.end(`${lines.join('\n')}\n`);
+        }
+        case '/api/v1/status/buildinfo':
+          return void data({ version: this.version });
+        case '/api/v1/status/flags':
+          return void data({ 'config.file': this.#file });
+        case '/api/v1/scrape_pools':
+          return void data({ scrapePools: jobsIn(this.loaded).map(({ name }) => name) });
+        default:
+          // Without the files: Prometheus shows the config as it was read.
+          return void data({ yaml: this.loaded.split('# Written by homeostat')[0] });
       }
     }, 0);
     this.#server = server;
