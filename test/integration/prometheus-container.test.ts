@@ -9,9 +9,9 @@ import { createHttp } from '../../agent/providers/http.ts';
 import { createProcesses } from '../../agent/providers/processes.ts';
 import { freePort } from '../support/alloy/harness.ts';
 import { DOCKER, PROMTOOL, require } from '../support/capabilities.ts';
-import { sharedEngine } from '../support/dockerd.ts';
 import { eventually } from '../support/eventually.ts';
 import { added, THEIRS } from '../support/prometheus-yml.ts';
+import { sharedEngine } from '../support/shared-engine.ts';
 import { resource, Timeline } from '../support/timeline.ts';
 
 const KEY = 'PrometheusConfig/ours';

@@ -276,12 +276,8 @@ export const scenarios: readonly Scenario[] = [
   ...files,
   alloyApi,
   check,
-<<<<<<< HEAD
   grafana,
-  prometheus,
-=======
   ...prometheus,
->>>>>>> eb06d77 (PrometheusConfig: jobs in a file where Prometheus knows it, SIGHUP to a unit or a container, renamed documents take their part along)
   supervised,
   systemd,
   tailnetPolicy,
