@@ -39,7 +39,7 @@ export async function readBase(
   io: Io,
   signal: AbortSignal,
 ): Promise<Base> {
-  const model = await readJson(at, files, ['--no-interpolate', '--no-env-resolution'], io, signal);
+  const model = await readJson(at, files, ['--no-interpolate'], io, signal);
   return {
     project:
       at.name ??
@@ -86,7 +86,7 @@ async function imageCommand(
   io: Io,
   signal: AbortSignal,
 ): Promise<Command> {
-  const model = await readJson(at, files, ['--no-env-resolution'], io, signal);
+  const model = await readJson(at, files, [], io, signal);
   const image = model.services?.[service]?.image ?? `${model.name}-${service}`;
   const found = await imageOf(io.docker, image, signal);
   if (found === undefined) {
@@ -131,7 +131,7 @@ async function nameHoldsVariable(at: Project, files: readonly string[], io: Io):
 }
 
 async function nameOf(at: Project, files: readonly string[], io: Io, signal: AbortSignal): Promise<string> {
-  return (await readJson(at, files, ['--no-env-resolution'], io, signal)).name;
+  return (await readJson(at, files, [], io, signal)).name;
 }
 
 /** @returns why compose refuses this set of files; undefined when it does not. */
@@ -198,9 +198,13 @@ async function compose(
     if (errnoOf(error) !== 'ENOENT') throw error;
     throw new Waiting('NoCompose', `there is no program ${at.program} on this host`, AGAIN_MS);
   }
-  // "docker: unknown command: docker compose", "'compose' is not a docker command"
+  // "docker: unknown command: docker compose", "'compose' is not a docker command"; before 20.10 a flag is unknown
   if (result.exitCode !== 0 && /unknown (?:command|flag)|is not a docker command/.test(result.stderr)) {
-    throw new Waiting('NoCompose', `docker has no compose 2 on this host: install its plugin`, AGAIN_MS);
+    throw new Waiting(
+      'NoCompose',
+      `there is no docker compose that can be used here (${wordsOf(result)}): install the newest plugin`,
+      AGAIN_MS,
+    );
   }
   if (
     result.exitCode !== 0 &&

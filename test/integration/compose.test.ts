@@ -299,6 +299,12 @@ test('a service that does not stay up is taken back, with what it said', async (
   const again = await stack.containers();
   assert.equal(again['tailscale-exporter']!.state, 'running');
   assert.deepEqual(again['prometheus']!.command, [...COMMAND, FLAG]);
+
+  // What was before is our part, not their command of yesterday.
+  stack.write('compose.yaml', composeFile(' [--edited-meanwhile]'));
+  assign({ extend: { prometheus: { appendCommand: ['--bad'] } } });
+  await stalled('RolledBack', /Exited: prometheus/);
+  assert.deepEqual((await stack.containers())['prometheus']!.command, ['--edited-meanwhile', FLAG]);
 });
 
 test('what compose refuses is never written; what their files lack is waited for', async (t) => {
