@@ -127,6 +127,8 @@ export class Fleet {
     await this.#host.writeFile('/srv/fleet/fleet.yaml', fleet.replace(/central: .*/, `central: ${central}`));
     // There is no Grafana in the lab yet.
     await exec(['rm', '-r', '/srv/fleet/grafana'], { check: true });
+    // Nor a compose project with a central stack.
+    await exec(['rm', '-r', '/srv/fleet/central'], { check: true });
     // Of the checks the first: the lab has no Prometheus on its tailnet that hosts push to, and no Loki.
     const [clientMetrics] = (await this.#host.readFile('/srv/fleet/checks.yaml')).split(/^---$/m);
     await this.#host.writeFile('/srv/fleet/checks.yaml', clientMetrics!);
