@@ -13,8 +13,9 @@ import {
   formOf,
   jobsFileOf,
   KEYS,
+  type Other,
+  othersIn,
   pathOf,
-  predecessorsIn,
   serverOf,
   withOurs,
 } from './layout.ts';
@@ -98,7 +99,7 @@ export const prometheusConfig = defineKind<PrometheusConfigSpec, Observed, Needs
     return { ...layout, jobsFile: textOf(io.files, jobsFileOf(pathOf(d.spec), d.key)) };
   },
 
-  diff(d, { text, form, jobsFile, predecessors }) {
+  diff(d, { text, form, jobsFile, others }) {
     const changes = blocksOf(d.spec, d.key, form).flatMap(({ block, items }): Change[] => {
       const now = readBlock(text, block);
       if (now === items) return [];
@@ -113,18 +114,18 @@ export const prometheusConfig = defineKind<PrometheusConfigSpec, Observed, Needs
       const to = wanted === undefined ? 'no file' : 'ours';
       changes.push({ what: jobsFileOf(pathOf(d.spec), d.key), from, to, text: shown(jobsFile, wanted) });
     }
-    for (const { owner } of predecessors)
+    for (const { owner } of predecessorsOf(others))
       changes.push({ what: `what ${owner} left`, from: 'there', to: 'ours' });
     return changes;
   },
 
   async prepare(d, observed, io, signal) {
-    const { text, form, predecessors } = observed;
-    const ours = withOurs(d.spec, d.key, form, text, predecessors);
-    refuseTakenJobs(d, text, predecessors);
+    const { text, form, others } = observed;
+    const ours = withOurs(d.spec, d.key, form, text, others);
+    refuseTakenJobs(d, text, others);
     if (form === 'file') await refuseOld(d.spec, io, signal);
     await promtool(d, ours, form, io, signal);
-    const owners = [d.key, ...predecessors.map(({ owner }) => owner)];
+    const owners = [d.key, ...predecessorsOf(others).map(({ owner }) => owner)];
     const before: Before = {
       ...serverOf(d.spec),
       path: pathOf(d.spec),
@@ -217,6 +218,8 @@ export const prometheusConfig = defineKind<PrometheusConfigSpec, Observed, Needs
   },
 });
 
+const predecessorsOf = (others: readonly Other[]) => others.filter(({ isPredecessor }) => isPredecessor);
+
 /** @throws Waiting when there is no config, Stalled when it is no file. */
 async function layoutOf(d: Desired<PrometheusConfigSpec>, io: Io, signal: AbortSignal): Promise<Layout> {
   const config = io.files.read(pathOf(d.spec));
@@ -230,7 +233,7 @@ async function layoutOf(d: Desired<PrometheusConfigSpec>, io: Io, signal: AbortS
   if (config.type !== 'file') throw new Stalled('NotAFile', `${pathOf(d.spec)} is no regular file`);
   const text = config.content.toString();
   const form = await formOf(d, text, io, signal);
-  return { config, text, form, predecessors: predecessorsIn(d.spec, d.key, text, io.files) };
+  return { config, text, form, others: othersIn(d.spec, d.key, text, io.files) };
 }
 
 function mayHaveFile({ form, inPlace, scrapeConfigs }: PrometheusConfigSpec): boolean {

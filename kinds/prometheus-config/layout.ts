@@ -11,10 +11,17 @@ import { type Io, identify, type Server } from './server.ts';
 
 export type Form = 'block' | 'file';
 
-/** What another document left here that had our jobs before us: it was renamed, or they moved to this one. */
-export interface Predecessor {
+/** What stands here of another document. */
+export interface Other {
   readonly owner: string;
+  readonly jobs: readonly string[];
+  /** Whether its jobs stand in a file of its own. */
   readonly hasFile: boolean;
+  /**
+   * All of it is ours: claims are exclusive, so it had our jobs before us (the document was renamed, or they moved to
+   * this one), and what it left is taken over.
+   */
+  readonly isPredecessor: boolean;
 }
 
 export const KEYS = ['scrape_configs', 'rule_files', 'scrape_config_files'] as const;
@@ -71,12 +78,12 @@ export function withOurs(
   owner: string,
   form: Form,
   text: string,
-  predecessors: readonly Predecessor[],
+  others: readonly Other[],
 ): string {
   try {
-    const gone = predecessors.flatMap((p) =>
-      KEYS.map((key) => ({ block: { key, owner: p.owner }, items: undefined })),
-    );
+    const gone = others
+      .filter(({ isPredecessor }) => isPredecessor)
+      .flatMap((other) => KEYS.map((key) => ({ block: { key, owner: other.owner }, items: undefined })));
     return [...gone, ...blocksOf(spec, owner, form)].reduce(
       (t, { block, items }) => writeBlock(t, block, items),
       text,
@@ -87,26 +94,22 @@ export function withOurs(
   }
 }
 
-/** Other owners all of whose jobs and rules are ours: claims are exclusive, so they had them before us. */
-export function predecessorsIn(
-  spec: PrometheusConfigSpec,
-  owner: string,
-  text: string,
-  files: Files,
-): Predecessor[] {
-  const jobs = new Set(jobsIn(spec.scrapeConfigs?.content ?? '').map(({ name }) => name));
+export function othersIn(spec: PrometheusConfigSpec, owner: string, text: string, files: Files): Other[] {
+  const ours = new Set(jobsIn(spec.scrapeConfigs?.content ?? '').map(({ name }) => name));
   const rules = new Set(spec.ruleFiles?.map((file) => `- ${JSON.stringify(file)}`));
   return ownersIn(text)
     .filter((other) => other !== owner)
-    .flatMap((other) => {
+    .map((other) => {
       const block = (key: string) => readBlock(text, { key, owner: other }) ?? '';
       const file = files.read(jobsFileOf(pathOf(spec), other));
       const content = file.type === 'file' ? file.content.toString() : '';
-      const theirJobs = jobsIn(`${block('scrape_configs')}\n${content}`).map(({ name }) => name);
+      const jobs = jobsIn(`${block('scrape_configs')}\n${content}`).map(({ name }) => name);
       const theirRules = block('rule_files').split('\n').filter(Boolean);
-      const isOurs = theirJobs.every((name) => jobs.has(name)) && theirRules.every((rule) => rules.has(rule));
-      const hasAny = theirJobs.length + theirRules.length > 0;
-      return hasAny && isOurs ? [{ owner: other, hasFile: file.type === 'file' }] : [];
+      const isPredecessor =
+        jobs.length + theirRules.length > 0 &&
+        jobs.every((name) => ours.has(name)) &&
+        theirRules.every((rule) => rules.has(rule));
+      return { owner: other, jobs, hasFile: file.type === 'file', isPredecessor };
     });
 }
 

@@ -2,13 +2,13 @@
 import path from 'node:path';
 import { errnoOf, Stalled, Waiting } from '../../api/errors.ts';
 import type { Desired, Finding } from '../kind.ts';
-import { ownersIn, readBlock, withoutBlocks } from './block.ts';
+import { withoutBlocks } from './block.ts';
 import { jobsIn } from './jobs.ts';
 import {
   type Form,
   jobsFileText,
   knowsScrapeFiles,
-  type Predecessor,
+  type Other,
   pathOf,
   serverOf,
   withOurs,
@@ -39,13 +39,13 @@ export function checkItems(content: string): Finding[] {
 }
 
 /**
- * @throws Stalled when somebody else's job has the name of one of ours; Waiting while it stands in the block of
- * another document that is about to give it up.
+ * @throws Stalled when somebody else's job has the name of one of ours; Waiting while it stands in what another
+ * document keeps, which is about to give it up.
  */
 export function refuseTakenJobs(
   d: Desired<PrometheusConfigSpec>,
   text: string,
-  predecessors: readonly Predecessor[],
+  others: readonly Other[],
 ): void {
   const ours = new Set(jobsIn(d.spec.scrapeConfigs?.content ?? '').map(({ name }) => name));
   const taken = jobsIn(withoutBlocks(text)).find(({ name }) => ours.has(name));
@@ -55,14 +55,10 @@ export function refuseTakenJobs(
       `${pathOf(d.spec)}:${taken.line}: there is a job ${taken.name} that is not ours: remove it there, or rename ours`,
     );
   }
-  const others = ownersIn(text).filter(
-    (owner) => owner !== d.key && !predecessors.some((p) => p.owner === owner),
-  );
-  for (const owner of others) {
-    const theirs = readBlock(text, { key: 'scrape_configs', owner }) ?? '';
-    const moving = jobsIn(theirs).find(({ name }) => ours.has(name));
+  for (const { owner, jobs, isPredecessor } of others) {
+    const moving = isPredecessor ? undefined : jobs.find((name) => ours.has(name));
     if (moving === undefined) continue;
-    const message = `job ${moving.name} still stands in the block of ${owner}`;
+    const message = `job ${moving} still stands in what ${owner} keeps here`;
     throw new Waiting('JobMoves', message, JOB_MOVES_AGAIN_MS);
   }
 }

@@ -3,15 +3,7 @@
 import { errnoOf } from '../../api/errors.ts';
 import type { Desired } from '../kind.ts';
 import type { FileState, Files } from '../ports.ts';
-import {
-  directoryOf,
-  type Form,
-  jobsFileOf,
-  jobsFileText,
-  type Predecessor,
-  pathOf,
-  withOurs,
-} from './layout.ts';
+import { directoryOf, type Form, jobsFileOf, jobsFileText, type Other, pathOf, withOurs } from './layout.ts';
 import type { PrometheusConfigSpec } from './schema.ts';
 
 export type Config = Extract<FileState, { type: 'file' }>;
@@ -20,7 +12,7 @@ export interface Layout {
   readonly config: Config;
   readonly text: string;
   readonly form: Form;
-  readonly predecessors: readonly Predecessor[];
+  readonly others: readonly Other[];
 }
 
 /** The text of the file of ours; undefined where there is to be none. */
@@ -31,14 +23,14 @@ export function jobsFileWanted({ spec, key }: Desired<PrometheusConfigSpec>, for
 
 export function writeAll(d: Desired<PrometheusConfigSpec>, layout: Layout, files: Files): void {
   const { spec, key, heal } = d;
-  const { config, text, form, predecessors } = layout;
+  const { config, text, form, others } = layout;
   const file = jobsFileOf(pathOf(spec), key);
   const jobs = jobsFileWanted(d, form);
   if (jobs !== undefined) writeJobsFile(files, file, jobs, config, !heal);
-  const ours = withOurs(spec, key, form, text, predecessors);
+  const ours = withOurs(spec, key, form, text, others);
   if (ours !== text) writeConfig(files, pathOf(spec), config, ours, spec.inPlace === true, !heal);
   removeFiles(files, pathOf(spec), [
-    ...predecessors.filter((p) => p.hasFile).map(({ owner }) => jobsFileOf(pathOf(spec), owner)),
+    ...others.filter((o) => o.isPredecessor && o.hasFile).map(({ owner }) => jobsFileOf(pathOf(spec), owner)),
     ...(jobs === undefined ? [file] : []),
   ]);
 }
