@@ -1,9 +1,10 @@
 // `homeostat import WHAT`: documents from what is there already, to begin with. One file a subcommand, one line
 // each here.
 import type { Command } from 'commander';
+import { registerGrafanaDashboard } from './import/grafana-dashboard.ts';
 import { registerTailnetPolicy } from './import/tailnet-policy.ts';
 
-const SUBCOMMANDS: readonly ((parent: Command) => void)[] = [registerTailnetPolicy];
+const SUBCOMMANDS: readonly ((parent: Command) => void)[] = [registerGrafanaDashboard, registerTailnetPolicy];
 
 export function register(program: Command): void {
   const parent = program
