@@ -95,8 +95,9 @@ export const grafanaDashboard = defineKind<GrafanaDashboardSpec, Observed, Needs
   async observe(d, io, signal) {
     const grafana = new Grafana(d.spec.grafana, io.http, d.content, signal);
     const stored = await (await openStore(grafana)).read(d.spec.uid);
-    // What is about to be put right is not looked at for data; that would only delay it.
-    if (stored === undefined || d.spec.panels?.check === false || changesOf(d, stored).length > 0)
+    // Asked of what is confirmed and in place only: neither a change nor a heal waits for Prometheus.
+    const asks = d.heal && d.spec.panels?.check !== false;
+    if (stored === undefined || !asks || changesOf(d, stored).length > 0)
       return { stored, panels: undefined };
     return { stored, panels: await panelsNow(d, stored.dashboard, grafana, io) };
   },
