@@ -5,7 +5,7 @@ import { type TestContext, test } from 'node:test';
 import { systemClock } from '../../agent/providers/clock.ts';
 import { createHttp } from '../../agent/providers/http.ts';
 import type { Resource } from '../../api/bundle.ts';
-import { RECORDINGS, require } from '../support/capabilities.ts';
+import { GRAFANA, RECORDINGS, require } from '../support/capabilities.ts';
 import { eventually } from '../support/eventually.ts';
 import { type Generation, type Role, StandInGrafana } from '../support/grafana/grafana.ts';
 import { recording } from '../support/grafana/grafana-com.ts';
@@ -356,4 +356,46 @@ test('a host whose owner did not allow Grafana is not made to write to it', asyn
   await line.expect(DASHBOARD, 'False', 'NotAllowed');
   assert.match(line.condition(DASHBOARD, 'Ready')!.message, /url http:\/\/127\.0\.0\.1:\d+ \(allow\.urls/);
   assert.deepEqual(grafana.asked, []);
+});
+
+test('the way of a dashboard and its data source, on a real Grafana where one is named', async (t) => {
+  const real = GRAFANA.missing() === undefined;
+  if (!real) t.diagnostic('on the stand-in: GRAFANA_URL and GRAFANA_TOKEN name no real Grafana');
+  const standIn = real ? undefined : await new StandInGrafana().start();
+  const url = standIn?.url ?? process.env['GRAFANA_URL']!.replace(/\/$/, '');
+  const token = standIn?.token ?? process.env['GRAFANA_TOKEN']!;
+  const http = createHttp();
+  const line = new Timeline(t, {
+    env: { GRAFANA_TOKEN: token },
+    ports: { http, clock: systemClock },
+  }).start();
+  t.after(async () => {
+    await line.stop();
+    await http.close();
+    await standIn?.stop();
+  });
+  const ask = async (method: string, path: string, body?: unknown) => {
+    const headers = { authorization: `Bearer ${token}`, 'content-type': 'application/json' };
+    const more = body === undefined ? {} : { body: JSON.stringify(body) };
+    return fetch(`${url}${path}`, { method, headers, ...more });
+  };
+  const id = `homeostat-test-${process.pid}`;
+  const grafana = { url, token: { secretFrom: { env: 'GRAFANA_TOKEN' } } };
+  const common = { grafana, uid: id, pollSeconds: 1 };
+  const source = { ...common, name: id, type: 'prometheus', url: 'http://127.0.0.1:9' };
+  const content = JSON.stringify({ ...JSON.parse(CONTENT), title: id });
+  const dashboard = { ...common, folder: { title: id }, content, panels: { check: false } };
+  line.assign(resource('GrafanaDatasource', 's', source), resource('GrafanaDashboard', 'd', dashboard));
+  await line.expect(DATASOURCE, 'True');
+  await line.expect(DASHBOARD, 'True');
+  assert.equal((await ask('DELETE', `/api/dashboards/uid/${id}`)).status, 200);
+  await eventually(() => assert.equal(line.status(DASHBOARD).healedTotal, 1), 30_000);
+  const kept = (await (await ask('GET', `/api/datasources/uid/${id}`)).json()) as object;
+  await ask('PUT', `/api/datasources/uid/${id}`, { ...kept, url: 'http://127.0.0.1:10' });
+  await eventually(() => assert.equal(line.status(DATASOURCE).healedTotal, 1), 30_000);
+  line.assign();
+  await line.expectGone(DATASOURCE);
+  await line.expectGone(DASHBOARD);
+  for (const path of [`dashboards/uid/${id}`, `datasources/uid/${id}`, `folders/homeostat-${id}`])
+    assert.equal((await ask('GET', `/api/${path}`)).status, 404, path);
 });

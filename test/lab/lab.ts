@@ -6,6 +6,7 @@ import { parseArgs } from 'node:util';
 import { type AgentStatus, findCondition } from '../../api/status.ts';
 import { activeAlerts, causes, installAlarms } from './alarms.ts';
 import { openHost } from './drift.ts';
+import { installGrafana, missingDashboards, spoilDashboards } from './grafana.ts';
 import { bootHost, type LabHost } from './host.ts';
 import { cleanup, createWorkDirectory, removeStale } from './lifetime.ts';
 import { createNetwork } from './network.ts';
@@ -111,6 +112,7 @@ async function scenario(): Promise<void> {
     );
   });
 
+  await step('Grafana on mac-mini (a stand-in)', () => installGrafana(mac));
   const fleet = new Fleet(mac);
   const url = await step('manifests/ in git on mac-mini, and the controller beside it', async () => {
     await fleet.create(addresses);
@@ -153,6 +155,14 @@ async function scenario(): Promise<void> {
   for (const host of hosts) await allReady(host);
   assert.equal(fileIn(pi, CONFIG), wanted);
 
+  assert.deepEqual(await missingDashboards(mac), []);
+  const spoilt = performance.now();
+  const isRight = await spoilDashboards(mac);
+  tell(
+    'mac-mini: a dashboard deleted, another edited, both back',
+    await until('dashboards', isRight, 120_000, spoilt),
+  );
+  rows[6] = { state: 'ok', standIns: ['Grafana'] };
   await healsEverything(hosts, 'with the controller');
   await metricsAnswer(hosts, addresses);
 
@@ -312,7 +322,7 @@ try {
   console.error(error);
   await evidence();
   rows.forEach((row, i) => {
-    if ([1, 2, 9].includes(i) && row.state === 'not yet')
+    if ([1, 2, 6, 9].includes(i) && row.state === 'not yet')
       rows[i] = { state: 'FAILED', why: (error as Error).message.split('\n')[0]! };
   });
 }

@@ -3,6 +3,7 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { repo } from './binaries.ts';
+import { fillDownloads, GRAFANA_ALLOW } from './grafana.ts';
 import type { LabHost } from './host.ts';
 
 const node = join(repo, 'node_modules', 'node', 'bin', 'node');
@@ -49,7 +50,9 @@ function unit(name: string): string {
 
 /** The allow-list that the owner of a lab host writes. */
 export const ALLOW = {
-  kinds: ['File', 'AlloyConfig', 'Service', 'TailscaleClient', 'Check'],
+  kinds: ['File', 'AlloyConfig', 'Service', 'TailscaleClient', 'Check', ...GRAFANA_ALLOW.kinds],
+  urls: GRAFANA_ALLOW.urls,
+  secrets: GRAFANA_ALLOW.secrets,
   paths: ['/etc/alloy/', '/etc/motd'],
   units: ['alloy.service', 'lab-*.service'],
   exec: ['alloy', '/usr/bin/alloy', '/bin/false'],
@@ -78,6 +81,7 @@ export async function installController(host: LabHost, address: string): Promise
     '/etc/homeostat/controller.env',
     `HOMEOSTAT_REPO=/srv/fleet\nHOMEOSTAT_LISTEN=${address}:8420\n`,
   );
+  await fillDownloads(host, '/var/lib/homeostat-controller');
   await host.exec(['systemctl', 'enable', '--now', 'homeostat-controller'], { check: true, timeout: 30_000 });
   return `http://${address}:8420`;
 }
