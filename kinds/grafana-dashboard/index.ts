@@ -1,5 +1,5 @@
 // GrafanaDashboard: a dashboard exists in Grafana, in its folder, as the manifest has it.
-import { Stalled, Waiting } from '../../api/errors.ts';
+import { Stalled, type Waiting } from '../../api/errors.ts';
 import { digestOf, type Json } from '../../api/json.ts';
 import {
   Grafana,
@@ -11,7 +11,6 @@ import {
   writing,
 } from '../grafana-api.ts';
 import { type Change, type Desired, defineKind, type Finding } from '../kind.ts';
-import type { Ports } from '../ports.ts';
 import {
   bindInputs,
   type Dashboard,
@@ -23,12 +22,11 @@ import {
   parseDashboard,
   partsOf,
 } from './model.ts';
-import { checkPanels, type PanelReport, panelsConcern } from './panels.ts';
+import { type PanelReport, panelsConcern, panelsNow } from './panels.ts';
 import { GrafanaDashboardSpec } from './schema.ts';
 import { openStore, type Stored } from './store.ts';
 
 type Needs = 'http' | 'clock';
-type Io = Pick<Ports, Needs>;
 type D = Desired<GrafanaDashboardSpec>;
 
 interface Observed {
@@ -99,7 +97,8 @@ export const grafanaDashboard = defineKind<GrafanaDashboardSpec, Observed, Needs
     const asks = d.heal && d.spec.panels?.check !== false;
     if (stored === undefined || !asks || changesOf(d, stored).length > 0)
       return { stored, panels: undefined };
-    return { stored, panels: await panelsNow(d, stored.dashboard, grafana, io) };
+    const everyMs = (d.spec.panels?.everyMinutes ?? DEFAULT_CHECK_MINUTES) * 60_000;
+    return { stored, panels: await panelsNow(d, stored.dashboard, grafana, io, everyMs) };
   },
 
   diff: (d, { stored }) => changesOf(d, stored),
@@ -139,13 +138,15 @@ export const grafanaDashboard = defineKind<GrafanaDashboardSpec, Observed, Needs
       return { memory: { ...memory, ...told } as unknown as Json };
     refuseProvisioned(spec.uid, now);
     const folder = wanted.folder ?? now?.folder ?? '';
-    await writing(async () => {
+    const version = await writing(async () => {
       if (folder !== '' && !(await store.hasFolder(folder)))
         await store.createFolder(folder, spec.folder?.title ?? folder);
-      await store.write(spec.uid, wanted.dashboard, folder, now);
+      return store.write(spec.uid, wanted.dashboard, folder, now);
     });
     const after = await store.read(spec.uid);
-    if (after === undefined) throw new Error(`dashboard ${spec.uid} is gone again`);
+    // What somebody else wrote meanwhile must not be taken for what Grafana made of ours.
+    if (after === undefined || (version !== undefined && after.version !== version))
+      throw new Error(`somebody else wrote dashboard ${spec.uid} at the same moment`);
     const form = {
       wanted: digestOf(normalise(wanted.dashboard)),
       parts: partsOf(normalise(after.dashboard)),
@@ -310,40 +311,4 @@ function unbound(dashboard: Dashboard, inputs: Readonly<Record<string, string>>,
         message: `the dashboard has no input ${name}: it has ${all.join(', ') || 'none'}`,
       })),
   ];
-}
-
-interface Checked {
-  readonly atMs: number;
-  readonly digest: string;
-  readonly result: PanelReport | Waiting;
-}
-
-/** The last check of each dashboard, by the agent's HTTP port and the key; a restart asks again. */
-const checks = new WeakMap<object, Map<string, Checked>>();
-
-async function panelsNow(
-  d: D,
-  dashboard: Dashboard,
-  grafana: Grafana,
-  io: Io,
-): Promise<PanelReport | Waiting> {
-  let known = checks.get(io.http);
-  if (known === undefined) {
-    known = new Map();
-    checks.set(io.http, known);
-  }
-  const last = known.get(d.key);
-  const everyMs = (d.spec.panels?.everyMinutes ?? DEFAULT_CHECK_MINUTES) * 60_000;
-  const now = io.clock.monotonic();
-  if (last?.digest === d.digest && now - last.atMs < everyMs) return last.result;
-  let result: PanelReport | Waiting;
-  try {
-    result = await checkPanels(dashboard, grafana, () => io.clock.monotonic());
-  } catch (error) {
-    // No gate: a data source that is away, or that this token must not ask, is told and changes nothing else.
-    if (!(error instanceof Waiting || error instanceof Stalled)) throw error;
-    result = new Waiting(error.reason, error.message, everyMs);
-  }
-  known.set(d.key, { atMs: now, digest: d.digest, result });
-  return result;
 }

@@ -1,8 +1,9 @@
 // Which panels of a dashboard show nothing, and why, as far as Prometheus can tell. Asked through Grafana's data
 // source proxy, so that what is found is what Grafana would show; at most MAX_QUERIES of it at a time.
-import { Waiting } from '../../api/errors.ts';
+import { Stalled, Waiting } from '../../api/errors.ts';
 import { type Grafana, isObject } from '../grafana-api.ts';
-import type { Concern } from '../kind.ts';
+import type { Concern, Desired } from '../kind.ts';
+import type { Ports } from '../ports.ts';
 import { type Dashboard, listOf, panelsOf } from './model.ts';
 import { collectorOf, type Selector, selectorsOf } from './promql.ts';
 import { datasourceOf, fillIn, resolveVariables, type Variable, variablesIn } from './variables.ts';
@@ -71,11 +72,7 @@ class Prometheus {
 }
 
 /** @throws Waiting when Grafana or its data source can't be asked. */
-export async function checkPanels(
-  dashboard: Dashboard,
-  grafana: Grafana,
-  now: () => number,
-): Promise<PanelReport> {
+async function checkPanels(dashboard: Dashboard, grafana: Grafana, now: () => number): Promise<PanelReport> {
   const prometheus = new Prometheus(grafana, now);
   const variables = await resolveVariables(dashboard, async (datasource, label, match) => {
     const data = await prometheus.ask(
@@ -162,6 +159,43 @@ function isPrometheus(panel: Record<string, unknown>, target: Record<string, unk
     .map(({ datasource }) => (isObject(datasource) ? datasource['type'] : undefined))
     .find((t) => t !== undefined);
   return type === undefined || type === 'prometheus';
+}
+
+interface Checked {
+  readonly atMs: number;
+  readonly digest: string;
+  readonly result: PanelReport | Waiting;
+}
+
+/** The last check of each dashboard, by the agent's HTTP port and the key; a restart asks again. */
+const checks = new WeakMap<object, Map<string, Checked>>();
+
+/** The last check's result, or a new one's when that is older than `everyMs`. */
+export async function panelsNow(
+  d: Pick<Desired<unknown>, 'key' | 'digest'>,
+  dashboard: Dashboard,
+  grafana: Grafana,
+  io: Pick<Ports, 'http' | 'clock'>,
+  everyMs: number,
+): Promise<PanelReport | Waiting> {
+  let known = checks.get(io.http);
+  if (known === undefined) {
+    known = new Map();
+    checks.set(io.http, known);
+  }
+  const last = known.get(d.key);
+  const now = io.clock.monotonic();
+  if (last?.digest === d.digest && now - last.atMs < everyMs) return last.result;
+  let result: PanelReport | Waiting;
+  try {
+    result = await checkPanels(dashboard, grafana, () => io.clock.monotonic());
+  } catch (error) {
+    // No gate: a data source that is away, or that this token must not ask, is told and changes nothing else.
+    if (!(error instanceof Waiting || error instanceof Stalled)) throw error;
+    result = new Waiting(error.reason, error.message, everyMs);
+  }
+  known.set(d.key, { atMs: now, digest: d.digest, result });
+  return result;
 }
 
 /** What is told of a check; of one that failed, why. */

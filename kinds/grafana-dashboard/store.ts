@@ -19,9 +19,10 @@ export interface DashboardStore {
   read(uid: string): Promise<Stored | undefined>;
   /**
    * @param before what was read, undefined when there was nothing.
+   * @returns the version that it has now, where that can be relied on.
    * @throws Stalled when Grafana refuses the dashboard; Error when somebody else wrote meanwhile.
    */
-  write(uid: string, dashboard: Dashboard, folder: string, before: Stored | undefined): Promise<void>;
+  write(uid: string, dashboard: Dashboard, folder: string, before: Stored | undefined): Promise<unknown>;
   /** Absent is fine. */
   remove(uid: string): Promise<void>;
   hasFolder(uid: string): Promise<boolean>;
@@ -92,7 +93,12 @@ class ApiStore implements DashboardStore {
     };
   }
 
-  async write(uid: string, dashboard: Dashboard, folder: string, before: Stored | undefined): Promise<void> {
+  async write(
+    uid: string,
+    dashboard: Dashboard,
+    folder: string,
+    before: Stored | undefined,
+  ): Promise<unknown> {
     const answer = await this.#grafana.request('POST', '/api/dashboards/db', {
       dashboard: {
         ...dashboard,
@@ -105,6 +111,7 @@ class ApiStore implements DashboardStore {
       overwrite: false,
     });
     if (answer.status !== 200) throw refused(`dashboard ${uid}`, answer);
+    return objectIn(answer, 'a write')['version'];
   }
 
   async remove(uid: string): Promise<void> {
@@ -179,7 +186,12 @@ class ApisStore implements DashboardStore {
     };
   }
 
-  async write(uid: string, dashboard: Dashboard, folder: string, before: Stored | undefined): Promise<void> {
+  async write(
+    uid: string,
+    dashboard: Dashboard,
+    folder: string,
+    before: Stored | undefined,
+  ): Promise<unknown> {
     const body = {
       apiVersion: this.#apiVersion.dashboards,
       kind: 'Dashboard',
@@ -198,6 +210,8 @@ class ApisStore implements DashboardStore {
       before === undefined ? ['POST', this.#dashboards] : ['PUT', `${this.#dashboards}/${uid}`];
     const answer = await this.#grafana.request(method!, path!, body);
     if (answer.status !== 200 && answer.status !== 201) throw refused(`dashboard ${uid}`, answer);
+    // Whether a read gives the same resourceVersion at once is nowhere promised, for every way of storing.
+    return undefined;
   }
 
   async remove(uid: string): Promise<void> {
