@@ -1,6 +1,6 @@
 // HuJSON, as Tailscale's policy files are written: JSON with comments and trailing commas
 // (https://github.com/tailscale/hujson). Read here by hand: `check` and `diff` can't wait for a library to load, and the
-// agent can't have one in its memory all the time (docs/decisions/0011). The server keeps comments, and lays a policy
+// agent can't have one in its memory all the time (docs/decisions/0014). The server keeps comments, and lays a policy
 // out anew when it takes it; so two texts are the same when they differ in white space and trailing commas only.
 
 type TokenType = '{' | '}' | '[' | ']' | ':' | ',' | 'string' | 'scalar' | 'comment';
