@@ -204,6 +204,8 @@ export interface Kind<S, O, P extends PortName = PortName> {
   version?(d: Desired<S>, io: Pick<Ports, P>, signal: AbortSignal): Promise<string>;
   /** Conditions that are not about drift (a key about to expire). */
   conditions?(d: Desired<S>, observed: O): readonly Concern[];
+  /** Its secrets only open an API and stand in nothing that it writes: its diffs may be shown whole. */
+  readonly secretsOnlyOpen?: boolean;
   /** How often it may heal before it counts as contended: a burst, and how many a second for good. */
   readonly patience?: { readonly burst: number; readonly perSecond: number };
 }

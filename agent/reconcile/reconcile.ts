@@ -72,7 +72,8 @@ export class Reconciler {
     const changes = kind.diff(desired, await kind.observe(desired, this.#deps.ports, signal));
     // What stands there now may be a secret that an earlier manifest put there.
     const { secrets, journal } = this.#deps;
-    const heldSecret = secretRefsIn(journal.holding(key)?.confirmed?.spec).length > 0;
+    const heldSecret =
+      kind.secretsOnlyOpen !== true && secretRefsIn(journal.holding(key)?.confirmed?.spec).length > 0;
     return changes.map((change) => presentable(change, heldSecret, secrets.hide));
   }
 

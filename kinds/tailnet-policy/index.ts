@@ -38,6 +38,7 @@ export const tailnetPolicy = defineKind<TailnetPolicySpec, PolicyFile, Needs>({
   scope: 'fleet',
   spec: TailnetPolicySpec,
   needs: ['http', 'clock'],
+  secretsOnlyOpen: true,
   patience: { burst: 5, perSecond: 1 / 300 },
 
   owns: ({ api = DEFAULT_API, tailnet = '-' }) => [`tailnet:${api}/${tailnet}`],
@@ -74,7 +75,8 @@ export const tailnetPolicy = defineKind<TailnetPolicySpec, PolicyFile, Needs>({
   diff: differences,
 
   async prepare(d, observed, io, signal) {
-    refuseStrangers(d, differences(d, observed).length > 0, observed);
+    // Whether a policy is untouched is known to the server only, which the write itself asks.
+    if (differences(d, observed).length > 0) replacedBy(d, observed);
     await apiFor(d.spec, d.content, io).validate(d.spec.content!, signal);
     const before: Before = { access: accessOf(d.spec), ...observed };
     return { existed: true, data: before as unknown as Json };
@@ -84,17 +86,13 @@ export const tailnetPolicy = defineKind<TailnetPolicySpec, PolicyFile, Needs>({
     const [change] = changes;
     if (change === undefined) return {}; // a policy is in force when it is written
     const api = apiFor(d.spec, d.content, io);
-    const now = await api.get(signal);
-    if (shown(now) !== change.text?.before) throw new PolicyMoved();
-    // The first write names the policy that the document was made from, whatever is there.
-    const replaced = isFirst(d) ? d.spec.importedFrom : now.etag;
-    if (replaced === undefined) throw later(notImported(NOTHING_SAID, now));
     try {
-      const { etag } = await api.replace(d.spec.content!, replaced, signal);
+      const now = await api.get(signal);
+      if (shown(now) !== change.text?.before) throw new PolicyMoved();
+      const { etag } = await api.replace(d.spec.content!, replacedBy(d, now), signal);
       const memory: Memory = { etag, content: sha256(d.spec.content!), access: accessOf(d.spec) };
       return { memory: memory as unknown as Json };
     } catch (error) {
-      if (error instanceof PolicyMoved && isFirst(d)) throw later(notImported(EDITED_SINCE, now));
       // Nothing was written that would have to be undone.
       throw error instanceof Stalled && error.reason !== 'Refused' ? later(error) : error;
     }
@@ -183,11 +181,11 @@ function isFirst(d: Desired<TailnetPolicySpec>): boolean {
   return d.known !== true && d.memory === undefined;
 }
 
-/** The first write replaces nothing but what the document was made from. @throws Stalled('NotImported') */
-function refuseStrangers(d: Desired<TailnetPolicySpec>, differs: boolean, there: PolicyFile): void {
+/** The ETag that a write has to find: at the first one that of the policy the document was made from. */
+function replacedBy(d: Desired<TailnetPolicySpec>, there: PolicyFile): string {
+  if (!isFirst(d)) return there.etag;
   const { importedFrom } = d.spec;
-  // Whether a policy is untouched is known to the server only, which is asked by the write itself.
-  if (!differs || !isFirst(d) || importedFrom === UNTOUCHED || importedFrom === there.etag) return;
+  if (importedFrom === UNTOUCHED || importedFrom === there.etag) return importedFrom;
   throw notImported(importedFrom === undefined ? NOTHING_SAID : EDITED_SINCE, there);
 }
 

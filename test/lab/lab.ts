@@ -14,6 +14,7 @@ import { labPrerequisites } from './prerequisites.ts';
 import { formatRow, ROWS, type RowState } from './rows.ts';
 import { createToken, Fleet, fileIn, hostFiles, installAgent, installController, standIns } from './stack.ts';
 import { startTailnet, waitForPeers } from './tailnet.ts';
+import { keepsPolicy, startPolicyApi } from './tailnet-policy.ts';
 
 const { values: options } = parseArgs({ options: { keep: { type: 'boolean', default: false } } });
 const NAMES = ['mac-mini', 'digitalocean', 'raspberry-pi'] as const;
@@ -97,10 +98,10 @@ async function scenario(): Promise<void> {
     ),
   );
   booted.push(...hosts);
-  const [mac, , pi] = hosts as [LabHost, LabHost, LabHost];
+  const [mac, droplet, pi] = hosts as [LabHost, LabHost, LabHost];
   const addresses = new Map<string, string>();
+  const tailnet = await startTailnet(network, workDir);
   await step('one tailnet: real tailscaled on each', async () => {
-    const tailnet = await startTailnet(network, workDir);
     for (const host of hosts) addresses.set(host.name, (await tailnet.join(host)).address);
     await Promise.all(
       hosts.map((h) =>
@@ -113,6 +114,7 @@ async function scenario(): Promise<void> {
   });
 
   await step('Grafana on mac-mini (a stand-in)', () => installGrafana(mac));
+  const policyApi = await startPolicyApi(network, tailnet);
   const fleet = new Fleet(mac);
   const url = await step('manifests/ in git on mac-mini, and the controller beside it', async () => {
     await fleet.create(addresses);
@@ -123,7 +125,9 @@ async function scenario(): Promise<void> {
     async () => (await mac.exec(['curl', '-fsS', `${url}/readyz`])).exitCode === 0,
   );
   await step('three agents enrolled with one-time tokens, started by systemd', async () => {
-    for (const host of hosts) await installAgent(host, url, await createToken(mac, host.name));
+    for (const host of hosts) {
+      await installAgent(host, url, await createToken(mac, host.name), [policyApi.origin]);
+    }
   });
 
   await step('new hosts observe: they report what they would do, and touch nothing', async () => {
@@ -165,6 +169,10 @@ async function scenario(): Promise<void> {
   rows[6] = { state: 'ok', standIns: ['Grafana'] };
   await healsEverything(hosts, 'with the controller');
   await metricsAnswer(hosts, addresses);
+  const [macIP, dropletIP, piIP] = NAMES.map((name) => addresses.get(name)!) as [string, string, string];
+  const parts = { mac, droplet, pi };
+  await keepsPolicy(parts, { mac: macIP, droplet: dropletIP, pi: piIP }, fleet, policyApi, tell);
+  rows[7] = { state: 'ok', standIns: ['Tailscale’s API'] };
 
   await mac.exec(['systemctl', 'stop', 'homeostat-controller'], { check: true });
   console.log('the controller is stopped');
@@ -322,7 +330,7 @@ try {
   console.error(error);
   await evidence();
   rows.forEach((row, i) => {
-    if ([1, 2, 6, 9].includes(i) && row.state === 'not yet')
+    if ([1, 2, 6, 7, 9].includes(i) && row.state === 'not yet')
       rows[i] = { state: 'FAILED', why: (error as Error).message.split('\n')[0]! };
   });
 }

@@ -50,9 +50,9 @@ function unit(name: string): string {
 
 /** The allow-list that the owner of a lab host writes. */
 export const ALLOW = {
-  kinds: ['File', 'AlloyConfig', 'Service', 'TailscaleClient', 'Check', ...GRAFANA_ALLOW.kinds],
+  kinds: ['File', 'AlloyConfig', 'Service', 'TailscaleClient', 'Check', 'TailnetPolicy', ...GRAFANA_ALLOW.kinds],
   urls: GRAFANA_ALLOW.urls,
-  secrets: GRAFANA_ALLOW.secrets,
+  secrets: [...GRAFANA_ALLOW.secrets, '/etc/homeostat/secrets/'],
   paths: ['/etc/alloy/', '/etc/motd'],
   units: ['alloy.service', 'lab-*.service'],
   exec: ['alloy', '/usr/bin/alloy', '/bin/false'],
@@ -60,8 +60,13 @@ export const ALLOW = {
   tailscale: ['RunWebClient'],
 };
 
-/** Enrols a host and starts its agent as a systemd service. */
-export async function installAgent(host: LabHost, controllerUrl: string, token: string): Promise<void> {
+/** Enrols a host and starts its agent as a systemd service. @param urls of APIs that its manifests may write to */
+export async function installAgent(
+  host: LabHost,
+  controllerUrl: string,
+  token: string,
+  urls: readonly string[] = [],
+): Promise<void> {
   await host.exec(
     ['homeostat', 'enroll', '--controller', controllerUrl, '--host', host.name, '--token', token],
     {
@@ -70,7 +75,7 @@ export async function installAgent(host: LabHost, controllerUrl: string, token: 
   );
   const file = '/etc/homeostat/agent.json';
   const config = JSON.parse(await host.readFile(file)) as Record<string, unknown>;
-  await host.writeFile(file, JSON.stringify({ ...config, allow: ALLOW }, null, 2), '600');
+  await host.writeFile(file, JSON.stringify({ ...config, allow: { ...ALLOW, urls: [...ALLOW.urls, ...urls] } }, null, 2), '600');
   await host.exec(['systemctl', 'enable', '--now', 'homeostat-agent'], { check: true, timeout: 30_000 });
 }
 
@@ -126,9 +131,15 @@ export class Fleet {
         : text.replace('  labels:\n', '  labels:\n    alloy: apt\n');
       await this.#host.writeFile(file, labelled);
     }
-    const central = addresses.get('mac-mini')!;
     const fleet = await this.#host.readFile('/srv/fleet/fleet.yaml');
-    await this.#host.writeFile('/srv/fleet/fleet.yaml', fleet.replace(/central: .*/, `central: ${central}`));
+    const vars = [...addresses].map(([name, address]) => [name === 'mac-mini' ? 'central' : name, address]);
+    const withAddresses = vars.reduce(
+      (text, [name, address]) => text.replace(new RegExp(`( ${name}): .*`), `$1: ${address}`),
+      fleet,
+    );
+    await this.#host.writeFile('/srv/fleet/fleet.yaml', withAddresses);
+    // Suspended until somebody has imported the tailnet's policy: see putPolicy.
+    await exec(['mv', '/srv/fleet/tailnet', '/srv/later'], { check: true });
     // There is no Grafana in the lab yet.
     await exec(['rm', '-r', '/srv/fleet/grafana'], { check: true });
     // Nor a compose project with a central stack.
@@ -138,6 +149,22 @@ export class Fleet {
     await this.#host.writeFile('/srv/fleet/checks.yaml', clientMetrics!);
     await exec(['git', '-C', '/srv/fleet', 'init', '--quiet', '--initial-branch=main'], { check: true });
     await this.commit('The first manifests');
+  }
+
+  /** The tailnet's policy as a user puts it into force, with its credentials on the host. */
+  async putPolicy(api: string, client: { readonly id: string; readonly secret: string }): Promise<void> {
+    const { exec } = this.#host;
+    for (const [name, value] of Object.entries(client)) {
+      await this.#host.writeFile(`/etc/homeostat/secrets/tailscale-client-${name}`, `${value}\n`, '600');
+    }
+    await exec(['mv', '/srv/later', '/srv/fleet/tailnet'], { check: true });
+    await this.edit('tailnet/tailnet-policy.yaml', (text) =>
+      text
+        .replace('suspend: true\n', '')
+        .replace('drift: warn', 'drift: enforce')
+        .replace(/# (importedFrom: ts-default).*/, `$1\n  api: ${api}\n  pollSeconds: 10`),
+    );
+    await this.commit('The tailnet’s policy');
   }
 
   async edit(file: string, change: (text: string) => string): Promise<void> {

@@ -8,6 +8,7 @@ import { TailscaleApi } from '../support/tailscale-api/server.ts';
 import type { LabHost } from './host.ts';
 import { onCleanup } from './lifetime.ts';
 import type { LabNetwork } from './network.ts';
+import type { Fleet } from './stack.ts';
 import type { Tailnet } from './tailnet.ts';
 
 /** The three hosts of the system, by their part in it. */
@@ -36,10 +37,11 @@ export async function startPolicyApi(
   return { served, origin };
 }
 
-/** Something that answers on each of these ports, on all addresses. */
-export async function listenOn(host: LabHost, ports: readonly number[]): Promise<void> {
-  const script = `for (const port of process.argv.slice(1)) require('node:net').createServer((s) => s.end()).listen(Number(port))`;
-  await host.start([process.execPath, '-e', script, ...ports.map(String)], { unit: 'lab-ports' });
+/** Something that answers on each of these ports, on the host's tailnet address only. */
+export async function listenOn(host: LabHost, address: string, ports: readonly number[]): Promise<void> {
+  const script =
+    'for (const port of process.argv.slice(2)) require("node:net").createServer((s) => s.end()).listen(Number(port), process.argv[1])';
+  await host.start([process.execPath, '-e', script, address, ...ports.map(String)], { unit: 'lab-ports' });
 }
 
 /** Whether a connection comes about; a packet that the filter drops is not answered at all. */
@@ -96,4 +98,34 @@ export async function openEverything(served: TailscaleApi, origin: string): Prom
     body: edited,
   });
   assert.equal(answer.status, 200, await answer.text());
+}
+
+/** Row 8, the whole way: from a commit to the hosts' packet filters, and back there after an edit. */
+export async function keepsPolicy(
+  hosts: Parts<LabHost>,
+  addresses: Parts<string>,
+  fleet: Fleet,
+  { served, origin }: { readonly served: TailscaleApi; readonly origin: string },
+  tell: (what: string, ms: number) => void,
+): Promise<void> {
+  const { mac, droplet, pi } = hosts;
+  await listenOn(mac, addresses.mac, [22, 3000, 3100, 9090]);
+  await listenOn(droplet, addresses.droplet, [22, 9100]);
+  await listenOn(pi, addresses.pi, [22, 9100]);
+  const { id, secret } = served.addClient('policy_file');
+  const committed = performance.now();
+  await fleet.putPolicy(origin, { id, secret });
+  await eventually(() => assert.match(served.text, /Prometheus scrapes node-exporter/), 60_000);
+  tell('the tailnet’s policy is as in git', performance.now() - committed);
+  await assertPolicyHolds(hosts, addresses);
+  const ours = served.text;
+  const edited = performance.now();
+  await openEverything(served, origin);
+  await eventually(() => assert.equal(served.text, ours), 60_000);
+  tell(
+    'the tailnet’s policy is opened through the API, and put back (asked every 10 s)',
+    performance.now() - edited,
+  );
+  await assertPolicyHolds(hosts, addresses);
+  for (const host of [mac, droplet, pi]) await host.exec(['systemctl', 'stop', 'lab-ports'], { check: true });
 }
