@@ -72,7 +72,9 @@ after(() => cleanup());
 /** What the controller makes of manifests/tailnet for mac-mini, with the addresses of these hosts. */
 async function policySpec(t: TestContext): Promise<{ content: string }> {
   const directory = temporaryDirectory(t);
-  fs.cpSync(manifests, directory, { recursive: true });
+  for (const part of ['fleet.yaml', 'hosts', 'tailnet']) {
+    fs.cpSync(path.join(manifests, part), path.join(directory, part), { recursive: true });
+  }
   const fleet = path.join(directory, 'fleet.yaml');
   const text = fs
     .readFileSync(fleet, 'utf8')
