@@ -63,7 +63,8 @@ before(async () => {
     );
     const body = { RunWebClient: true, RunWebClientSet: true };
     await localApi(host, '/localapi/v0/prefs', { method: 'PATCH', body });
-    await listenOn(host, host === mac ? [22, 3000, 3100, 8420, 9090] : [22, 9100]);
+    const address = host === mac ? addresses.mac : host === droplet ? addresses.droplet : addresses.pi;
+    await listenOn(host, address, host === mac ? [22, 3000, 3100, 8420, 9090] : [22, 9100]);
   }
   ({ served, origin } = await startPolicyApi(network, tailnet));
 });

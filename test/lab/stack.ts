@@ -50,7 +50,15 @@ function unit(name: string): string {
 
 /** The allow-list that the owner of a lab host writes. */
 export const ALLOW = {
-  kinds: ['File', 'AlloyConfig', 'Service', 'TailscaleClient', 'Check', 'TailnetPolicy', ...GRAFANA_ALLOW.kinds],
+  kinds: [
+    'File',
+    'AlloyConfig',
+    'Service',
+    'TailscaleClient',
+    'Check',
+    'TailnetPolicy',
+    ...GRAFANA_ALLOW.kinds,
+  ],
   urls: GRAFANA_ALLOW.urls,
   secrets: [...GRAFANA_ALLOW.secrets, '/etc/homeostat/secrets/'],
   paths: ['/etc/alloy/', '/etc/motd'],
@@ -75,7 +83,11 @@ export async function installAgent(
   );
   const file = '/etc/homeostat/agent.json';
   const config = JSON.parse(await host.readFile(file)) as Record<string, unknown>;
-  await host.writeFile(file, JSON.stringify({ ...config, allow: { ...ALLOW, urls: [...ALLOW.urls, ...urls] } }, null, 2), '600');
+  await host.writeFile(
+    file,
+    JSON.stringify({ ...config, allow: { ...ALLOW, urls: [...ALLOW.urls, ...urls] } }, null, 2),
+    '600',
+  );
   await host.exec(['systemctl', 'enable', '--now', 'homeostat-agent'], { check: true, timeout: 30_000 });
 }
 
