@@ -52,7 +52,7 @@ async function bring(stage: Stage, revision: Revision): Promise<boolean> {
 /** @returns false when the agent was killed on the way. */
 async function reach(stage: Stage, revision: Revision): Promise<boolean> {
   const { host } = stage;
-  if (!(await host.reaches(settled(host.sequence, revision.outcomes)))) return false;
+  if (!(await host.reaches(settled(host.sequence, revision.outcomes), stage.withinMs))) return false;
   // A tampering may not have been seen yet.
   if (revision.tamper !== undefined && stage.settledCheck !== undefined)
     await eventually(stage.settledCheck, host);

@@ -9,6 +9,7 @@ import { treeText } from '../../support/tree.ts';
 import { quietPort, ServedAlloy, ServedSystemd, ServedTailscale } from '../support/fakes.ts';
 import { FaultHost } from '../support/host.ts';
 import { check } from './check-scenario.ts';
+import { compose } from './compose-scenario.ts';
 import { container } from './container-scenario.ts';
 import { files } from './file-scenarios.ts';
 import { grafana } from './grafana-scenario.ts';
@@ -283,5 +284,6 @@ export const scenarios: readonly Scenario[] = [
   tailnetPolicy,
   tailscale,
   container,
+  compose,
   standin,
 ];

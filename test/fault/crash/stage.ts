@@ -21,6 +21,8 @@ export interface Stage {
   readonly origins: Readonly<Record<string, 'created' | 'adopted'>>;
   /** All that the kind may touch, as text. */
   fingerprint(): Promise<string>;
+  /** How long a revision may take; default 20 s. */
+  readonly withinMs?: number;
   /** Right after a kill. @throws when a reader could see something half-made. */
   inspect?(): void;
   /** Right after the agent is back, which is to apply some revision. @throws when that takes too long. */
