@@ -307,6 +307,34 @@ test('a service that does not stay up is taken back, with what it said', async (
   assert.deepEqual((await stack.containers())['prometheus']!.command, ['--edited-meanwhile', FLAG]);
 });
 
+test('a health check has the last word, for a change and afterwards', async (t) => {
+  if (!require(t, COMPOSE)) return;
+  const { line, stack, assign, ready, stalled, exporter } = await begin(t, { 'compose.yaml': composeFile() });
+  const checked = (test: string[]) =>
+    assign({
+      services: {
+        'tailscale-exporter': {
+          ...exporter,
+          healthcheck: { test: ['CMD', ...test], interval: '1s', retries: 1 },
+        },
+      },
+    });
+  checked(['/bin/false']);
+  await stalled('RolledBack', /Unhealthy: tailscale-exporter is unhealthy/);
+  assert.deepEqual(fs.readdirSync(stack.directory), ['compose.yaml']);
+
+  checked(['/bin/sh', '-c', '! test -e /tmp/ill']);
+  await ready();
+  const { id } = (await stack.containers())['tailscale-exporter']!;
+  await engine.docker('exec', id, 'touch', '/tmp/ill');
+  await eventually(() => {
+    const told = line.condition(KEY, 'ServicesHealthy');
+    assert.equal(told?.status, 'False');
+    assert.equal(told.message, 'tailscale-exporter is unhealthy');
+  }, WAIT_MS);
+  await ready();
+});
+
 test('what compose refuses is never written; what their files lack is waited for', async (t) => {
   if (!require(t, COMPOSE)) return;
   const { stack, theirs, assign, ready, stalled, exporter } = await begin(t, {
