@@ -38,11 +38,11 @@ export function createPulls(stream: Stream) {
           pull.progress = progressOf(line, layers) ?? pull.progress;
         },
       });
-      if (response.status !== 200) {
-        const final = [400, 401, 403, 404].includes(response.status);
-        return { state: 'failed', why: messageOf(response), final };
-      }
-      return why === undefined ? { state: 'done' } : { state: 'failed', why, final: NO_SUCH.test(why) };
+      if (response.status !== 200) why = messageOf(response);
+      if (why === undefined) return { state: 'done' };
+      // Some engines pass a registry's refusal on as their own failure, with status 500.
+      const final = [400, 401, 403, 404].includes(response.status) || NO_SUCH.test(why);
+      return { state: 'failed', why, final };
     };
     const pull: Pull = {
       progress: 'asking the registry',

@@ -1,7 +1,7 @@
 // Container: one container of a Docker engine, made as the spec says, running, and made anew when it differs. It
 // carries our label; one that does not is never touched. replace.ts has the order in which one takes the place of
 // another, undo.ts the way back.
-import { inspect, requireImage } from '../docker-engine.ts';
+import { imageID, inspect, requireImage } from '../docker-engine.ts';
 import { type Concern, defineKind } from '../kind.ts';
 import { watchAll } from '../watch-all.ts';
 import { asksOf, checkContainer } from './check.ts';
@@ -72,8 +72,10 @@ export const container = defineKind<ContainerSpec, Found, 'docker' | 'files' | '
     );
   },
 
-  async version(_d, { docker }, signal) {
-    return (await docker.version(signal)).engine;
+  /** Another image under the same name is worth another try. */
+  async version(d, { docker }, signal) {
+    const { engine } = await docker.version(signal);
+    return `${engine} ${(await imageID(docker, d.spec.image, signal)) ?? ''}`;
   },
 
   conditions(d, found): Concern[] {

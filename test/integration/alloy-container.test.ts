@@ -59,7 +59,7 @@ async function begin(t: TestContext, root?: string) {
   const address = `127.0.0.1:${await freePort()}`;
   const docker = createDocker(engine.address);
   const [files, http] = [createFiles(root === undefined ? {} : { root }), createHttp()];
-  const line = new Timeline(t, { ports: { files, http, docker, clock: systemClock } });
+  const line = new Timeline(t, { ports: { files, http, docker, clock: systemClock }, withinMs: 60_000 });
   t.after(async () => {
     await line.stop();
     await Promise.all([files.close(), http.close(), docker.close()]);
@@ -132,18 +132,19 @@ test(
     // Replaced in one step on the host, and seen in the container.
     fs.writeFileSync(`${file}.new`, '// by hand\n');
     fs.renameSync(`${file}.new`, file);
-    await eventually(() => assert.equal(fs.readFileSync(file, 'utf8'), good));
+    await eventually(() => assert.equal(fs.readFileSync(file, 'utf8'), good), 60_000);
     assert.equal(await engine.docker('exec', 'alloy', 'cat', file), good.trim());
-    await eventually(() => runs(good), 30_000);
+    await eventually(() => runs(good), 60_000);
 
     await engine.docker('rm', '-f', 'alloy');
-    await eventually(async () =>
-      assert.equal(await engine.docker('inspect', '-f', '{{.State.Running}}', 'alloy'), 'true'),
+    await eventually(
+      async () => assert.equal(await engine.docker('inspect', '-f', '{{.State.Running}}', 'alloy'), 'true'),
+      60_000,
     );
-    await eventually(() => runs(good), 30_000);
+    await eventually(() => runs(good), 60_000);
     const newer = text('2s');
     both(newer);
-    await eventually(() => runs(newer), 30_000);
+    await eventually(() => runs(newer), 60_000);
     await ready(CONFIG);
   },
 );
@@ -159,7 +160,7 @@ test(
     await ready(CONFIG);
     // With the image that the container has, whatever that is.
     both(good.replace('url =', 'uri ='), {}, { name: 'alloy' });
-    await eventually(() => assert.equal(line.condition(CONFIG, 'Ready')?.reason, 'Invalid'), 30_000);
+    await eventually(() => assert.equal(line.condition(CONFIG, 'Ready')?.reason, 'Invalid'), 60_000);
     assert.match(
       line.condition(CONFIG, 'Ready')!.message,
       /^\/\S+\/config\.alloy:\d+:\d+: unrecognized attribute name "uri"/,
@@ -210,7 +211,7 @@ test(
       assert.equal(condition?.reason, 'RolledBack', condition?.message ?? 'no condition');
       assert.match(condition?.message ?? '', /no-such-flag/);
     }, 60_000);
-    await eventually(() => runs(good), 30_000);
+    await eventually(() => runs(good), 60_000);
   },
 );
 

@@ -57,7 +57,7 @@ async function begin(t: TestContext) {
   const docker = createDocker(engine.address);
   // What is waited for in a gate takes a fifth of its time.
   const clock = { ...systemClock, monotonic: () => systemClock.monotonic() * 5 };
-  const line = new Timeline(t, { ports: { docker, clock } });
+  const line = new Timeline(t, { ports: { docker, clock }, withinMs: 60_000 });
   t.after(async () => {
     await line.stop();
     await docker.close();
@@ -95,12 +95,13 @@ test(
       ['update', '--memory=128m', '--memory-swap=-1', 'alloy'],
       ['update', '--cpu-shares=100', 'alloy'],
     ];
-    for (const [i, command] of tampering.entries()) {
+    for (const command of tampering) {
+      const before = line.status(KEY).healedTotal;
       await engine.docker(...command);
       await eventually(async () => {
-        assert.equal(line.status(KEY).healedTotal, i + 1, `docker ${command.join(' ')}`);
+        assert.ok(line.status(KEY).healedTotal > before, `docker ${command.join(' ')}`);
         assert.equal(await state(), right);
-      }, 30_000);
+      }, 60_000);
     }
     assert.deepEqual(await names(), ['alloy']);
     await line.expect(KEY, 'True');
@@ -123,11 +124,13 @@ test(
     await line.expect(KEY, 'True');
     const first = await show('{{.Id}}');
     assign({ image: 'test/alloy:2' });
-    await eventually(async () => assert.equal(line.condition(KEY, 'Ready')?.status, 'True'), 30_000);
-    await eventually(async () => assert.notEqual(await show('{{.Id}}'), first), 30_000);
-    await eventually(async () =>
-      assert.deepEqual(await names(), ['alloy'], 'the old one goes when the new one is confirmed'),
-    );
+    await eventually(async () => assert.equal(line.condition(KEY, 'Ready')?.status, 'True'), 60_000);
+    await eventually(async () => assert.notEqual(await show('{{.Id}}'), first), 60_000);
+    await eventually(async () => {
+      const { runningDigest, desiredDigest } = line.status(KEY);
+      assert.equal(runningDigest, desiredDigest);
+      assert.deepEqual(await names(), ['alloy'], 'the old one goes when the new one is confirmed');
+    }, 60_000);
     const second = await show('{{.Id}}');
 
     assign({ image: 'test/alloy:2', command: ['sh', '-c', 'echo cannot read config.alloy; exit 3'] });
@@ -135,7 +138,7 @@ test(
       const ready = line.condition(KEY, 'Ready');
       assert.equal(ready?.reason, 'RolledBack', ready?.message ?? 'no condition');
       assert.match(ready?.message ?? '', /exit code 3[\s\S]*cannot read config\.alloy/);
-    }, 30_000);
+    }, 60_000);
     assert.equal(await show('{{.Id}}'), second);
     assert.equal(await state(), 'running /alloy always 67108864');
     assert.deepEqual(await names(), ['alloy']);
@@ -145,13 +148,13 @@ test(
     assign({ image: 'test/alloy:2', capAdd: ['NO_SUCH_CAPABILITY'] });
     await eventually(
       () => assert.match(line.condition(KEY, 'Ready')?.message ?? '', /NO_SUCH_CAPABILITY/i),
-      30_000,
+      60_000,
     );
     assert.equal(await show('{{.State.StartedAt}}'), started);
     await engine.docker('rm', '-f', 'alloy');
     await eventually(
       async () => assert.equal(await show('{{.Config.Image}} {{.State.Status}}'), 'test/alloy:2 running'),
-      30_000,
+      60_000,
     );
     assert.equal(
       line.condition(KEY, 'Ready')?.status,
@@ -167,7 +170,7 @@ test('a healthcheck is waited for, and one that fails undoes the change', OPTION
   const check = { command: ['cat', '/tmp/well'], intervalSeconds: 0.2, timeoutSeconds: 5, retries: 3 };
   const command = (text: string) => ['sh', '-c', `${text}; exec sleep 100000`];
   assign({ command: command('touch /tmp/well'), healthcheck: check });
-  await eventually(() => assert.equal(line.condition(KEY, 'Ready')?.status, 'True'), 30_000);
+  await eventually(() => assert.equal(line.condition(KEY, 'Ready')?.status, 'True'), 60_000);
   assert.equal(await show('{{.State.Health.Status}}'), 'healthy');
   const good = await show('{{.Id}}');
   assign({ command: command('true'), healthcheck: check });
@@ -175,7 +178,7 @@ test('a healthcheck is waited for, and one that fails undoes the change', OPTION
     const ready = line.condition(KEY, 'Ready');
     assert.equal(ready?.reason, 'RolledBack', ready?.message ?? 'no condition');
     assert.match(ready?.message ?? '', /Unhealthy: its healthcheck ends with exit code 1: .*\/tmp\/well/);
-  }, 30_000);
+  }, 60_000);
   assert.equal(await show('{{.Id}} {{.State.Running}}'), `${good} true`);
 });
 
@@ -201,7 +204,7 @@ test(
     assert.equal(await show(`${theirs} {{.State.Pid}}`), before);
 
     assign({ adopt: true });
-    await eventually(() => assert.equal(line.condition(KEY, 'Ready')?.status, 'True'), 30_000);
+    await eventually(() => assert.equal(line.condition(KEY, 'Ready')?.status, 'True'), 60_000);
     assert.equal(await state(), 'running /alloy always 67108864');
     const id = before.split(' ')[0] ?? '';
     assert.equal(await show(theirs, id), `${id} exited no`, 'it is kept, and the engine does not start it');
@@ -222,7 +225,7 @@ test('an image that can’t be had parks the change; what runs is kept up meanwh
   await engine.docker('rm', '-f', 'alloy');
   await eventually(
     async () => assert.equal(await show('{{.Config.Image}} {{.State.Status}}'), 'test/alloy:1 running'),
-    30_000,
+    60_000,
   );
 
   // Nobody listens there, which stands for a registry that can't be reached.
@@ -232,7 +235,7 @@ test('an image that can’t be had parks the change; what runs is kept up meanwh
   await engine.docker('rm', '-f', 'alloy');
   await eventually(
     async () => assert.equal(await show('{{.Config.Image}} {{.State.Status}}'), 'test/alloy:1 running'),
-    30_000,
+    60_000,
   );
 
   // A tag that is moved replaces nothing, and what is healed is what was confirmed.
@@ -245,7 +248,7 @@ test('an image that can’t be had parks the change; what runs is kept up meanwh
     await engine.docker('rm', '-f', 'alloy');
     await eventually(
       async () => assert.equal(await show('{{.Image}} {{.State.Status}}'), `${image} running`),
-      30_000,
+      60_000,
     );
   } finally {
     await engine.docker('tag', 'test/alloy:kept', 'test/alloy:1');
@@ -268,7 +271,7 @@ test('a secret reaches the container and nothing else; a changed one replaces it
     assert.notEqual(await show('{{.Id}}'), first);
     assert.equal(await env(), 'second-secret-value x');
     assert.equal(line.condition(KEY, 'Ready')?.status, 'True');
-  }, 30_000);
+  }, 60_000);
   assert.doesNotMatch(await show('{{json .Config.Labels}}'), /secret-value/);
   assert.doesNotMatch(JSON.stringify(line.agent.status()), /secret-value/);
   assert.doesNotMatch(JSON.stringify(await line.agent.plan()), /secret-value/);
@@ -294,7 +297,7 @@ test('it is started anew when a file that it reads was changed, and once only', 
   await line.expect(KEY, 'True');
   const first = await show('{{.Id}} {{.State.StartedAt}}');
   both('two');
-  await eventually(async () => assert.notEqual(await show('{{.Id}} {{.State.StartedAt}}'), first), 30_000);
+  await eventually(async () => assert.notEqual(await show('{{.Id}} {{.State.StartedAt}}'), first), 60_000);
   const second = await show('{{.Id}} {{.State.StartedAt}}');
   assert.equal(second.split(' ')[0], first.split(' ')[0], 'the same container');
   line.agent.reconcile(KEY);
@@ -311,8 +314,8 @@ test('an engine that is away is waited for, and one that is back is watched agai
   pennies.ids = await eventually(async () => {
     assert.notEqual(await pids(), pennies.ids, 'the engine’s own end stops what runs on it');
     return pids();
-  });
-  await eventually(async () => assert.equal(await state(), 'running /alloy always 67108864'), 30_000);
+  }, 60_000);
+  await eventually(async () => assert.equal(await state(), 'running /alloy always 67108864'), 60_000);
   // By event, not by the resync in ten minutes.
   await eventually(async () => {
     await engine.docker('rm', '-f', 'alloy').catch(() => undefined);

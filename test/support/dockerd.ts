@@ -1,6 +1,7 @@
 // A real Docker engine of a test file's own: dockerd with its containerd, data, socket and process ids in a scratch
 // directory, in namespaces that end with this process. There is no registry: images are imported from a tar of
-// busybox and tini. It has no bridge, so containers run with the network `none` or `host`.
+// busybox and tini. It has no bridge of its own, so containers run with the network `none` or `host`, or, on an engine
+// that is alone in its network namespace, in networks that are made for them.
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import fs from 'node:fs';
@@ -10,7 +11,21 @@ import { promisify } from 'node:util';
 import { eventually } from './eventually.ts';
 
 const run = promisify(execFile);
-const APPLETS = ['sh', 'sleep', 'cat', 'echo', 'ls', 'nc', 'httpd', 'wget', 'grep', 'touch', 'true', 'false'];
+const APPLETS = [
+  'sh',
+  'sleep',
+  'cat',
+  'echo',
+  'ls',
+  'nc',
+  'httpd',
+  'wget',
+  'grep',
+  'touch',
+  'true',
+  'false',
+  'printf',
+];
 const START_MS = 60_000;
 const STOP_MS = 30_000;
 
@@ -39,7 +54,7 @@ export interface TestEngine {
 }
 
 /** Call it in `before`, and its `stop` in `after`. @throws Error with the engine's log when it does not come up. */
-export async function startDockerd(more: readonly string[] = []): Promise<TestEngine> {
+export async function startDockerd(options: { ownNetwork?: boolean } = {}): Promise<TestEngine> {
   const directory = fs.realpathSync(fs.mkdtempSync(path.join(os.tmpdir(), 'homeostat-dockerd-')));
   const at = (name: string): string => path.join(directory, name);
   const address = `unix://${at('docker.sock')}`;
@@ -55,11 +70,13 @@ export async function startDockerd(more: readonly string[] = []): Promise<TestEn
   async function start(): Promise<void> {
     const dockerd = ['dockerd', '--data-root', at('data'), '--exec-root', at('exec')];
     dockerd.push('--pidfile', at('pid'), '--host', address, '--bridge=none', '--iptables=false');
-    dockerd.push('--ip6tables=false', ...more);
+    dockerd.push('--ip6tables=false');
     // Process ids and mounts of its own: containers and shims can't outlive it, and no mount can stay.
     // Mounts are shared within, as on a host that systemd booted, or rslave would be refused.
-    const inside = ['sh', '-c', 'mount --make-rshared / && exec tini -- "$@"', 'sh', ...dockerd];
+    const loopback = options.ownNetwork === true ? 'ip link set lo up && ' : '';
+    const inside = ['sh', '-c', `${loopback}mount --make-rshared / && exec tini -- "$@"`, 'sh', ...dockerd];
     const namespaces = ['unshare', '--mount', '--pid', '--fork', '--kill-child=KILL', '--mount-proc'];
+    if (options.ownNetwork === true) namespaces.push('--net');
     const [first, ...rest] = ['setpriv', '--pdeathsig', 'KILL', '--', ...namespaces, ...inside];
     const output = fs.openSync(log, 'a');
     engine = spawn(first!, rest, { stdio: ['ignore', output, output], cwd: directory });

@@ -27,6 +27,8 @@ export interface TimelineOptions {
   readonly configWith?: (directory: string) => Record<string, unknown>;
   readonly mode?: 'observe' | 'enforce';
   readonly env?: Record<string, string>;
+  /** How long what is expected may take; more where other programs take part. Default 10 s. */
+  readonly withinMs?: number;
   /** Run on the state and root of an earlier timeline, as after a restart. */
   readonly directory?: string;
 }
@@ -38,6 +40,7 @@ export class Timeline {
   /** What a test did to the machine, to be undone once the agent has stopped. */
   readonly afterStop: (() => void)[] = [];
   readonly #files: ReturnType<typeof createFiles>;
+  readonly #withinMs: number;
   #sequence = 0;
   mode: 'observe' | 'enforce';
   host: Partial<Payload['host']> = {};
@@ -52,6 +55,7 @@ export class Timeline {
     this.root = path.join(this.directory, 'root');
     fs.mkdirSync(this.root, { recursive: true });
     this.mode = options.mode ?? 'enforce';
+    this.#withinMs = options.withinMs ?? 10_000;
     this.#files = createFiles({ root: this.root });
     // A kind that asks for a port that the test did not bring fails with its name.
     const missing = new Proxy({} as Ports, {
@@ -129,12 +133,13 @@ export class Timeline {
       assert.equal(ready?.status, status, `${key} is ${ready?.status} ${ready?.reason}: ${ready?.message}`);
       if (reason !== undefined) assert.equal(ready?.reason, reason, ready?.message);
       return this.status(key);
-    });
+    }, this.#withinMs);
   }
 
   async expectGone(key: string): Promise<void> {
-    await eventually(() =>
-      assert.ok(!this.agent.status().resources.some((r) => r.key === key), `${key} is still there`),
+    await eventually(
+      () => assert.ok(!this.agent.status().resources.some((r) => r.key === key), `${key} is still there`),
+      this.#withinMs,
     );
   }
 
@@ -147,6 +152,6 @@ export class Timeline {
   }
 
   async expectContent(p: string, content: string): Promise<void> {
-    await eventually(() => assert.equal(this.read(p), content));
+    await eventually(() => assert.equal(this.read(p), content), this.#withinMs);
   }
 }
