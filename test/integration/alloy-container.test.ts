@@ -8,23 +8,20 @@ import { systemClock } from '../../agent/providers/clock.ts';
 import { createDocker } from '../../agent/providers/docker.ts';
 import { createFiles } from '../../agent/providers/files.ts';
 import { createHttp } from '../../agent/providers/http.ts';
-import type { Payload, Resource } from '../../api/bundle.ts';
+import type { Resource } from '../../api/bundle.ts';
 import { sha256 } from '../../api/json.ts';
-import { compile } from '../../controller/pipeline/compile.ts';
-import { readDirectory } from '../../controller/source/directory.ts';
-import { kinds } from '../../kinds/index.ts';
 import { freePort } from '../support/alloy/harness.ts';
 import { alloyImage } from '../support/alloy/image.ts';
 import { DOCKER, require } from '../support/capabilities.ts';
 import { startDockerd, type TestEngine } from '../support/dockerd.ts';
 import { eventually } from '../support/eventually.ts';
+import { manifestsFor } from '../support/manifests.ts';
 import { temporaryDirectory } from '../support/sandbox.ts';
 import { resource, Timeline } from '../support/timeline.ts';
 
 const WHICH = process.env['ALLOY_BIN'] === undefined ? 'stand-in: alloy' : 'real Alloy';
 /** The one that manifests/ name; here it is what alloyImage() made. */
 const IMAGE = 'grafana/alloy:v1.18.0';
-const MANIFESTS = path.join(import.meta.dirname, '../../manifests');
 const [CONFIG, CONTAINER] = ['AlloyConfig/alloy', 'Container/alloy'];
 const OPTIONS = { timeout: 240_000 };
 let engine: TestEngine;
@@ -229,8 +226,7 @@ test(
     for (const tree of ['proc', 'sys']) fs.symlinkSync(`/${tree}`, path.join(root, tree));
     const { line, ready, address } = await begin(t, root);
 
-    const { revision } = await compile(readDirectory(MANIFESTS), kinds);
-    const { resources } = JSON.parse(revision!.hosts.get('digitalocean')!.payloadText) as Payload;
+    const resources = await manifestsFor('digitalocean');
     const chosen = resources.filter(({ name }) => name === 'alloy' || name === 'alloy-container');
     assert.deepEqual(chosen.map(({ kind }) => kind).sort(), ['AlloyConfig', 'Container']);
     const documents = (change: (text: string) => string): Resource[] =>

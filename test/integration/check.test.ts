@@ -9,24 +9,18 @@ import path from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { createHttp } from '../../agent/providers/http.ts';
 import { sockets } from '../../agent/providers/sockets.ts';
-import type { Payload, Resource } from '../../api/bundle.ts';
-import { compile } from '../../controller/pipeline/compile.ts';
-import { readDirectory } from '../../controller/source/directory.ts';
-import { kinds } from '../../kinds/index.ts';
+import type { Resource } from '../../api/bundle.ts';
 import { PROMTOOL, require } from '../support/capabilities.ts';
 import { eventually } from '../support/eventually.ts';
 import { pushLine, startLoki } from '../support/loki.ts';
+import { manifestsFor } from '../support/manifests.ts';
 import { startPrometheus } from '../support/prometheus.ts';
 import { temporaryDirectory } from '../support/sandbox.ts';
 import { Timeline } from '../support/timeline.ts';
 
-const MANIFESTS = path.join(import.meta.dirname, '../../manifests');
-
 /** A check as the controller renders it for a host of manifests/, with another address and no patience. */
 async function checkFor(host: string, name: string, at: (url: string) => string): Promise<Resource> {
-  const { revision } = await compile(readDirectory(MANIFESTS), kinds);
-  const { resources } = JSON.parse(revision!.hosts.get(host)!.payloadText) as Payload;
-  const found = resources.find((r) => r.kind === 'Check' && r.name === name);
+  const found = (await manifestsFor(host)).find((r) => r.kind === 'Check' && r.name === name);
   assert.ok(found, `${host} has no Check/${name}`);
   const text = JSON.stringify(found.spec).replace(/http:\/\/[0-9.]+:\d+/, at);
   const spec = { ...(JSON.parse(text) as object), interval: '1s', for: '0s' };
