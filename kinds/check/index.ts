@@ -133,6 +133,9 @@ function pending(spec: CheckSpec, evidence: string, failingForMs: number): strin
 }
 
 function wrongPattern({ http }: CheckSpec): Finding[] {
+  if (http?.method === 'HEAD' && (http.contains ?? http.matches) !== undefined) {
+    return [{ path: ['http', 'method'], message: 'the answer to a HEAD has no body to look into: use GET' }];
+  }
   try {
     if (http?.matches !== undefined) new RegExp(http.matches, 'm');
     return [];
