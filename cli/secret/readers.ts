@@ -1,10 +1,12 @@
 // Who has to be able to read an encrypted file: the hosts whose documents name it, and the people of the Fleet.
 import { existsSync, realpathSync, renameSync, writeFileSync } from 'node:fs';
 import { basename, dirname, join, relative, resolve, sep } from 'node:path';
+import { secretRefsIn } from '../../agent/secrets/store.ts';
 import { didYouMean } from '../../api/diagnostics.ts';
 import { ageFiles } from '../../controller/pipeline/age-files.ts';
 import { type Catalog, labelsOf, Placement } from '../../controller/pipeline/catalog.ts';
 import { readCatalog } from '../../controller/pipeline/compile.ts';
+import { sourceOf } from '../../controller/pipeline/document.ts';
 import { readDirectory } from '../../controller/source/directory.ts';
 import { kinds } from '../../kinds/index.ts';
 
@@ -43,6 +45,13 @@ export class Manifests {
     }
     const files = ageFiles(this.#catalog, new Placement(this.#catalog.hosts));
     return new Map([...files].map(([path, { hosts }]) => [join(this.#root, path), [...hosts].sort()]));
+  }
+
+  /** Documents that hold ciphertext themselves, as file:line: what is not in a file of its own is not rekeyed. */
+  inline(): string[] {
+    return [...this.#catalog.resources.values()]
+      .filter(({ spec }) => secretRefsIn(spec).some(({ secretFrom }) => 'age' in secretFrom))
+      .map(sourceOf);
   }
 
   /** @param asked as in --hosts. @throws Error in words. */

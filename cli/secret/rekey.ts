@@ -27,6 +27,12 @@ export function registerRekey(secret: Command): void {
       const manifests = await Manifests.open(dir);
       if (named.length === 0 && hosts !== undefined) throw new Error('name the files that --hosts is about');
       const files = named.length > 0 ? named.map(placeOf) : [...manifests.files().keys()].sort();
+      const inline = named.length > 0 ? [] : manifests.inline();
+      if (inline.length > 0) {
+        console.error(
+          `ciphertext in a document itself is left as it is, at ${inline.join(', ')}: move it into a file (ageFrom)`,
+        );
+      }
       if (files.length === 0) throw new Error(`no document in ${dir} names an encrypted file (ageFrom)`);
       const fresh: { path: string; text: string; words: string }[] = [];
       for (const path of files) {

@@ -52,7 +52,7 @@ export function unreadable(
       if (recipient !== undefined) known.push(recipient);
       else if (!told.has(name) && !host.broken) {
         told.add(name);
-        const message = `Host/${name} gets ${path} and has no ageRecipient, so that it is not encrypted to it: write there what \`homeostat enroll\` printed, then run \`homeostat secret rekey\``;
+        const message = `Host/${name} gets ${path} and has no ageRecipient, so that \`homeostat secret\` does not encrypt to it: write there what \`homeostat enroll\` printed, then run \`homeostat secret rekey\``;
         diagnostics.push(diagnosticAt(host, ['spec'], 'value', message, 'warning'));
       }
     }

@@ -173,7 +173,15 @@ test('rekey: a host that joined can read, one that left can’t; all files or no
   assert.equal(once('mac').status, 0);
   assert.equal(read('root-mac/etc/token'), SECRET);
   hosts();
-  run(['secret', 'rekey', '--dir', 'm']);
+  const inline = JSON.stringify(read('m/secrets/token.age'));
+  write(
+    'm/inline.yaml',
+    `apiVersion: homeostat.dev/v1\nkind: File\nmetadata: {name: i}\nhosts: {names: [pi]}\nspec: {path: /i, content: {secretFrom: {age: ${inline}}}}\n`,
+  );
+  assert.match(
+    run(['secret', 'rekey', '--dir', 'm']).stderr,
+    /ciphertext in a document itself is left as it is, at inline\.yaml:1: move it into a file/,
+  );
   hosts(true, true);
   assert.match(once('mac').stdout, /SecretUndecryptable/);
 
