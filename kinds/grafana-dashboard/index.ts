@@ -22,7 +22,7 @@ import {
   parseDashboard,
   partsOf,
 } from './model.ts';
-import { type PanelReport, panelsConcern, panelsNow } from './panels.ts';
+import { type PanelReport, panelsBefore, panelsConcern, panelsNow } from './panels.ts';
 import { GrafanaDashboardSpec } from './schema.ts';
 import { openStore, type Stored } from './store.ts';
 
@@ -96,7 +96,7 @@ export const grafanaDashboard = defineKind<GrafanaDashboardSpec, Observed, Needs
     // Asked of what is confirmed and in place only: neither a change nor a heal waits for Prometheus.
     const asks = d.heal && d.spec.panels?.check !== false;
     if (stored === undefined || !asks || changesOf(d, stored).length > 0)
-      return { stored, panels: undefined };
+      return { stored, panels: asks ? panelsBefore(d, io) : undefined };
     const everyMs = (d.spec.panels?.everyMinutes ?? DEFAULT_CHECK_MINUTES) * 60_000;
     return { stored, panels: await panelsNow(d, stored.dashboard, grafana, io, everyMs) };
   },

@@ -18,6 +18,7 @@ export interface PanelReport {
 const MAX_QUERIES = 200;
 const MAX_TIME_MS = 20_000;
 const QUERY_TIMEOUT_MS = 5_000;
+const DATASOURCE_AGAIN_MS = 60_000;
 const NAMED = 12;
 
 /** The cost of one check is bounded, in requests and in time. */
@@ -47,12 +48,15 @@ class Prometheus {
     this.#queries += 1;
     const query = new URLSearchParams(params);
     const at = `/api/datasources/proxy/uid/${encodeURIComponent(uid)}/api/v1/${path}`;
-    const { status, body } = await this.#grafana.request(
-      'GET',
-      `${at}?${query}`,
-      undefined,
-      QUERY_TIMEOUT_MS,
-    );
+    const answer = await this.#grafana
+      .request('GET', `${at}?${query}`, undefined, QUERY_TIMEOUT_MS)
+      .catch((error: unknown) => {
+        // Also what looks like a refusal of Grafana's: the data source's server may ask for a login of its own.
+        if (!(error instanceof Waiting || error instanceof Stalled)) throw error;
+        const message = `data source ${uid} can't be asked: ${error.message}`;
+        throw new Waiting('DatasourceAway', message, DATASOURCE_AGAIN_MS);
+      });
+    const { status, body } = answer;
     return status === 200 && isObject(body) ? body['data'] : undefined;
   }
 
@@ -169,6 +173,14 @@ interface Checked {
 
 /** The last check of each dashboard, by the agent's HTTP port and the key; a restart asks again. */
 const checks = new WeakMap<object, Map<string, Checked>>();
+
+/** The last check's result, where nothing is to be asked now. */
+export function panelsBefore(
+  d: Pick<Desired<unknown>, 'key'>,
+  { http }: Pick<Ports, 'http'>,
+): PanelReport | Waiting | undefined {
+  return checks.get(http)?.get(d.key)?.result;
+}
 
 /** The last check's result, or a new one's when that is older than `everyMs`. */
 export async function panelsNow(

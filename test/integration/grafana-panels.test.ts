@@ -138,5 +138,5 @@ test('a Prometheus that is away is told, and is no reason to call the dashboard 
   line.assign(spec(24177, 'overview', { datasource: 'prom' }));
   const { status, message } = await concern(24177);
   assert.equal(status, 'Unknown');
-  assert.match(message, /is not well \(502/);
+  assert.match(message, /^data source prom can't be asked: .*502/);
 });
