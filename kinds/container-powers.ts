@@ -93,7 +93,9 @@ export function publishAsks(address: string, port: string): Ask[] {
 
 /** Why a bind mount amounts to root on the host, if it does. */
 function whyRoot(source: string, readOnly: boolean): string | undefined {
-  const socket = SOCKETS.find((path) => contains(source, path));
+  // An engine may listen elsewhere than it does by default.
+  const isSocket = /\/(?:docker|containerd|podman)\.sock$/.test(source);
+  const socket = isSocket ? source : SOCKETS.find((path) => contains(source, path));
   if (socket !== undefined) return `whoever reaches ${socket} through it has root do anything`;
   if (readOnly) return undefined;
   const runs = ROOT_RUNS.find((path) => contains(source, path) || contains(path, source));

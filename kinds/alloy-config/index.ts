@@ -3,6 +3,7 @@
 import path from 'node:path';
 import { Stalled } from '../../api/errors.ts';
 import { type Json, sha256 } from '../../api/json.ts';
+import { mountAsks } from '../container-powers.ts';
 import { type Ask, type Concern, type Desired, defineKind, type Verdict } from '../kind.ts';
 import {
   fileChanges,
@@ -68,7 +69,7 @@ export const alloyConfig = defineKind<AlloyConfigSpec, Observed, Needs>({
     else {
       const { name, image = `image-of:${name}` } = spec.container;
       asks.push({ type: 'image', value: image, why });
-      asks.push({ type: 'mount', value: path.dirname(pathOf(spec)), why: `${image} sees it when ${why}` });
+      asks.push(...mountAsks(path.dirname(pathOf(spec)), true));
     }
     for (const account of [spec.owner, spec.group]) {
       if (account !== undefined) asks.push({ type: 'user', value: account });

@@ -195,6 +195,8 @@ test('one in a container is validated with an image, and runs nothing of the hos
     'mount /etc/alloy',
   ]);
   assert.ok(asks({ container: { name: 'alloy' } }).includes('image image-of:alloy'));
+  const inRun = asks({ container: { name: 'alloy' }, path: '/run/config.alloy' });
+  assert.ok(inRun.includes('root-equivalent mount:/run:ro'), 'the image would see the engine’s socket');
   assert.ok(asks({}).includes('exec alloy'));
   const [finding] = alloyConfig.check!(spec({ container: { name: 'alloy' }, unit: 'alloy.service' }));
   assert.deepEqual(finding?.path, ['unit']);

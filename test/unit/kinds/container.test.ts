@@ -100,6 +100,7 @@ test('what amounts to root is asked for in words', () => {
   assert.deepEqual(root({ capAdd: ['ALL'] }), ['root-equivalent capability:ALL']);
   assert.deepEqual(root({ capAdd: ['NET_ADMIN'] }), []);
   assert.deepEqual(bind('/var/run/docker.sock', true), ['mount:/var/run/docker.sock:ro']);
+  assert.deepEqual(bind('/home/me/.colima/docker.sock'), ['mount:/home/me/.colima/docker.sock']);
   assert.deepEqual(
     bind('/run', true),
     ['mount:/run:ro'],
