@@ -4,7 +4,7 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { formatDiagnostic, hasErrors } from '../api/diagnostics.ts';
 import { sha256 } from '../api/json.ts';
-import { compile } from '../controller/pipeline/compile.ts';
+import { type Compilation, compile } from '../controller/pipeline/compile.ts';
 import type { SnapshotFile } from '../controller/source/snapshot.ts';
 import { kinds } from '../kinds/index.ts';
 
@@ -30,7 +30,7 @@ export async function writeGenerated(
     throw new Error(
       `${there.join(', ')} is there already; nothing was written (--out names another directory)`,
     );
-  const { diagnostics } = await compile(snapshotOf(new Map([...files, ...forCheck])), kinds);
+  const { diagnostics } = await compileGenerated(new Map([...files, ...forCheck]));
   if (hasErrors(diagnostics)) {
     // What was found on the host can be odder than a schema knows; better told than written.
     throw new Error(
@@ -43,6 +43,10 @@ export async function writeGenerated(
     fs.writeFileSync(full, bytes, { mode: mode ?? 0o644, flag: 'wx' });
   }
   return diagnostics.map(formatDiagnostic);
+}
+
+export function compileGenerated(files: ReadonlyMap<string, GeneratedFile>): Promise<Compilation> {
+  return compile(snapshotOf(files), kinds);
 }
 
 function snapshotOf(files: ReadonlyMap<string, GeneratedFile>) {

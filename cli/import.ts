@@ -2,9 +2,14 @@
 // each here.
 import type { Command } from 'commander';
 import { registerGrafanaDashboard } from './import/grafana-dashboard.ts';
+import { registerHost } from './import/host.ts';
 import { registerTailnetPolicy } from './import/tailnet-policy.ts';
 
-const SUBCOMMANDS: readonly ((parent: Command) => void)[] = [registerGrafanaDashboard, registerTailnetPolicy];
+const SUBCOMMANDS: readonly ((parent: Command) => void)[] = [
+  registerGrafanaDashboard,
+  registerHost,
+  registerTailnetPolicy,
+];
 
 export function register(program: Command): void {
   const parent = program
