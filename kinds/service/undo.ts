@@ -5,7 +5,7 @@ import type { Snapshot } from '../kind.ts';
 import { restoreFile, type SavedFile, saveFile } from '../managed-file.ts';
 import type { Files, Ports, UnitState } from '../ports.ts';
 import { isEnabled, isMasked, isRunning, isStopped } from './state.ts';
-import { dropInDirectory } from './unit-files.ts';
+import { dropInDirectory, unitFilePath } from './unit-files.ts';
 
 type SystemdBefore = {
   readonly manager: 'systemd';
@@ -82,6 +82,9 @@ async function undoSystemd(before: SystemdBefore, { files, units }: Io, signal: 
   if (before.files.some(({ type, path }) => type === 'absent' && path.startsWith(below)))
     removeEmptyDropInDirectory(files, unit);
   if (before.masked && !isMasked(now)) await units.mask(unit);
+  // Its package went meanwhile: nothing is left that could be enabled or run.
+  const ours = before.files.some(({ type, path }) => type !== 'absent' && path === unitFilePath(unit));
+  if (now.loadState === 'not-found' && !ours) return await units.daemonReload();
   if (before.found && before.enabled && !isEnabled(now)) await units.enable(unit);
   await units.daemonReload();
 

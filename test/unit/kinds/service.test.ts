@@ -159,6 +159,24 @@ test('a mask is taken off; an adopted unit is put back when its document goes', 
   assert.deepEqual([activeState, unitFileState], ['inactive', 'disabled']);
 });
 
+test('an adopted unit whose package went meanwhile is let go: nothing is left to be put back', async (t) => {
+  const { line, systemd } = setting(t);
+  const vendor = line.path(`/lib/systemd/system/${UNIT}`);
+  fs.writeFileSync(vendor, text('/bin/packaged'));
+  await systemd.enable(UNIT);
+  await systemd.run('start', UNIT);
+  line.assign(web({ dropIns: { '10-x.conf': { content: '[Service]\nNice=1\n' } } }));
+  await line.expect(KEY, 'True');
+  await systemd.run('stop', UNIT);
+  await systemd.disable(UNIT);
+  fs.unlinkSync(vendor);
+  await systemd.daemonReload();
+  line.assign();
+  await line.expectGone(KEY);
+  assert.equal((await systemd.show(UNIT)).loadState, 'not-found');
+  assert.equal(fs.existsSync(line.path(`/etc/systemd/system/${UNIT}.d`)), false);
+});
+
 test('what others put above the unit is told, and removed only when exclusive', async (t) => {
   const { line, systemd, unitFile } = setting(t);
   fs.writeFileSync(line.path(`/lib/systemd/system/${UNIT}`), text('/bin/packaged'));
