@@ -14,17 +14,19 @@ import { temporaryDirectory } from '../../support/sandbox.ts';
 
 const MANIFESTS = path.join(import.meta.dirname, '../../../manifests');
 
-async function withLabel(t: TestContext, label: string | undefined) {
+async function withLabel(t: TestContext, label: string | undefined, host = 'raspberry-pi') {
   const directory = temporaryDirectory(t);
   fs.cpSync(MANIFESTS, directory, { recursive: true });
-  const pi = path.join(directory, 'hosts/raspberry-pi.yaml');
-  const text = fs.readFileSync(pi, 'utf8');
+  // Dashboards of grafana.com are downloaded when they are rendered.
+  fs.rmSync(path.join(directory, 'grafana'), { recursive: true, force: true });
+  const file = path.join(directory, `hosts/${host}.yaml`);
+  const text = fs.readFileSync(file, 'utf8').replace('# vars:', 'vars:');
   if (label !== undefined)
-    fs.writeFileSync(pi, text.replace('    alloy: apt\n', `    alloy: apt\n    telemetry: ${label}\n`));
+    fs.writeFileSync(file, text.replace(/^ {4}alloy: .*\n/m, `$&    telemetry: ${label}\n`));
   const { revision, diagnostics } = await compile(readDirectory(directory), kinds);
   assert.deepEqual(diagnostics.map(formatDiagnostic), []);
   const hosts = [...revision!.hosts.values()];
-  const { resources } = Payload.parse(JSON.parse(revision!.hosts.get('raspberry-pi')!.payloadText));
+  const { resources } = Payload.parse(JSON.parse(revision!.hosts.get(host)!.payloadText));
   return {
     resources,
     keys: resources.map(({ kind, name }) => `${kind}/${name}`).sort(),
@@ -101,4 +103,15 @@ test('node-exporter listens on the Tailscale address only, and its arguments are
   const config = String(find('fluent-bit-config').spec['content']);
   assert.match(config, /Labels +job=journal, host=raspberry-pi\n/);
   assert.match(config, /Host +100\.64\.0\.4\n/);
+});
+
+test('a host with Alloy in Docker changes in the same way', async (t) => {
+  const plain = await withLabel(t, undefined, 'digitalocean');
+  const lean = await withLabel(t, 'lean', 'digitalocean');
+  const gone = plain.keys.filter((key) => !lean.keys.includes(key));
+  assert.deepEqual(gone, ['AlloyConfig/alloy-container', 'Container/alloy']);
+  assert.deepEqual(
+    lean.keys.filter((key) => !plain.keys.includes(key)),
+    LEAN,
+  );
 });
