@@ -77,7 +77,7 @@ export function bindInputs(dashboard: Dashboard, inputs: Readonly<Record<string,
   const fill = (text: string): string => {
     let out = text;
     for (const [name, value] of values) {
-      out = out.replaceAll(`\${${name}}`, value);
+      out = out.replaceAll(`\${${name}}`, () => value);
       if (variables.has(name) && (out === `$${name}` || out === `[[${name}]]`)) out = value;
     }
     return out;

@@ -57,6 +57,11 @@ test('an input that is not bound is told, and one that does not exist too', () =
   assert.deepEqual(bound, { title: 'x', panels: [{ datasource: { uid: 'p' }, title: 'five' }] });
 });
 
+test('a value is put in as it is, dollars too', () => {
+  const dashboard = parseDashboard('{"title":"${VAR_X}","__inputs":[{"name":"VAR_X","type":"constant"}]}');
+  assert.equal(bindInputs(dashboard, { VAR_X: "a$&b$'c" })['title'], "a$&b$'c");
+});
+
 test('bare, wrapped by the API and as a resource, it is the same dashboard', () => {
   const bare = parseDashboard('{"title":"x"}');
   assert.deepEqual(parseDashboard('{"dashboard":{"title":"x"},"meta":{}}'), bare);
