@@ -172,8 +172,8 @@ export class Fleet {
     await exec(['mv', '/srv/later', '/srv/fleet/tailnet'], { check: true });
     await this.edit('tailnet/tailnet-policy.yaml', (text) =>
       text
-        .replace('suspend: true\n', '')
-        .replace('drift: warn', 'drift: enforce')
+        .replace('\nsuspend: true\n', '\n')
+        .replace('\ndrift: warn\n', '\ndrift: enforce\n')
         .replace(/# (importedFrom: ts-default).*/, `$1\n  api: ${api}\n  pollSeconds: 10`),
     );
     await this.commit('The tailnet’s policy');
