@@ -30,7 +30,9 @@ export async function settle(
     }
     first ??= now;
     if (!now.State.Running || now.State.Restarting || now.RestartCount > first.RestartCount) {
-      return { verdict: 'No', reason: 'NotRunning', evidence: await evidence(d, now, io, signal) };
+      // The engine may have started it again before it was looked at, and then no longer tells the exit code.
+      const reason = now.RestartCount > first.RestartCount ? 'EndsAtOnce' : 'NotRunning';
+      return { verdict: 'No', reason, evidence: await evidence(d, now, io, signal) };
     }
     if (now.State.Health?.Status === 'healthy' || io.clock.monotonic() >= deadline) return YES;
     await io.clock.sleep(POLL_MS, signal);

@@ -1,9 +1,13 @@
 // The way back: what was made is removed, and the container that was in service before is again.
 import type { Json } from '../../api/json.ts';
-import { ask, type Container, imageID, inspect, nameOf } from '../docker-engine.ts';
+import { ask, type Container, imageID, inspect, nameOf, withLabel } from '../docker-engine.ts';
 import type { InventoryRecord, Snapshot } from '../kind.ts';
 import type { Docker } from '../ports.ts';
+import { OUR_LABELS } from './check.ts';
 import { removeOthers, rename } from './replace.ts';
+
+/** The ID of the container in whose place it was made. */
+const MADE_AGAIN_LABEL = `${OUR_LABELS}instead-of`;
 
 /** Of the container in service: whole, since what was kept may be gone when it is needed (`docker system prune`). */
 interface Before {
@@ -59,13 +63,14 @@ export async function undo(
   if (!before.paused && Paused) await ask(docker, 'POST', `/containers/${old.Id}/unpause`, { signal });
 }
 
-/** The engine takes back what it shows of a container. */
+/** The engine takes back what it shows of a container. @throws EngineError when somebody else has its name. */
 async function makeAgain(before: Before, docker: Docker, signal: AbortSignal): Promise<Container> {
-  const made = await inspect(docker, before.name, signal);
-  // Of an undo that was cut off; labelled ours it would have been removed above.
-  if (made !== undefined && made.Image === before.image) return made;
+  // Of an undo that was cut off.
+  const [made] = await withLabel(docker, `${MADE_AGAIN_LABEL}=${before.id}`, signal);
+  if (made !== undefined) return made;
   const image = (await imageID(docker, before.image, signal)) ?? before.config.Image;
-  const body = { ...before.config, Image: image, HostConfig: before.hostConfig };
+  const Labels = { ...before.config.Labels, [MADE_AGAIN_LABEL]: before.id };
+  const body = { ...before.config, Labels, Image: image, HostConfig: before.hostConfig };
   const query = { name: before.name };
   const { body: answer } = await ask(docker, 'POST', '/containers/create', { query, body, signal });
   return (await inspect(docker, (JSON.parse(answer) as { Id: string }).Id, signal))!;
