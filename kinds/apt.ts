@@ -83,10 +83,11 @@ async function run(
   options: RunOptions & { readonly input?: string },
 ): Promise<ProcessResult> {
   const { timeoutMs, signal, input } = options;
+  const root = rootOf(io.files);
   try {
     return await io.processes.run(program, args, {
       timeoutMs,
-      env: ENV,
+      env: { ...ENV, ...(root === '' ? {} : { APT_CONFIG: `${root}/etc/apt/apt.conf` }) },
       ...(signal === undefined ? {} : { signal }),
       ...(input === undefined ? {} : { input }),
     });

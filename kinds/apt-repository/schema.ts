@@ -26,7 +26,14 @@ export const AptRepositorySpec = z.strictObject({
     .min(1)
     .optional(),
   uris: z
-    .array(z.string().regex(/^[a-z][a-z0-9+-]*:\/?[^\s#[\]]+$/, 'a URI as https://apt.grafana.com'))
+    .array(
+      z
+        .string()
+        .regex(
+          /^(?:https?|file|copy):\/[^\s#[\]]+$/,
+          'a URI as https://apt.grafana.com: http, https, file or copy',
+        ),
+    )
     .min(1),
   suites: z.array(word('a suite as "stable"; a directory ends in "/"')).min(1),
   /** None for a suite that is a directory. */

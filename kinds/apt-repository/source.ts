@@ -42,7 +42,7 @@ export function sourceText(spec: AptRepositorySpec, keyring: string): string {
 export function indexPaths(spec: AptRepositorySpec): { of: string; paths: [string, string] }[] {
   return spec.uris.flatMap((uri) =>
     spec.suites.map((suite) => {
-      const base = `${uri.replace(/\/?$/, '/')}${suite.endsWith('/') ? suite : `dists/${suite}/`}`;
+      const base = `${uri.replace(/\/*$/, '/')}${suite.endsWith('/') ? suite : `dists/${suite}/`}`;
       const bare = base.replace(/^[a-z0-9+-]+:(?:\/\/)?/, '');
       const quoted = bare.replace(/[\\|{}[\]<>"^~_=!@#$%&*]|[^\x21-\x7e]/g, quote).replaceAll('/', '_');
       const at = (name: string) => `/var/lib/apt/lists/${quoted}${name}`;

@@ -12,6 +12,8 @@ import { PRESENT } from './version.ts';
 export type Io = AptIo & { readonly clock: Clock };
 
 const HOUR_MS = 3_600_000;
+/** How old lists may be in which a version is missed. */
+const MISSED_MS = 300_000;
 const LOOK_TIMEOUT_MS = 60_000;
 /** Of a download: what was fetched stays, and the next pass goes on from there. */
 const FETCH_TIMEOUT_MS = 170_000;
@@ -36,11 +38,17 @@ export async function lookUp(
   signal: AbortSignal,
 ): Promise<{ version: string; lists: UpdateResult }> {
   const wanted = spec.version ?? PRESENT;
-  const lists = await refresh(io, refreshMs(spec), signal);
-  const result = await apt(io, 'apt-cache', ['policy', spec.name], { timeoutMs: LOOK_TIMEOUT_MS, signal });
-  if (result.exitCode !== 0) throw new Error(wordsOf(result));
-  const policy = readPolicy(result.stdout);
-  const version = choose(policy, wanted);
+  const look = async (maxAgeMs: number) => {
+    const lists = await refresh(io, maxAgeMs, signal);
+    const result = await apt(io, 'apt-cache', ['policy', spec.name], { timeoutMs: LOOK_TIMEOUT_MS, signal });
+    if (result.exitCode !== 0) throw new Error(wordsOf(result));
+    const policy = readPolicy(result.stdout);
+    return { lists, policy, version: choose(policy, wanted) };
+  };
+  const first = await look(refreshMs(spec));
+  // It may have been published since.
+  const { lists, policy, version } =
+    first.version === undefined ? await look(Math.min(MISSED_MS, refreshMs(spec))) : first;
   if (version !== undefined) return { version, lists };
   const there = policy.versions.slice(0, 8).join(', ');
   const message =

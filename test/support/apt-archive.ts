@@ -14,7 +14,7 @@ export interface TestPackage {
   /** Maintainer scripts by name; shell. */
   readonly scripts?: Readonly<Record<string, string>>;
   /** Files by absolute path. */
-  readonly files?: Readonly<Record<string, string>>;
+  readonly files?: Readonly<Record<string, string | { readonly content: string; readonly mode: number }>>;
   readonly conffiles?: readonly string[];
 }
 
@@ -85,19 +85,15 @@ export class AptArchive {
     const archive = (...args: string[]) =>
       execFileSync('apt-ftparchive', args, { cwd: this.directory, ...quiet });
     fs.writeFileSync(path.join(binary, 'Packages'), archive('packages', 'pool'));
-    const fields = {
-      Suite: SUITE,
-      Components: 'main',
-      Architectures: architecture,
-      ...(options.validUntil === undefined ? {} : { 'Valid-Until': options.validUntil.toUTCString() }),
-    };
+    const fields = { Suite: SUITE, Components: 'main', Architectures: architecture };
     const settings = Object.entries(fields).flatMap(([field, value]) => [
       '-o',
       `APT::FTPArchive::Release::${field}=${value}`,
     ]);
     const release = path.join(dist, 'Release');
     const text = archive(...settings, 'release', `dists/${SUITE}`);
-    fs.writeFileSync(release, text);
+    const end = options.validUntil?.toUTCString().replace('GMT', 'UTC');
+    fs.writeFileSync(release, `${end === undefined ? '' : `Valid-Until: ${end}\n`}${text}`);
     const { home } = options.key ?? this.key;
     gpg(home, '--yes', '--clearsign', '--output', path.join(dist, 'InRelease'), release);
     fs.unlinkSync(release);
@@ -118,7 +114,10 @@ export class AptArchive {
     put('DEBIAN/control', `${fields}${control === '' ? '' : `${control}\n`}Description: for a test\n`);
     for (const [script, text] of Object.entries(scripts))
       put(`DEBIAN/${script}`, `#!/bin/sh\n${text}\n`, 0o755);
-    for (const [place, text] of Object.entries(files)) put(place, text);
+    for (const [place, file] of Object.entries(files)) {
+      if (typeof file === 'string') put(place, file);
+      else put(place, file.content, file.mode);
+    }
     if (conffiles.length > 0) put('DEBIAN/conffiles', `${conffiles.join('\n')}\n`);
     const file = path.join(into, `${name}_${version.replaceAll(':', '%3a')}_all.deb`);
     execFileSync('dpkg-deb', ['--root-owner-group', '--build', tree, file], quiet);
@@ -199,4 +198,6 @@ export function emptySystem(root: string): void {
   ];
   for (const directory of directories) fs.mkdirSync(path.join(root, directory), { recursive: true });
   fs.writeFileSync(path.join(root, 'var/lib/dpkg/status'), '');
+  // Read in the place of the machine's own configuration, whose hooks work on the machine.
+  fs.writeFileSync(path.join(root, 'etc/apt/apt.conf'), `Dir "${root}/";\n`);
 }

@@ -55,7 +55,7 @@ async function reach(stage: Stage, revision: Revision): Promise<boolean> {
   if (!(await host.reaches(settled(host.sequence, revision.outcomes), stage.withinMs))) return false;
   // A tampering may not have been seen yet.
   if (revision.tamper !== undefined && stage.settledCheck !== undefined)
-    await eventually(stage.settledCheck, host);
+    await eventually(stage.settledCheck, host, stage.withinMs);
   return !host.isDown;
 }
 
@@ -99,7 +99,7 @@ async function record(scenario: Scenario, common: Common): Promise<Recording> {
       await converged(stage, originals);
       steps.push(fs.readFileSync(file, 'utf8').split('\n').filter(Boolean));
       if (revision.resources.length > 0 && stage.settledCheck !== undefined)
-        await eventually(stage.settledCheck, stage.host);
+        await eventually(stage.settledCheck, stage.host, stage.withinMs);
       if (originals.size === 0) originals = originalsOf(stage);
     }
     const left = await stage.fingerprint();
@@ -159,7 +159,7 @@ async function play(round: Round, recording: Recording, tally: Tally, common: Co
       const isNew = revision.resources.length === 0 && last.resources.length > 0;
       await converged(stage, isNew ? new Map() : recording.originals);
       if (last.resources.length > 0) {
-        if (stage.settledCheck !== undefined) await eventually(stage.settledCheck, host);
+        if (stage.settledCheck !== undefined) await eventually(stage.settledCheck, host, stage.withinMs);
         const removal = revisions.at(-1)!;
         if (!(await bring(stage, removal))) throw new Error(`it ended: ${host.tail()}`);
         await converged(stage, recording.originals);

@@ -8,6 +8,7 @@ import { resource } from '../../support/timeline.ts';
 import { treeText } from '../../support/tree.ts';
 import { quietPort, ServedAlloy, ServedSystemd, ServedTailscale } from '../support/fakes.ts';
 import { FaultHost } from '../support/host.ts';
+import { apt } from './apt-scenarios.ts';
 import { check } from './check-scenario.ts';
 import { compose } from './compose-scenario.ts';
 import { container } from './container-scenario.ts';
@@ -276,6 +277,7 @@ const standin: Scenario = {
 export const scenarios: readonly Scenario[] = [
   ...files,
   alloyApi,
+  ...apt,
   check,
   grafana,
   ...prometheus,
