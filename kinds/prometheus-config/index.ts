@@ -39,6 +39,10 @@ interface Before extends Server {
   readonly answered: boolean;
 }
 
+/** How long a file must stay as it is before it is written to, and how often that is looked for in one pass. */
+const AT_REST_MS = 300;
+const MOST_LOOKS = 20;
+const AGAIN_MS = 10_000;
 const ABSENT_AGAIN_MS = 30_000;
 
 const namesIn = (spec: PrometheusConfigSpec) =>
@@ -144,7 +148,7 @@ export const prometheusConfig = defineKind<PrometheusConfigSpec, Observed, Needs
 
   async apply(changes, d, io, signal) {
     const { spec } = d;
-    if (changes.length > 0) writeAll(d, await layoutOf(d, io, signal), io.files);
+    if (changes.length > 0) writeAll(d, await layoutAtRest(d, io, signal), io.files);
     const refused = await reload(serverOf(spec), io, signal);
     if (refused === undefined) return {};
     if (d.heal) throw new Error(`Prometheus refuses the confirmed config: ${refused}`);
@@ -234,6 +238,35 @@ async function layoutOf(d: Desired<PrometheusConfigSpec>, io: Io, signal: AbortS
   const text = config.content.toString();
   const form = await formOf(d, text, io, signal);
   return { config, text, form, others: othersIn(d.spec, d.key, text, io.files) };
+}
+
+/**
+ * People edit this file, and an editor empties it before it fills it, perhaps in steps. What stands there in between is
+ * never built upon: the rest of what they write would be lost, or mixed with ours.
+ * @throws Waiting while it changes, while it is empty, and for a heal while promtool refuses what they wrote.
+ */
+async function layoutAtRest(d: Desired<PrometheusConfigSpec>, io: Io, signal: AbortSignal): Promise<Layout> {
+  const file = pathOf(d.spec);
+  let layout = await layoutOf(d, io, signal);
+  for (let looks = 0; ; looks++) {
+    if (looks === MOST_LOOKS) throw new Waiting('BeingEdited', `${file} keeps changing`, AT_REST_MS);
+    await io.clock.sleep(AT_REST_MS, signal);
+    const before = layout;
+    layout = await layoutOf(d, io, signal);
+    if (layout.text === before.text && layout.config.mtimeMs === before.config.mtimeMs) break;
+  }
+  const { text, form, others } = layout;
+  if (text.trim() === '') {
+    throw new Waiting('Empty', `${file} is empty: is it being edited, or has it been lost?`, AGAIN_MS);
+  }
+  if (!d.heal) return layout; // prepare has asked promtool
+  try {
+    await promtool(d, withOurs(d.spec, d.key, form, text, others), form, io, signal);
+  } catch (error) {
+    if (!(error instanceof Stalled)) throw error;
+    throw new Waiting(error.reason, error.message, AGAIN_MS);
+  }
+  return layout;
 }
 
 function mayHaveFile({ form, inPlace, scrapeConfigs }: PrometheusConfigSpec): boolean {

@@ -5,8 +5,9 @@ import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import path from 'node:path';
 import { type TestContext, test } from 'node:test';
+import { systemClock } from '../../../agent/providers/clock.ts';
 import { createHttp } from '../../../agent/providers/http.ts';
-import type { Docker, Processes, Units } from '../../../kinds/ports.ts';
+import type { Clock, Docker, Processes, Units } from '../../../kinds/ports.ts';
 import { knowsScrapeFiles } from '../../../kinds/prometheus-config/layout.ts';
 import { ServedPrometheus } from '../../fault/support/fakes.ts';
 import { eventually } from '../../support/eventually.ts';
@@ -130,13 +131,14 @@ test('what stands as a block stays one when Prometheus becomes newer; `form` mov
   line.assign(config({ form: 'block' }));
   await line.expect(KEY, 'True');
   line.assign(config());
-  await eventually(() => assert.equal(line.status(KEY).runningDigest, line.status(KEY).desiredDigest));
+  await eventually(() => assert.equal(line.agent.status().sequence.running, 2));
   assert.match(line.read(CONFIG), /job_name: ours/);
   line.assign(config({ form: 'file' }));
   await eventually(() => assert.match(line.read(JOBS_FILE), /job_name: ours/));
   await eventually(() => assert.doesNotMatch(line.read(CONFIG), /job_name: ours/));
   line.assign(config({ form: 'block' }));
-  await eventually(() => assert.ok(!fs.existsSync(path.dirname(line.path(JOBS_FILE)))));
+  await eventually(() => assert.equal(line.agent.status().sequence.running, 4));
+  assert.ok(!fs.existsSync(path.dirname(line.path(JOBS_FILE))));
   assert.match(line.read(CONFIG), /job_name: ours/);
   assert.doesNotMatch(line.read(CONFIG), /scrape_config_files/);
 });
@@ -263,4 +265,41 @@ test('a unit is reloaded in the same way', async (t) => {
   setting.line.assign(setting.config({ unit: 'prometheus.service' }));
   await setting.line.expect(KEY, 'True');
   assert.deepEqual(sent, ['reload prometheus.service']);
+});
+
+test('an editor that empties the file before it fills it loses nothing', async (t) => {
+  const { line, config, file } = await begin(t, { version: '2.42.0', theirs: '# theirs\n' });
+  line.assign(config());
+  await line.expect(KEY, 'True');
+  fs.writeFileSync(file, '');
+  await line.expect(KEY, 'False', 'Empty');
+  assert.equal(line.read(CONFIG), '', 'nothing is written into it meanwhile');
+  const edited = `# theirs, edited\n${'# a line\n'.repeat(50)}rule_files: []\n`;
+  fs.writeFileSync(file, edited);
+  await eventually(() => assert.match(line.read(CONFIG), /BEGIN homeostat[\s\S]*job_name: ours/));
+  assert.ok(line.read(CONFIG).startsWith(edited));
+});
+
+test('an editor that writes in steps is waited for', async (t) => {
+  const steps: string[] = [];
+  const clock: Clock = {
+    ...systemClock,
+    async sleep(ms, signal) {
+      // Each time somebody waits for the file to be at rest, there is one more step.
+      const next = steps.shift();
+      if (next !== undefined) fs.appendFileSync(file, next);
+      await systemClock.sleep(Math.min(ms, 5), signal);
+    },
+  };
+  const { line, config, file } = await begin(t, {
+    version: '2.42.0',
+    theirs: '# theirs\n',
+    ports: { clock },
+  });
+  line.assign(config());
+  await line.expect(KEY, 'True');
+  steps.push('two\n', '# three\n', 'rule_files: []\n');
+  fs.writeFileSync(file, '# one and ');
+  await eventually(() => assert.match(line.read(CONFIG), /BEGIN homeostat/));
+  assert.ok(line.read(CONFIG).startsWith('# one and two\n# three\nrule_files: []\n'), line.read(CONFIG));
 });
