@@ -17,6 +17,7 @@ import { compileRatios, compileRows } from './compile.ts';
 import { onHost } from './host.ts';
 import { bareNode, idle } from './idle.ts';
 import { bareWatch, homeostat, type Keeper, mgmt } from './keepers.ts';
+import { kindRows } from './kinds.ts';
 import { bare, creation, noOp, passRows, startUp } from './passes.ts';
 import { formatRow, isMet, median, type Row } from './statistics.ts';
 import { type Tampered, tamper, tamperRatios, tamperRows } from './tamper.ts';
@@ -75,6 +76,7 @@ const full: Readonly<Record<string, Suite>> = {
     const missing = labPrerequisites();
     return missing.length > 0 ? missing.join('; ') : onHost(program, rounds);
   },
+  kinds: () => kindRows(3),
   compile: () => compileRows(1000),
   waiting: async () => waitingRows(10_000, await waitingAgents(program, 10_000, 3)),
 };

@@ -68,6 +68,10 @@ export async function bootAgentHost(
 /** Asks without a pause. @returns whether it came to that */
 export async function until(check: () => Promise<boolean>, timeoutMs: number): Promise<boolean> {
   const deadline = performance.now() + timeoutMs;
-  while (!(await check())) if (performance.now() > deadline) return false;
+  while (!(await check())) {
+    if (performance.now() > deadline) return false;
+    // What is asked may be in this very process.
+    await new Promise((resolve) => setImmediate(resolve));
+  }
   return true;
 }
