@@ -1,6 +1,6 @@
 // What people do to a host by hand, each with the question whether it has been put right. Looked at from outside,
 // through the host's own files, bus and LocalAPI, never through homeostat.
-import { appendFileSync, mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { appendFileSync, existsSync, mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { systemClock } from '../../agent/providers/clock.ts';
 import { createProcesses } from '../../agent/providers/processes.ts';
 import { createSystemd } from '../../agent/providers/systemd.ts';
@@ -10,6 +10,8 @@ import { fileIn } from './stack.ts';
 
 const CONFIG = '/etc/alloy/config.alloy';
 const UNIT = 'alloy.service';
+const SOURCE = '/etc/apt/sources.list.d/grafana.sources';
+const KEYRING = '/etc/apt/keyrings/grafana.gpg';
 
 export interface Breakage {
   readonly name: string;
@@ -57,6 +59,19 @@ export function openHost(host: LabHost) {
           renameSync(`${file}.new`, file);
         },
         isRight: configIsRight,
+      },
+      {
+        name: 'alloy removed by apt',
+        async breakIt() {
+          await remember();
+          await shell('apt-get', '--quiet', '--yes', '--allow-change-held-packages', 'remove', 'alloy');
+        },
+        isRight: async () => (await alloyRuns()) && (await units.show(UNIT)).invocationID !== invocation,
+      },
+      {
+        name: 'the source of packages deleted, with its key',
+        breakIt: () => shell('rm', SOURCE, KEYRING).then(() => undefined),
+        isRight: async () => [SOURCE, KEYRING].every((path) => existsSync(host.rootDir + path)),
       },
       {
         name: 'alloy stopped',

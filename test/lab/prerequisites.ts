@@ -6,7 +6,17 @@ import { accessSync, constants, readFileSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
 import { labBinaries } from './binaries.ts';
 
-const programs = ['systemd-nspawn', 'dbus-daemon', 'ip', 'nsenter', 'unshare', 'setpriv', 'curl'];
+const programs = [
+  'systemd-nspawn',
+  'dbus-daemon',
+  'ip',
+  'nsenter',
+  'unshare',
+  'setpriv',
+  'curl',
+  'gpg',
+  'apt-ftparchive',
+];
 const remedy = 'run: sudo scripts/system-packages.sh';
 
 /** One sentence for each thing that is missing. */

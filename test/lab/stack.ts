@@ -1,10 +1,12 @@
-// What the lab puts on its hosts before homeostat: the programs, the `alloy` package's files (a stand-in's, where
-// Grafana Alloy can't be had), and homeostat's own units as deploy/systemd has them.
+// What the lab puts on its hosts before homeostat: its programs and units, as deploy/systemd has them. Everything else
+// comes with the manifests.
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import type { AllowList } from '../../agent/config.ts';
 import { repo } from './binaries.ts';
 import { fillDownloads, GRAFANA_ALLOW } from './grafana.ts';
 import type { LabHost } from './host.ts';
+import { alloyPackage, type Repository } from './packages.ts';
 
 const node = join(repo, 'node_modules', 'node', 'bin', 'node');
 
@@ -12,30 +14,14 @@ const node = join(repo, 'node_modules', 'node', 'bin', 'node');
 export const realAlloy = process.env['ALLOY_BIN'];
 export const standIns: readonly string[] = realAlloy === undefined ? ['alloy'] : [];
 
+/** What the lab's repository offers. */
+export const packages = [alloyPackage(node, realAlloy)];
+
 /** Files of a fresh host: everything but the state of homeostat. */
 export function hostFiles(): Record<string, string | { content: string; mode: string }> {
   const program = (script: string) => `#!/bin/sh\nexec ${node} ${join(repo, script)} "$@"\n`;
-  const alloy = realAlloy ?? join(repo, 'test', 'support', 'alloy', 'alloy');
   return {
     '/usr/local/bin/homeostat': { content: program('cli/homeostat.ts'), mode: '755' },
-    '/usr/bin/alloy': {
-      content: `#!/bin/sh\nexport HOMEOSTAT_NODE=${node} HOMEOSTAT_STANDIN_FLUSH_MS=100\nexec ${alloy} "$@"\n`,
-      mode: '755',
-    },
-    // As the package has it (grafana/alloy, packaging/deb), without its user: the lab's hosts have no such account.
-    '/usr/lib/systemd/system/alloy.service': `[Unit]
-Description=Vendor-agnostic OpenTelemetry Collector distribution with programmable pipelines
-After=network.target
-
-[Service]
-Restart=always
-ExecStart=/usr/bin/alloy run --storage.path=/var/lib/alloy/data /etc/alloy/config.alloy
-ExecReload=/usr/bin/env kill -HUP $MAINPID
-TimeoutStopSec=20s
-
-[Install]
-WantedBy=multi-user.target
-`,
     '/etc/systemd/system/homeostat-agent.service': unit('homeostat-agent.service'),
     '/etc/systemd/system/homeostat-controller.service': unit('homeostat-controller.service'),
     '/etc/sysusers.d/homeostat.conf': 'u homeostat-controller - "homeostat controller"\n',
@@ -55,25 +41,33 @@ export const ALLOW = {
     'AlloyConfig',
     'Service',
     'TailscaleClient',
+    'AptRepository',
+    'Package',
     'Check',
     'TailnetPolicy',
     ...GRAFANA_ALLOW.kinds,
   ],
-  urls: GRAFANA_ALLOW.urls,
+  urls: [...GRAFANA_ALLOW.urls, 'http://198.1*'],
+  packages: ['alloy', 'repository:http://198.1*'],
   secrets: [...GRAFANA_ALLOW.secrets, '/etc/homeostat/secrets/'],
-  paths: ['/etc/alloy/', '/etc/motd'],
+  paths: [
+    '/etc/alloy/',
+    '/etc/motd',
+    '/etc/apt/sources.list.d/grafana.sources',
+    '/etc/apt/keyrings/grafana.gpg',
+  ],
   units: ['alloy.service', 'lab-*.service'],
-  exec: ['alloy', '/usr/bin/alloy', '/bin/false'],
-  rootEquivalent: ['unit-file:lab-*.service'],
+  exec: ['alloy', '/usr/bin/alloy', '/bin/false', 'apt-get'],
+  rootEquivalent: ['unit-file:lab-*.service', 'repository:http://198.1*'],
   tailscale: ['RunWebClient'],
 };
 
-/** Enrols a host and starts its agent as a systemd service. @param urls of APIs that its manifests may write to */
+/** Enrols a host and starts its agent as a systemd service. @param allow as its owner writes it */
 export async function installAgent(
   host: LabHost,
   controllerUrl: string,
   token: string,
-  urls: readonly string[] = [],
+  allow: Partial<AllowList> = ALLOW,
 ): Promise<void> {
   await host.exec(
     ['homeostat', 'enroll', '--controller', controllerUrl, '--host', host.name, '--token', token],
@@ -83,11 +77,7 @@ export async function installAgent(
   );
   const file = '/etc/homeostat/agent.json';
   const config = JSON.parse(await host.readFile(file)) as Record<string, unknown>;
-  await host.writeFile(
-    file,
-    JSON.stringify({ ...config, allow: { ...ALLOW, urls: [...ALLOW.urls, ...urls] } }, null, 2),
-    '600',
-  );
+  await host.writeFile(file, JSON.stringify({ ...config, allow }, null, 2), '600');
   await host.exec(['systemctl', 'enable', '--now', 'homeostat-agent'], { check: true, timeout: 30_000 });
 }
 
@@ -131,16 +121,24 @@ export class Fleet {
     this.#host = host;
   }
 
-  async create(addresses: ReadonlyMap<string, string>): Promise<void> {
+  /** @param labels of the hosts: as the manifests have them, or one for all that runs Alloy as a service. */
+  async create(
+    addresses: ReadonlyMap<string, string>,
+    repository: Repository,
+    labels: 'as they are' | 'alloy: apt' = 'alloy: apt',
+  ): Promise<void> {
     const { exec } = this.#host;
     await exec(['cp', '-r', join(repo, 'manifests'), '/srv/fleet'], { check: true });
     for (const [name, address] of addresses) {
       const file = `/srv/fleet/hosts/${name}.yaml`;
       const text = (await this.#host.readFile(file)).replace(/address: .*/, `address: ${address}`);
       // Every host of the lab runs Alloy as a service: that is what these kinds can do.
-      const labelled = /alloy: \w+/.test(text)
-        ? text.replace(/alloy: \w+/, 'alloy: apt')
-        : text.replace('  labels:\n', '  labels:\n    alloy: apt\n');
+      const labelled =
+        labels === 'as they are'
+          ? text
+          : /alloy: \w+/.test(text)
+            ? text.replace(/alloy: \w+/, 'alloy: apt')
+            : text.replace('  labels:\n', '  labels:\n    alloy: apt\n');
       await this.#host.writeFile(file, labelled);
     }
     const fleet = await this.#host.readFile('/srv/fleet/fleet.yaml');
@@ -150,15 +148,22 @@ export class Fleet {
       fleet,
     );
     await this.#host.writeFile('/srv/fleet/fleet.yaml', withAddresses);
+    await this.edit('alloy/apt.yaml', (text) =>
+      text
+        .replaceAll('https://apt.grafana.com', repository.url)
+        .replace(/fingerprint: .*/, `fingerprint: ${repository.fingerprint}`),
+    );
     // Suspended until somebody has imported the tailnet's policy: see putPolicy.
     await exec(['mv', '/srv/fleet/tailnet', '/srv/later'], { check: true });
     // There is no Grafana in the lab yet.
     await exec(['rm', '-r', '/srv/fleet/grafana'], { check: true });
-    // Nor a compose project with a central stack.
-    await exec(['rm', '-r', '/srv/fleet/central'], { check: true });
-    // Of the checks the first: the lab has no Prometheus on its tailnet that hosts push to, and no Loki.
-    const [clientMetrics] = (await this.#host.readFile('/srv/fleet/checks.yaml')).split(/^---$/m);
-    await this.#host.writeFile('/srv/fleet/checks.yaml', clientMetrics!);
+    if (labels !== 'as they are') {
+      // Nor a compose project with a central stack.
+      await exec(['rm', '-r', '/srv/fleet/central'], { check: true });
+      // Of the checks the first: there is no Prometheus on the tailnet that hosts push to, and no Loki.
+      const [clientMetrics] = (await this.#host.readFile('/srv/fleet/checks.yaml')).split(/^---$/m);
+      await this.#host.writeFile('/srv/fleet/checks.yaml', clientMetrics!);
+    }
     await exec(['git', '-C', '/srv/fleet', 'init', '--quiet', '--initial-branch=main'], { check: true });
     await this.commit('The first manifests');
   }

@@ -110,19 +110,8 @@ async function begin(t: TestContext) {
   edit('hosts/raspberry-pi.yaml', (text) =>
     text.replace(/address: .*/, `address: ${ADDRESS}`).replace('# mode: enforce', 'mode: enforce'),
   );
-  // Grafana's repository, and the package that is in it.
-  fs.writeFileSync(
-    path.join(manifests, 'alloy/package.yaml'),
-    ['AptRepository', 'Package']
-      .map(
-        (kind) => `apiVersion: homeostat.dev/v1
-kind: ${kind}
-metadata: {name: alloy-of-the-test, annotations: {homeostat.dev/optional: "true"}}
-hosts: {matchLabels: {alloy: apt}, matchExpressions: [{key: telemetry, operator: NotIn, values: [lean]}]}
-prune: freely
-${kind === 'Package' ? 'dependsOn: [{ref: AptRepository/alloy-of-the-test}]\nspec: {name: alloy}\n' : `spec:\n  name: test\n  uris: ["${url}"]\n  suites: [stable]\n  components: [main]\n  key:\n    ${key}\n`}`,
-      )
-      .join('---\n'),
+  edit('alloy/apt.yaml', (text) =>
+    text.replace(/uris: .*/, `uris: ["${url}"]`).replace(/url: https.*\n.*fingerprint: .*/, key),
   );
 
   const [files, units, http, processes] = [createFiles(), createSystemd(), createHttp(), createProcesses()];
