@@ -41,6 +41,8 @@ WantedBy=multi-user.target
     },
     conffiles: ['/etc/alloy/config.alloy'],
     scripts: {
+      // The start that heals it may cancel the stop's job.
+      prerm: 'if [ "$1" = remove ]; then systemctl stop alloy || true; fi',
       postinst: 'systemctl daemon-reload',
       postrm: 'systemctl daemon-reload',
     },

@@ -155,10 +155,10 @@ export class Fleet {
     );
     // Suspended until somebody has imported the tailnet's policy: see putPolicy.
     await exec(['mv', '/srv/fleet/tailnet', '/srv/later'], { check: true });
-    // There is no Grafana in the lab yet.
-    await exec(['rm', '-r', '/srv/fleet/grafana'], { check: true });
-    if (labels !== 'as they are') {
-      // Nor a compose project with a central stack.
+    if (labels === 'as they are') {
+      // Grafana is where all hosts run Alloy as a service, the rest of the stack where they are as they are.
+      await exec(['rm', '-r', '/srv/fleet/grafana'], { check: true });
+    } else {
       await exec(['rm', '-r', '/srv/fleet/central'], { check: true });
       // Of the checks the first: there is no Prometheus on the tailnet that hosts push to, and no Loki.
       const [clientMetrics] = (await this.#host.readFile('/srv/fleet/checks.yaml')).split(/^---$/m);
