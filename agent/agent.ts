@@ -338,7 +338,7 @@ export class Agent {
     // One that was ready may not have had its pass for the new manifest yet. Passes end in about the order of the
     // keys, so that the last which is not there yet is found soonest from the end.
     const isBehind = (s: ResourceState): boolean =>
-      s.resource === undefined || s.parsed?.from !== s.resource || !s.conditions.isTrue('Ready');
+      s.resource === undefined || s.passed !== s.resource || !s.conditions.isTrue('Ready');
     if (this.#world.states().findLast(isBehind) !== undefined) return;
     this.#running = { sequence: assignment.sequence, commit: assignment.commit };
     this.metrics.confirmedAll(this.#deps.ports.clock.now() / 1000);

@@ -37,6 +37,7 @@ export class Reconciler {
     const state = world.get(item.key);
     if (state === undefined) return;
     const began = ports.clock.monotonic();
+    const { resource } = state;
     // Made by hand: signals that are combined of others cost more than all the rest of a pass that finds nothing.
     const pass = new AbortController();
     const { signal } = pass;
@@ -49,9 +50,9 @@ export class Reconciler {
       this.#tidy(state);
       await this.targets.ready(state);
       outcome =
-        state.resource === undefined
+        resource === undefined
           ? await remove(this.#deps, state, signal)
-          : await this.#pass(state, state.resource, item, signal);
+          : await this.#pass(state, resource, item, signal);
       if (outcome !== 'unconfirmed') observer.succeeded(item.key);
     } catch (error) {
       outcome = this.#failed(state, error, signal);
@@ -59,6 +60,7 @@ export class Reconciler {
       timeout.cancel();
       stopping.removeEventListener('abort', stop);
     }
+    state.passed = resource;
     observer.passEnded(item.key, outcome, (ports.clock.monotonic() - began) / 1000);
     observer.changed(item.key);
   }

@@ -16,6 +16,8 @@ export interface ResourceState {
   parsed:
     | { readonly from: Resource; readonly spec: Record<string, unknown>; readonly digest?: string }
     | undefined;
+  /** What the last pass that ended was about; undefined before the first. */
+  passed: Resource | undefined;
   desiredDigest: string;
   /** A desired state that could not even be tried; tried again on anything but a mere file event. */
   stalled: { readonly digest: string; readonly reason: string; readonly message: string } | undefined;
@@ -114,6 +116,7 @@ export class World {
         key,
         resource: undefined,
         parsed: undefined,
+        passed: undefined,
         desiredDigest: '',
         stalled: undefined,
         activated: undefined,

@@ -399,3 +399,18 @@ test('what leaves the manifest while it is being prepared is never written', asy
   assert.equal(devices.values.get('Device/d'), undefined);
   assert.deepEqual(journalIn(path.join(line.directory, 'state')).keys(), []);
 });
+
+test('a revision does not run while a resource of it is being worked on, whatever it was before', async (t) => {
+  const { devices, line } = begin(t);
+  const both = (value: string) => [device(value, {}, 'b'), device('same', {}, 'a')];
+  line.assign(...both('one'));
+  await eventually(() => assert.equal(line.agent.status().sequence.running, 1));
+  // By then the other has long had its pass: this one waited for the disk.
+  let running = 0;
+  devices.hook = (step, value) => {
+    if (step === 'apply' && value === 'two') running = line.agent.status().sequence.running;
+  };
+  line.assign(...both('two'));
+  await eventually(() => assert.equal(line.agent.status().sequence.running, 2));
+  assert.equal(running, 1);
+});
