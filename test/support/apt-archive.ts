@@ -164,6 +164,11 @@ export class AptArchive {
   /** Ends GnuPG's agents of its homes; whoever gave the directory removes it. */
   async close(): Promise<void> {
     await this.stopServing();
+    this.endAgents();
+  }
+
+  /** GnuPG starts them again when they are needed. */
+  endAgents(): void {
     for (const home of this.#homes) execFileSync('gpgconf', ['--homedir', home, '--kill', 'all'], quiet);
   }
 }

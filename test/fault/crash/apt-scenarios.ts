@@ -32,13 +32,16 @@ function archive(): AptArchive {
       ...VERSIONS.map((version) => hello(version)),
       hello('2.0', { postinst: 'exit 0' }),
     ]);
+    // Of a run that is cut off: no process and no file stays.
+    shared.archive.endAgents();
+    process.once('exit', () => fs.rmSync(directory, { recursive: true, force: true }));
   }
   return shared.archive;
 }
 
 async function end(): Promise<void> {
   await shared?.archive.close();
-  if (shared !== undefined) fs.rmSync(shared.directory, { recursive: true });
+  if (shared !== undefined) fs.rmSync(shared.directory, { recursive: true, force: true });
   shared = undefined;
 }
 
