@@ -1,82 +1,22 @@
 /**
- * The whole monitoring stack by manifests alone: mac-mini with its owner's compose project, the droplet with its
- * owner's containers, the Pi as Ubuntu leaves it. Row by row of the system's table: it comes about, somebody breaks it
+ * The whole monitoring stack by manifests alone, row by row of the system's table: it comes about, somebody breaks it
  * with the thing's own tool, and it is put back.
  */
 import assert from 'node:assert/strict';
-import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
-import type { TestContext } from 'node:test';
-import type { AllowList } from '../../agent/config.ts';
-import { startLoki } from '../support/loki.ts';
 import { repo } from './binaries.ts';
-import { PROMETHEUS, STACK, serviceContainer, startCentralStack, userBringsUp } from './central.ts';
-import { DOCKER_ARGUMENTS, docker, processOf, startDocker } from './docker.ts';
-import { pennies, startDroplet } from './droplet.ts';
-import { exposeOnBridge, forwardOn } from './forward.ts';
+import { PROMETHEUS, STACK, serviceContainer, userBringsUp } from './central.ts';
+import { docker, processOf } from './docker.ts';
+import { pennies } from './droplet.ts';
 import { bootHost, type LabHost } from './host.ts';
-import { createWorkDirectory, onCleanup } from './lifetime.ts';
-import { createNetwork, type LabNetwork } from './network.ts';
-import { serveRepository } from './packages.ts';
+import { assemble, NAMES, SECRETS, type Whole } from './owners.ts';
 import type { RowState } from './rows.ts';
-import {
-  ALLOW,
-  createToken,
-  Fleet,
-  hostFiles,
-  installAgent,
-  installController,
-  packages,
-  realAlloy,
-} from './stack.ts';
+import { realAlloy } from './stack.ts';
 import { allReady, isReady, step, tell, until } from './steps.ts';
-import { startTailnet, waitForPeers } from './tailnet.ts';
 
-const NAMES = ['mac-mini', 'digitalocean', 'raspberry-pi'] as const;
-const SECRETS = '/etc/homeostat/secrets';
-/** Packages, Docker and Grafana's poll take their time on two shared cores. */
+/** Packages and Docker take their time on two shared cores, and checks are asked once a minute. */
 const READY_MS = 180_000;
 const HEALED_MS = 150_000;
-
-/** What the owners of the three allow, and no more. */
-const COMMON = { tailscale: ['RunWebClient'] };
-const ALLOWED: Readonly<Record<string, Partial<AllowList>>> = {
-  'mac-mini': {
-    ...COMMON,
-    kinds: ['Check', 'ComposeProject', 'PrometheusConfig', 'TailscaleClient'],
-    paths: [`${STACK}/`],
-    images: ['adinhodovic/tailscale-exporter:*'],
-    capabilities: ['network:host'],
-    exec: ['docker', 'promtool'],
-    secrets: [`${SECRETS}/`],
-  },
-  digitalocean: {
-    ...COMMON,
-    kinds: ['AlloyConfig', 'Check', 'Container', 'TailscaleClient'],
-    paths: ['/etc/alloy/'],
-    images: ['grafana/alloy:*'],
-    mounts: ['/', 'alloy-data'],
-    capabilities: ['network:host'],
-    rootEquivalent: ['mount:/:ro'],
-  },
-  'raspberry-pi': { ...ALLOW },
-};
-
-interface Whole {
-  readonly mac: LabHost;
-  readonly droplet: LabHost;
-  readonly pi: LabHost;
-  readonly hosts: readonly LabHost[];
-  readonly network: LabNetwork;
-  readonly workDir: string;
-  readonly fleet: Fleet;
-}
-
-/** What the lab's own cleanup ends, where a helper wants a test's context. */
-const untilCleanup = {
-  after: (end: () => Promise<void>) => onCleanup(async () => end()),
-  diagnostic: () => undefined,
-} as unknown as TestContext;
 
 /** @param shows is told of each row that has been shown. @throws Error at what does not hold */
 export async function wholeStack(
@@ -111,95 +51,6 @@ export async function wholeStack(
     state: 'ok',
     standIns: [...alloy, ...(process.env['FLUENT_BIT_BIN'] === undefined ? ['Fluent Bit'] : [])],
   });
-}
-
-async function assemble(booted: LabHost[]): Promise<Whole> {
-  const network = await createNetwork();
-  const workDir = createWorkDirectory();
-  const hosts = await step('three more hosts boot, two of them with a Docker engine', () =>
-    Promise.all(
-      NAMES.map((name, i) =>
-        bootHost({
-          name,
-          address: network.address(i + 2),
-          bridge: network,
-          workDir,
-          files: hostFiles(),
-          nspawnArguments: name === 'raspberry-pi' ? [] : DOCKER_ARGUMENTS,
-        }),
-      ),
-    ),
-  );
-  booted.push(...hosts);
-  const [mac, droplet, pi] = hosts as [LabHost, LabHost, LabHost];
-  const addresses = new Map<string, string>();
-  await step('their tailnet', async () => {
-    const tailnet = await startTailnet(network, workDir);
-    for (const host of hosts) addresses.set(host.name, (await tailnet.join(host)).address);
-    for (const host of hosts)
-      await waitForPeers(
-        host,
-        NAMES.filter((n) => n !== host.name),
-      );
-  });
-  const fleet = new Fleet(mac);
-  const repository = await serveRepository(network, workDir, packages);
-  await fleet.create(addresses, repository, 'as they are');
-  const { exporter, alloyImage } = await images(mac);
-  await step('what their owners have there: a compose project, two containers', async () => {
-    await Promise.all([startDocker(mac), startDocker(droplet)]);
-    await Promise.all([startCentralStack(mac, exporter), startDroplet(droplet, alloyImage, realAlloy)]);
-  });
-  await startLokiOn(network, mac);
-  for (const name of ['tailscale-oauth-client-id', 'tailscale-oauth-client-secret'])
-    await mac.writeFile(`${SECRETS}/${name}`, `${randomBytes(12).toString('hex')}\n`, '600');
-  await haste(fleet);
-  await fleet.commit('The lab’s addresses');
-  await step('the controller, and three agents', async () => {
-    const url = await installController(mac, addresses.get('mac-mini')!);
-    await until(
-      'the controller answers',
-      async () => (await mac.exec(['curl', '-fsS', `${url}/readyz`])).exitCode === 0,
-    );
-    for (const host of hosts)
-      await installAgent(host, url, await createToken(mac, host.name), ALLOWED[host.name]);
-  });
-  return { mac, droplet, pi, hosts, network, workDir, fleet };
-}
-
-/** The images that the manifests name. */
-async function images(mac: LabHost): Promise<{ exporter: string; alloyImage: string }> {
-  const found = async (file: string, pattern: RegExp): Promise<string> => {
-    const image = pattern.exec(await mac.readFile(`/srv/fleet/${file}`))?.[1];
-    assert.ok(image, `${file} names no image`);
-    return image;
-  };
-  return {
-    exporter: await found('central/compose.yaml', /image: (adinhodovic\S+)/),
-    alloyImage: await found('fleet.yaml', /alloyImage: (\S+)/),
-  };
-}
-
-/** Loki at the address where mac-mini's owner has it. */
-async function startLokiOn(network: LabNetwork, mac: LabHost): Promise<void> {
-  const loki = await startLoki(untilCleanup);
-  const onBridge = await exposeOnBridge(network, Number(new URL(loki.url).port));
-  await forwardOn(mac, 'loki', '0.0.0.0:3100', onBridge);
-}
-
-/** What would take minutes takes seconds; and containers have the host's network, since the engine has no bridge. */
-async function haste(fleet: Fleet): Promise<void> {
-  await fleet.edit('hosts/mac-mini.yaml', (text) => text.replace(/stack: .*/, `stack: ${STACK}`));
-  for (const file of ['alloy/config.alloy', 'alloy/container.alloy'])
-    await fleet.edit(file, (text) => text.replaceAll('"30s"', '"2s"'));
-  await fleet.edit('central/prometheus.yaml', (text) =>
-    text.replaceAll('scrape_interval: 30s', 'scrape_interval: 2s'),
-  );
-  await fleet.edit('central/compose.yaml', (text) =>
-    text
-      .replace(/^( +)restart: always$/m, '$1restart: always\n$1network_mode: host')
-      .replace('interval: 30s', 'interval: 1s'),
-  );
 }
 
 /** Breaks it, and waits until it is right again. */
