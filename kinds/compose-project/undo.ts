@@ -118,18 +118,16 @@ function putBack(before: Before, override: Override, around: Surroundings, io: I
   for (const file of before.envFiles.filter(({ type }) => type === 'absent')) restoreFile(io.files, file);
 }
 
-/** In the opposite order of writing. */
 function takeOut(before: Before, record: InventoryRecord, around: Surroundings, io: Io): void {
   const { at } = before;
   const rest = around.dotenv === undefined ? undefined : withoutOurs(around.dotenv);
   writeDotenv(at, around, rest === '' && !before.hadDotenv ? undefined : rest, io);
   const envFiles = new Set([...before.envFiles.map(({ path }) => path), ...ownedEnvFiles(at, record)]);
-  for (const name of [OVERRIDE, LISTED] as const) {
-    const state = around.own[name];
-    for (const file of envFilesIn(state)) envFiles.add(inProject(at, file));
-    if (state.type !== 'absent') io.files.remove(inProject(at, name));
-  }
+  const own = ([OVERRIDE, LISTED] as const).filter((name) => around.own[name].type !== 'absent');
+  for (const name of own) for (const file of envFilesIn(around.own[name])) envFiles.add(inProject(at, file));
+  // Before the file that names them: an agent that is killed in between would not know them any more.
   for (const file of envFiles) io.files.remove(file);
+  for (const name of own) io.files.remove(inProject(at, name));
 }
 
 function ownedEnvFiles(at: Project, record: InventoryRecord): string[] {
