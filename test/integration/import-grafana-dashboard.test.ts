@@ -1,15 +1,12 @@
 // `homeostat import grafana-dashboard` as a user types it, against the stand-in for Grafana; what it writes is valid,
 // and is no drift. And `homeostat plan` for a document of scope fleet.
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
 import fs from 'node:fs';
 import path from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { StandInGrafana } from '../support/grafana/grafana.ts';
+import { homeostatIn } from '../support/homeostat.ts';
 import { temporaryDirectory } from '../support/sandbox.ts';
-
-const program = path.join(path.dirname(path.dirname(import.meta.dirname)), 'cli', 'homeostat.ts');
 
 async function open(t: TestContext) {
   const grafana = await new StandInGrafana().start();
@@ -18,18 +15,7 @@ async function open(t: TestContext) {
   const dashboard = { title: 'Made by hand!', panels: [{ id: 1, type: 'text', title: 'Of ${vars.x}' }] };
   grafana.state.saveDashboard('by-hand', dashboard, 'hand');
   const directory = temporaryDirectory(t);
-  const homeostat = async (args: string[], env: Record<string, string> = {}) => {
-    const child = spawn(process.execPath, [program, ...args], {
-      cwd: directory,
-      timeout: 60_000,
-      env: { PATH: process.env['PATH'], NO_COLOR: '1', ...env },
-    });
-    let [stdout, stderr] = ['', ''];
-    child.stdout.on('data', (data) => (stdout += data));
-    child.stderr.on('data', (data) => (stderr += data));
-    const [status] = (await once(child, 'close')) as [number];
-    return { status, stdout, stderr };
-  };
+  const homeostat = homeostatIn(directory);
   const run = (...args: string[]) =>
     homeostat(['import', 'grafana-dashboard', '--url', grafana.url, ...args], {
       GRAFANA_TOKEN: grafana.token,

@@ -1,33 +1,19 @@
 // `homeostat import tailnet-policy` as a user types it, against the stand-in of Tailscale's API; what it writes is
 // valid, and names the policy that it was made from.
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
 import fs from 'node:fs';
 import path from 'node:path';
 import { type TestContext, test } from 'node:test';
+import { homeostatIn } from '../support/homeostat.ts';
 import { temporaryDirectory } from '../support/sandbox.ts';
 import { TailscaleApi } from '../support/tailscale-api/server.ts';
-
-const program = path.join(path.dirname(path.dirname(import.meta.dirname)), 'cli', 'homeostat.ts');
 
 async function open(t: TestContext) {
   const served = new TailscaleApi({ tailnet: { devices: [], users: [] } });
   const api = await served.start();
   t.after(() => served.stop());
   const directory = temporaryDirectory(t);
-  const homeostat = async (args: string[], env: Record<string, string> = {}) => {
-    const child = spawn(process.execPath, [program, ...args], {
-      cwd: directory,
-      timeout: 60_000,
-      env: { PATH: process.env['PATH'], NO_COLOR: '1', ...env },
-    });
-    let [stdout, stderr] = ['', ''];
-    child.stdout.on('data', (data) => (stdout += data));
-    child.stderr.on('data', (data) => (stderr += data));
-    const [status] = (await once(child, 'close')) as [number];
-    return { status, stdout, stderr };
-  };
+  const homeostat = homeostatIn(directory);
   const run = (args: string[], env: Record<string, string> = {}) =>
     homeostat(['import', 'tailnet-policy', '--run-on', 'mac', '--api', api, ...args], env);
   return { served, api, directory, homeostat, run };
