@@ -122,6 +122,7 @@ export class Agent {
   /** Loads what the last run left behind, works on it, and asks the controller for news. */
   start(): void {
     this.load();
+    this.#deps.ports.files.removeCandidates?.();
     this.#queue.start();
     if (this.cache.current !== undefined) {
       const { envelope, payload } = this.cache.current;
@@ -196,7 +197,8 @@ export class Agent {
 
   /** One pass over everything that is assigned; resolves when nothing is left to do at once. */
   async runOnce(assignment: Assignment, settleMs: number): Promise<AgentStatus> {
-    const { clock } = this.#deps.ports;
+    const { clock, files } = this.#deps.ports;
+    files.removeCandidates?.();
     this.#queue.start();
     this.assign(assignment);
     const deadline = clock.monotonic() + settleMs;

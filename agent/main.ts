@@ -35,6 +35,7 @@ export function openPorts(config: AgentConfig, log: Logger): OpenPorts {
   const http = createHttp();
   const files = createFiles({
     ...(config.root === undefined ? {} : { root: config.root }),
+    candidates: path.join(config.stateDir, 'candidates'),
     allows: (resolved) => pathAllowed(resolved, config.allow.paths),
     onPolling: (directories) =>
       log.warn({ directories }, 'directories that are polled, since the system has no file watch left'),

@@ -104,6 +104,11 @@ export interface Desired<S> {
   readonly known?: boolean;
   /** Content that may be a secret, as bytes. @throws Stalled('SecretMissing') */
   content(value: string | SecretRef): { bytes: Buffer; secret: boolean };
+  /**
+   * What is or may be ours on the host besides: of the state that was confirmed, and of changes that were cut off. A
+   * change leaves nothing of it that its own spec does not own.
+   */
+  readonly held: readonly Claim[];
   /** By reference, what `inputs(spec)` named; those that never were applied are missing. */
   readonly inputs: Readonly<Record<string, Input>>;
   readonly memory: Json | undefined;

@@ -51,6 +51,13 @@ export interface Files {
   makeSymlink(path: string, target: string): void;
   /** A file, a link or an empty directory; absent is fine. @throws ENOTEMPTY */
   remove(path: string): void;
+  /**
+   * Has a program look at what may come to stand at the path: in a hidden file beside it, since what a config refers to
+   * is found relative to it. It and directories made for it are gone afterwards, also after a kill.
+   */
+  withCandidate<T>(path: string, content: Uint8Array, use: (candidate: string) => Promise<T>): Promise<T>;
+  /** Candidates of an agent that was killed; at the start, before the first of this one's. */
+  removeCandidates?(): void;
   /** Removes what an agent that was killed left half-written beside the path; nothing, as a rule. */
   tidy?(path: string): void;
   /** @throws Stalled when there is no such account on this host. */

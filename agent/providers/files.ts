@@ -6,19 +6,15 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { errnoOf, Stalled } from '../../api/errors.ts';
 import type { FileAttributes, FileState, Files } from '../../kinds/ports.ts';
+import { type Candidate, Candidates } from './candidates.ts';
 import { DirectoryWatches } from './directory-watches.ts';
 
 const { O_CREAT, O_DIRECTORY, O_EXCL, O_NOFOLLOW, O_NONBLOCK, O_RDONLY, O_RDWR, O_WRONLY } = fs.constants;
 const MAX_BYTES = 16 * 1024 * 1024;
-/** The names beside an entry under which its next content stands before it takes the entry's place. */
+/** The name beside an entry under which its next content stands before it takes the entry's place. */
 const unfinished = (name: string): string => `.${name}.homeostat~`;
-/** Where kinds put a candidate that a program is to look at. */
-const candidate = (name: string): string => `.${name}.homeostat-validate`;
-const leftovers = (name: string): string[] => [
-  unfinished(name),
-  candidate(name),
-  unfinished(candidate(name)),
-];
+/** The name beside an entry of a candidate for it, hidden and without its suffix: nobody loads it with the others. */
+const candidateOf = (name: string): string => `.${name}.homeostat-validate`;
 const HAS_PROC = process.platform === 'linux';
 
 export interface FilesOptions {
@@ -29,6 +25,8 @@ export interface FilesOptions {
    * link. Gets the resolved path, without the root.
    */
   readonly allows?: (resolved: string) => boolean;
+  /** Where candidates are noted as long as they are there; without it, those of a killed agent stay. */
+  readonly candidates?: string;
   readonly watches?: DirectoryWatches;
   readonly onPolling?: (directories: readonly string[]) => void;
 }
@@ -37,6 +35,7 @@ export function createFiles(options: FilesOptions = {}): Files & { close(): Prom
   const root = options.root === undefined ? '' : fs.realpathSync(options.root);
   const { onPolling } = options;
   const watches = options.watches ?? new DirectoryWatches(onPolling === undefined ? {} : { onPolling });
+  const candidates = new Candidates(options.candidates);
   const place = (p: string): string => {
     if (!path.isAbsolute(p)) throw new Error(`${p} is not an absolute path`);
     return root + path.normalize(p);
@@ -148,9 +147,34 @@ export function createFiles(options: FilesOptions = {}): Files & { close(): Prom
       });
     },
 
+    async withCandidate(p, content, use) {
+      const { dir, base } = path.parse(p);
+      const made = ancestors(dir).filter((d) => readState(place(d)).type === 'absent');
+      const candidate = { path: path.join(dir, candidateOf(base)), made };
+      candidates.note(candidate);
+      try {
+        this.replaceAtomic(candidate.path, content, { mode: 0o600 });
+        return await use(candidate.path);
+      } finally {
+        discard(this, candidate);
+        candidates.done();
+      }
+    },
+
+    removeCandidates() {
+      for (const candidate of candidates.left()) {
+        try {
+          discard(this, candidate);
+          candidates.done();
+        } catch {
+          // It stays noted. What it is a candidate for tells what is wrong there.
+        }
+      }
+    },
+
     tidy(p) {
       const { dir, base } = path.parse(path.normalize(p)); // a directory's claim ends in a slash
-      for (const left of leftovers(base).map((name) => path.join(dir, name))) this.remove(left);
+      this.remove(path.join(dir, unfinished(base)));
     },
 
     remove(p) {
@@ -176,6 +200,25 @@ export function createFiles(options: FilesOptions = {}): Files & { close(): Prom
 
     close: () => watches.close(),
   };
+}
+
+/** The directory and those above it, the innermost first, without the root. */
+function ancestors(directory: string): string[] {
+  const parent = path.dirname(directory);
+  return parent === directory ? [] : [directory, ...ancestors(parent)];
+}
+
+function discard(files: Files, { path: file, made }: Candidate): void {
+  files.tidy?.(file);
+  files.remove(file);
+  for (const directory of made) {
+    try {
+      files.remove(directory);
+    } catch (error) {
+      if (errnoOf(error) === 'ENOTEMPTY') return;
+      throw error;
+    }
+  }
 }
 
 /** Missing parents come into being with mode 0755, as a person's `mkdir -p` would have it. */

@@ -122,8 +122,9 @@ export class Converger {
     writes: boolean,
   ): void {
     const { journal, ports, bootID } = this.#deps;
-    const owns = kind.owns(d.spec);
     const before = journal.holding(state.key);
+    // Until this is confirmed, what came before it, or was begun before it, may still be there.
+    const owns = [...new Set([...kind.owns(d.spec), ...(before?.owns ?? [])])];
     const holding: Holding = before
       ? { ...before, owns, policy: resource.prune }
       : {

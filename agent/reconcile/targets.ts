@@ -114,6 +114,7 @@ export class Targets {
       digest,
       heal: holding?.confirmed?.digest === digest,
       known: holding?.confirmed !== undefined,
+      held: holding?.owns ?? [],
       inputs,
       memory: holding?.memory,
       content: contentFrom(secrets),

@@ -69,21 +69,13 @@ export async function validate(
   files: Files,
   run: Validator,
 ): Promise<'valid' | 'unvalidated'> {
-  const directory = path.dirname(candidate.path);
-  // Hidden, and without the suffix .alloy: an Alloy that runs a whole directory does not load it.
-  const temporary = path.join(directory, `.${path.basename(candidate.path)}.homeostat-validate`);
-  const madeDirectory = files.read(directory).type === 'absent';
-  try {
-    files.replaceAtomic(temporary, candidate.bytes, { mode: 0o600 });
+  return files.withCandidate(candidate.path, candidate.bytes, async (temporary) => {
     const level = candidate.stability === undefined ? [] : [`--stability.level=${candidate.stability}`];
     const result = await run(temporary, level);
     if (result === undefined) return 'unvalidated';
     if (result.exitCode === 0) return 'valid';
     throw new Stalled('Invalid', diagnostics(result.stderr || result.stdout, result.seenAs, candidate));
-  } finally {
-    files.remove(temporary);
-    if (madeDirectory) removeIfEmpty(files, directory);
-  }
+  });
 }
 
 /** Pure. Alloy's diagnostics for people: under the real name, without its own closing lines. */
@@ -111,12 +103,4 @@ export function withoutText(text: string, configPath: string): string {
   return places.length === 0
     ? `Alloy refuses ${configPath}; its words are left out, since the content is secret`
     : `Alloy refuses it at ${[...new Set(places)].join(', ')}; its words are left out, since the content is secret`;
-}
-
-function removeIfEmpty(files: Files, directory: string): void {
-  try {
-    files.remove(directory);
-  } catch (error) {
-    if (errnoOf(error) !== 'ENOTEMPTY') throw error;
-  }
 }

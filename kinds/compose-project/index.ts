@@ -1,5 +1,6 @@
 // ComposeProject: our part of a compose project of the user's. It is one compose file of ours beside theirs, which a
 // plain `docker compose up` takes too; of theirs nothing is written but COMPOSE_FILE, where that has to name ours.
+import path from 'node:path';
 import { Stalled } from '../../api/errors.ts';
 import type { Json } from '../../api/json.ts';
 import { requireImage } from '../docker-engine.ts';
@@ -142,20 +143,17 @@ async function watchContainers(at: Project, io: Io, wake: () => void, signal: Ab
 /** @throws Stalled('Invalid') in compose's words. */
 async function validate(d: D, o: Observed, io: Io, signal: AbortSignal): Promise<void> {
   const at = projectOf(d.spec);
-  const candidate = `.${LISTED}.homeostat-validate`;
   // The env files are not there yet, and say nothing that could be wrong.
   const services = Object.entries(o.override.services).map(([name, { env_file: _, ...service }]) => [
     name,
     service,
   ]);
   const override = { ...o.override, services: Object.fromEntries(services) } as Override;
-  try {
-    io.files.replaceAtomic(inProject(at, candidate), Buffer.from(textOf(override)), { mode: 0o600 });
-    const why = await refusal(at, [...o.placement.base, candidate], io, signal);
-    if (why !== undefined) throw new Stalled('Invalid', why.replaceAll(candidate, o.placement.own));
-  } finally {
-    io.files.remove(inProject(at, candidate));
-  }
+  await io.files.withCandidate(inProject(at, LISTED), Buffer.from(textOf(override)), async (candidate) => {
+    const name = path.basename(candidate);
+    const why = await refusal(at, [...o.placement.base, name], io, signal);
+    if (why !== undefined) throw new Stalled('Invalid', why.replaceAll(name, o.placement.own));
+  });
 }
 
 /** @throws Waiting while one of our images is pulled, Stalled when it can’t be. */

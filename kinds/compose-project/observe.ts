@@ -1,7 +1,7 @@
 // What there is of a project: the user's files and ours, what compose makes of them, and the containers.
 import path from 'node:path';
 import { Waiting } from '../../api/errors.ts';
-import type { Change, Desired } from '../kind.ts';
+import type { Change, Claim, Desired } from '../kind.ts';
 import { fileChanges, type WantedFile } from '../managed-file.ts';
 import type { FileState } from '../ports.ts';
 import { type Base, commandsOf, type Io, type Project, readBase, variablesOf } from './compose.ts';
@@ -129,6 +129,7 @@ export async function observe(
   for (const state of Object.values(around.own)) {
     for (const name of envFilesIn(state)) envFiles.add(name);
   }
+  for (const file of envFilesOf(at, d.held)) envFiles.add(path.basename(file));
   return {
     ...around,
     base,
@@ -172,6 +173,15 @@ export function envFilesIn(state: FileState): string[] {
   return Object.entries(override?.services ?? {})
     .filter(([, service]) => service['env_file'] !== undefined)
     .map(([name]) => envFileName(name));
+}
+
+/** Paths of the env files among what is ours, in the project's directory. */
+export function envFilesOf(at: Project, claims: readonly Claim[]): string[] {
+  const others = [OVERRIDE, LISTED].map((name) => inProject(at, name));
+  return claims
+    .filter((claim) => !claim.includes('#'))
+    .map((claim) => claim.replace(/^file:/, ''))
+    .filter((file) => path.dirname(file) === path.normalize(at.directory) && !others.includes(file));
 }
 
 /** A secret variable with its value, as the container should have it. */

@@ -5,6 +5,7 @@ import { type Base, commandsOf, type Io, type Project, readBase, up } from './co
 import { type Container, containersOf, isHalfMade, mendHalfMade, remove, unpauseAll } from './containers.ts';
 import {
   envFilesIn,
+  envFilesOf,
   filesOf,
   inProject,
   leftovers,
@@ -122,18 +123,12 @@ function takeOut(before: Before, record: InventoryRecord, around: Surroundings, 
   const { at } = before;
   const rest = around.dotenv === undefined ? undefined : withoutOurs(around.dotenv);
   writeDotenv(at, around, rest === '' && !before.hadDotenv ? undefined : rest, io);
-  const envFiles = new Set([...before.envFiles.map(({ path }) => path), ...ownedEnvFiles(at, record)]);
+  const envFiles = new Set([...before.envFiles.map(({ path }) => path), ...envFilesOf(at, record.owns)]);
   const own = ([OVERRIDE, LISTED] as const).filter((name) => around.own[name].type !== 'absent');
   for (const name of own) for (const file of envFilesIn(around.own[name])) envFiles.add(inProject(at, file));
   // Before the file that names them: an agent that is killed in between would not know them any more.
   for (const file of envFiles) io.files.remove(file);
   for (const name of own) io.files.remove(inProject(at, name));
-}
-
-function ownedEnvFiles(at: Project, record: InventoryRecord): string[] {
-  const paths = record.owns.map((claim) => claim.replace(/^file:/, ''));
-  const known = [OVERRIDE, LISTED].map((name) => inProject(at, name));
-  return paths.filter((file) => !file.includes('#') && !known.includes(file));
 }
 
 async function bringBack(
@@ -169,7 +164,7 @@ async function abandon(before: Before, record: InventoryRecord, io: Io, signal: 
   for (const container of containers) {
     if (container.labels[LABEL.part] === 'added') await remove(container, io, signal);
   }
-  const env = [...ownedEnvFiles(before.at, record), ...before.envFiles.map((file) => file.path)];
+  const env = [...envFilesOf(before.at, record.owns), ...before.envFiles.map((file) => file.path)];
   const own = before.own
     .map((file) => file.path)
     .filter((file) => {

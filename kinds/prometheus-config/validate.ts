@@ -1,5 +1,4 @@
 // What is looked at before anything is written.
-import path from 'node:path';
 import { errnoOf, Stalled, Waiting } from '../../api/errors.ts';
 import type { Desired, Finding } from '../kind.ts';
 import { withoutBlocks } from './block.ts';
@@ -82,28 +81,20 @@ export async function promtool(
   signal: AbortSignal,
 ): Promise<void> {
   const { spec } = d;
-  // Beside the config: rule_files are relative to it.
-  const temporary = path.join(
-    path.dirname(pathOf(spec)),
-    `.${path.basename(pathOf(spec))}.homeostat-validate`,
-  );
-  const real = io.files.hostPath?.(temporary) ?? temporary;
-  try {
-    const candidate = form === 'block' ? ours : inOneFile(d, ours);
-    io.files.replaceAtomic(temporary, Buffer.from(candidate), { mode: 0o600 });
-    const result = await io.processes.run(promtoolOf(spec), ['check', 'config', real], {
-      timeoutMs: PROMTOOL_MS,
-      signal,
-    });
-    if (result.exitCode === 0) return;
-    const words = `${result.stderr}\n${result.stdout}`.replaceAll(real, pathOf(spec)).trim();
-    const telling = words.split('\n').filter((l) => /FAILED|error|line \d+/i.test(l));
-    throw new Stalled('Invalid', telling.join(' ') || words);
-  } catch (error) {
-    if (errnoOf(error) !== 'ENOENT' || error instanceof Stalled) throw error;
-  } finally {
-    io.files.remove(temporary);
-  }
+  const candidate = Buffer.from(form === 'block' ? ours : inOneFile(d, ours));
+  await io.files.withCandidate(pathOf(spec), candidate, async (temporary) => {
+    const real = io.files.hostPath?.(temporary) ?? temporary;
+    const args = ['check', 'config', real];
+    try {
+      const result = await io.processes.run(promtoolOf(spec), args, { timeoutMs: PROMTOOL_MS, signal });
+      if (result.exitCode === 0) return;
+      const words = `${result.stderr}\n${result.stdout}`.replaceAll(real, pathOf(spec)).trim();
+      const telling = words.split('\n').filter((l) => /FAILED|error|line \d+/i.test(l));
+      throw new Stalled('Invalid', telling.join(' ') || words);
+    } catch (error) {
+      if (errnoOf(error) !== 'ENOENT' || error instanceof Stalled) throw error;
+    }
+  });
 }
 
 /** The same jobs as a block, so that one file is all that is written to be looked at. */

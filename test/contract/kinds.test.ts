@@ -27,6 +27,7 @@ function desire(
     host: { name: 'contract', address: '127.0.0.1', labels: {} },
     digest: digestOf(spec),
     heal: false,
+    held: [],
     inputs: {},
     memory: undefined,
     // Here a secret from the environment is its variable's name.

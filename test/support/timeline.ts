@@ -56,7 +56,10 @@ export class Timeline {
     fs.mkdirSync(this.root, { recursive: true });
     this.mode = options.mode ?? 'enforce';
     this.#withinMs = options.withinMs ?? 10_000;
-    this.#files = createFiles({ root: this.root });
+    this.#files = createFiles({
+      root: this.root,
+      candidates: path.join(this.directory, 'state', 'candidates'),
+    });
     // A kind that asks for a port that the test did not bring fails with its name.
     const missing = new Proxy({} as Ports, {
       get: (_, port) => {

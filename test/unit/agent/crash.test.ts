@@ -3,6 +3,8 @@ import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import path from 'node:path';
 import { type TestContext, test } from 'node:test';
+import { createFiles } from '../../../agent/providers/files.ts';
+import type { AnyKind } from '../../../kinds/kind.ts';
 import { Devices } from '../../support/device.ts';
 import { eventually } from '../../support/eventually.ts';
 import { temporaryDirectory } from '../../support/sandbox.ts';
@@ -21,14 +23,37 @@ test('what a killed agent left half-written beside a file is gone after the next
     const first = new Timeline(t, { directory }).start().assign(file('f'));
     await first.expect('File/f', 'True');
     await first.stop();
-    for (const name of ['.f.homeostat~', '.f.homeostat-validate', '..f.homeostat-validate.homeostat~']) {
-      fs.writeFileSync(first.path(`/etc/${name}`), 'half');
-    }
+    fs.writeFileSync(first.path('/etc/.f.homeostat~'), 'half');
     const second = new Timeline(t, { directory }).start().assign(...(removed ? [] : [file('f')]));
     if (removed) await second.expectGone('File/f');
     else await second.expect('File/f', 'True');
     assert.deepEqual(fs.readdirSync(second.path('/etc')), removed ? [] : ['f']);
   }
+});
+
+test('a candidate of a killed agent is gone after the next start, though nothing asks for what it was for', async (t) => {
+  const directory = temporaryDirectory(t);
+  const [root, candidates] = [path.join(directory, 'root'), path.join(directory, 'state/candidates')];
+  for (const made of [path.join(root, 'etc/theirs'), path.dirname(candidates)])
+    fs.mkdirSync(made, { recursive: true });
+  const killed = createFiles({ root, candidates });
+  t.after(() => killed.close());
+  const looking = (file: string) =>
+    killed.withCandidate(file, Buffer.from('candidate'), () => new Promise<never>(() => {}));
+  for (const file of ['/etc/theirs/f', '/etc/ours/below/g', '/etc/h']) void looking(file);
+  await killed.withCandidate('/etc/seen/k', Buffer.from('seen'), async (candidate) => {
+    assert.equal(fs.readFileSync(path.join(root, candidate), 'utf8'), 'seen');
+  });
+  fs.writeFileSync(path.join(root, 'etc/..h.homeostat-validate.homeostat~'), 'half');
+  fs.appendFileSync(candidates, '{"path":"/etc/th');
+  assert.equal(fs.readdirSync(path.join(root, 'etc'), { recursive: true }).length, 7);
+
+  const second = new Timeline(t, { directory })
+    .start()
+    .assign(resource('File', 'other', { path: '/var/other', content: 'one\n' }));
+  await second.expect('File/other', 'True');
+  assert.deepEqual(fs.readdirSync(path.join(root, 'etc'), { recursive: true }), ['theirs']);
+  assert.equal(fs.existsSync(candidates), false);
 });
 
 test('half-written state files are gone after the next start', async (t) => {
@@ -44,6 +69,39 @@ test('half-written state files are gone after the next start', async (t) => {
     left.filter((name) => name.endsWith('.new') || name.endsWith('.broken')),
     [],
   );
+});
+
+test('what a change that was cut off may have left is told to the passes after it, until one is confirmed', async (t) => {
+  const directory = temporaryDirectory(t);
+  const devices = new Devices();
+  const held: (readonly string[])[] = [];
+  const kind = {
+    ...devices.kind,
+    owns: (spec: Record<string, unknown>) => [`device:${spec['value']}`],
+    observe: (...[d, ...rest]: Parameters<AnyKind['observe']>) => {
+      held.push(d.held);
+      return devices.kind.observe(d, ...rest);
+    },
+  };
+  const begin = () => new Timeline(t, { kinds: new Map([['Device', kind]]), directory }).start();
+  const first = begin().assign(device('one'));
+  await first.expect('Device/d', 'True');
+  let cutOff = false;
+  devices.hook = (step, value) => {
+    if (step !== 'apply' || value !== 'two') return;
+    cutOff = true;
+    throw new Error('cut off');
+  };
+  first.assign(device('two'));
+  await eventually(() => assert.ok(cutOff));
+  await first.stop();
+  held.length = 0;
+  const second = begin().assign(device('one'));
+  await second.expect('Device/d', 'True');
+  assert.deepEqual([...held[0]!].sort(), ['device:one', 'device:two']);
+  devices.tamper('Device/d', 'other');
+  await eventually(() => assert.equal(devices.values.get('Device/d'), 'one'));
+  assert.deepEqual(held.at(-1), ['device:one']);
 });
 
 test('what git asks for again while it is being removed is made anew', async (t) => {

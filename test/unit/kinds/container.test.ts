@@ -28,6 +28,7 @@ function desire(more: object = {}, rest: Partial<Desired<ContainerSpec>> = {}): 
     host: { name: 'droplet', labels: {} },
     digest: 'd',
     heal: false,
+    held: [],
     inputs: {},
     memory: undefined,
     content: (value) =>

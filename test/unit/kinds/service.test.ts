@@ -231,6 +231,7 @@ function desired(more: Partial<Desired<ServiceSpec>>): Desired<ServiceSpec> {
     host: { name: 'h', labels: {} },
     digest: '',
     heal: false,
+    held: [],
     inputs: {},
     memory: undefined,
     content: (value) => ({ bytes: Buffer.from(String(value)), secret: false }),

@@ -292,6 +292,7 @@ test('a token is used until it expires; one that was revoked is replaced; an API
     host: { name: 'h', labels: {} },
     digest: '',
     heal: false,
+    held: [],
     inputs: {},
     memory: undefined,
     content: (v: unknown) => ({ bytes: Buffer.from(typeof v === 'string' ? v : secret), secret: true }),
