@@ -3,7 +3,7 @@
 // JSON, so that the agent needs no YAML at run time; `homeostat enroll` writes it.
 import fs from 'node:fs';
 import path from 'node:path';
-import { z } from 'zod';
+import * as z from 'zod';
 import { Name } from '../api/documents.ts';
 import { inWords } from '../api/errors.ts';
 

@@ -3,7 +3,7 @@
 import fs from 'node:fs';
 import http from 'node:http';
 import path from 'node:path';
-import { z } from 'zod';
+import * as z from 'zod';
 import { inWords } from '../api/errors.ts';
 import type { Agent } from './agent.ts';
 

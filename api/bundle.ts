@@ -1,7 +1,7 @@
 // What the controller hands to one host: a signed envelope, and the payload it names by digest. Both travel as
 // the exact text that was signed or hashed, so no two programs need to agree on how JSON is written.
 import { createPrivateKey, createPublicKey, type KeyObject, sign, verify } from 'node:crypto';
-import { z } from 'zod';
+import * as z from 'zod';
 import { API_VERSION, Dependency, Labels, Mode, Name, Prune } from './documents.ts';
 import { sha256 } from './json.ts';
 

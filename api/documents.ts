@@ -1,6 +1,6 @@
 // The documents that people write in git. Schemas are strict and transform nothing: what was written is what is
 // rendered, so a diagnostic can always point at the place that is wrong. A kind's own `spec` is in kinds/.
-import { z } from 'zod';
+import * as z from 'zod';
 
 export const API_VERSION = 'homeostat.dev/v1';
 

@@ -1,7 +1,7 @@
 // How a host and its controller get to know each other. The operator carries a token from one to the other: it
 // proves to the controller that the host is meant, and its fingerprint proves to the host whom it talks to.
 import { type KeyObject, sign, verify } from 'node:crypto';
-import { z } from 'zod';
+import * as z from 'zod';
 import { keyIdOf, publicKeyOf, rawPublicKey } from './bundle.ts';
 import { Name } from './documents.ts';
 import { canonical, sha256 } from './json.ts';

@@ -1,6 +1,6 @@
 // What an agent says of itself to the controller, the CLI and the page. Conditions follow the Kubernetes API
 // conventions: a type, True/False/Unknown, a CamelCase reason for programs and a sentence for people.
-import { z } from 'zod';
+import * as z from 'zod';
 
 export const Condition = z.object({
   type: z.string(),

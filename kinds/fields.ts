@@ -1,5 +1,5 @@
 // Fields that the schemas of several kinds share. Strict and without transforms, like all of them.
-import { z } from 'zod';
+import * as z from 'zod';
 
 export const AbsolutePath = z
   .string()

@@ -1,7 +1,7 @@
 // Grafana's HTTP API, as far as the kinds that keep something in it share it: where it is, who asks, which
 // generation of the API it serves, and what its refusals mean for the loop.
 // Facts: grafana.com/docs/grafana/latest/developer-resources/api-reference/http-api/.
-import { z } from 'zod';
+import * as z from 'zod';
 import { SecretRef } from '../api/documents.ts';
 import { inWords, Stalled, Waiting } from '../api/errors.ts';
 import type { Ask, Claim, Desired } from './kind.ts';

@@ -1,7 +1,7 @@
 // The contract between the reconcile loop and a kind. A kind is level-based: a pass knows its key and what the
 // host looks like now, never what happened. It may run at any time, again after any crash, and must get from
 // wherever the host is to where the manifest wants it. docs/add-a-kind.md walks through writing one.
-import type { z } from 'zod';
+import type * as z from 'zod';
 import type { Prune, SecretRef } from '../api/documents.ts';
 import type { Json } from '../api/json.ts';
 import type { PortName, Ports } from './ports.ts';

@@ -2,7 +2,7 @@
 // writes nothing and fails where a page is out of date.
 import fs from 'node:fs';
 import path from 'node:path';
-import { z } from 'zod';
+import * as z from 'zod';
 import { FleetDocument, HostDocument, ResourceDocument } from '../api/documents.ts';
 import { kinds } from '../kinds/index.ts';
 

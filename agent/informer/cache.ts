@@ -1,7 +1,7 @@
 // The last bundle that was accepted, so that the agent works for ever without the controller, and beside it, in
 // a file of its own, the highest sequence ever seen: losing the cache must not open the door to a replay.
 import path from 'node:path';
-import { z } from 'zod';
+import * as z from 'zod';
 import {
   BundleRefused,
   type Envelope,

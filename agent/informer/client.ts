@@ -1,7 +1,7 @@
 // The agent's side of the controller's HTTP API: signed requests, bounded answers. undici is loaded at the first
 // request, since an agent without a controller does not need its 25 MiB.
 import type { KeyObject } from 'node:crypto';
-import { z } from 'zod';
+import * as z from 'zod';
 import { BundleRefused, keyIdOf, rawPublicKey, SignedBundle } from '../../api/bundle.ts';
 import { signRequest } from '../../api/signatures.ts';
 import type { AgentStatus } from '../../api/status.ts';

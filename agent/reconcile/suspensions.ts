@@ -1,7 +1,7 @@
 // `homeostat suspend` by hand: always with a time to live, kept over restarts, seen on the page. The key '*' is
 // the whole host.
 import path from 'node:path';
-import { z } from 'zod';
+import * as z from 'zod';
 import type { Clock } from '../../kinds/ports.ts';
 import { readIfThere, writeDurably } from '../journal/durable.ts';
 

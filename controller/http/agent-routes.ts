@@ -1,6 +1,6 @@
 // What agents ask for: to be enrolled, what to run, and to say how it went.
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
-import { z } from 'zod';
+import * as z from 'zod';
 import { EnrollRequest, parseToken, signEnrollment } from '../../api/enroll.ts';
 import { AgentStatus } from '../../api/status.ts';
 import { Assignments } from '../fleet/assignments.ts';

@@ -1,7 +1,7 @@
 // What operators see: the fleet, a host, a stream that says when to look again, and the pages for people.
 import { randomBytes } from 'node:crypto';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
-import { z } from 'zod';
+import * as z from 'zod';
 import { fleetPage } from '../views/fleet-page.ts';
 import { hostPage } from '../views/host-page.ts';
 import { errorPage } from '../views/layout.ts';

@@ -1,6 +1,6 @@
 // HTTP service discovery: GET /sd/:job, for Prometheus.
 import type { FastifyInstance } from 'fastify';
-import { z } from 'zod';
+import * as z from 'zod';
 import type { HostDocument } from '../../api/documents.ts';
 import { JOB_NAMES, targetsOf } from '../fleet/discovery.ts';
 import type { Fleet } from '../fleet/fleet.ts';

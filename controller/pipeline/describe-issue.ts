@@ -1,6 +1,6 @@
 // What zod says about a value, turned into what the person who wrote the file would do about it. One issue in,
 // one message out, with the path it is about; union noise is resolved to the variant that was meant.
-import type { z } from 'zod';
+import type * as z from 'zod';
 import { didYouMean } from '../../api/diagnostics.ts';
 import { isSecretRef } from '../../api/documents.ts';
 import { valueAt } from './document-values.ts';

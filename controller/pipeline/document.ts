@@ -1,6 +1,6 @@
 // One YAML document, checked as far as that goes without the others: the envelope, the kind, the spec. What
 // comes out keeps the document's places, so that everything said about it later points at the right line.
-import type { z } from 'zod';
+import type * as z from 'zod';
 import { type Diagnostic, didYouMean } from '../../api/diagnostics.ts';
 import {
   API_VERSION,

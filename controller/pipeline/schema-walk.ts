@@ -1,7 +1,7 @@
 // Finds one's way in a zod schema, for "did you mean" and for lists of fields. Reads zod's own definition
 // objects (`_zod.def`, its documented interface for libraries: zod.dev/library-authors); what it does not know
 // it answers with nothing, never with an error.
-import type { z } from 'zod';
+import type * as z from 'zod';
 
 type Def = {
   readonly type: string;

@@ -1,5 +1,5 @@
 // Words for what diagnostics about values are made of: names of fields, kinds of values, limits.
-import type { z } from 'zod';
+import type * as z from 'zod';
 
 export type Issue = z.core.$ZodIssue;
 

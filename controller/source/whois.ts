@@ -1,7 +1,7 @@
 // Asks this machine's tailscaled who is at the other end of a connection: its LocalAPI (FACTS.md), unix socket,
 // GET /localapi/v0/whois?addr=IP:PORT. The answer names a node and a user, not a process.
 import { Agent, request } from 'undici';
-import { z } from 'zod';
+import * as z from 'zod';
 
 /** The capability that tailnet policy may grant instead of a login being listed in Fleet.operators. */
 export const OPERATOR_CAPABILITY = 'homeostat.dev/cap/operator';

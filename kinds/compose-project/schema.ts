@@ -1,7 +1,7 @@
 // Service fields have the names, forms and meaning that they have in a compose file (docs.docker.com/reference/
 // compose-file): `${VAR}` is compose's, `$$` is a dollar sign. What could not be judged from the manifest (build,
 // extends, include, secrets from files of the host) is left out on purpose.
-import { z } from 'zod';
+import * as z from 'zod';
 import { SecretRef } from '../../api/documents.ts';
 import { AbsolutePath } from '../fields.ts';
 

@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { Ref, SecretRef } from '../../api/documents.ts';
 import { AbsolutePath, ContainerName, ImageReference } from '../fields.ts';
 

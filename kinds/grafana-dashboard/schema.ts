@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { GrafanaConnection, GrafanaUid, PollSeconds } from '../grafana-api.ts';
 
 export const GrafanaDashboardSpec = z.strictObject({

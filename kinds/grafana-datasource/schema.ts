@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { SecretRef } from '../../api/documents.ts';
 import { GrafanaConnection, GrafanaUid, PollSeconds } from '../grafana-api.ts';
 

@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 
 /** Debian policy, 5.6.1. */
 const PackageName = z

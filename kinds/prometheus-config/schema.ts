@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { AbsolutePath, Address, UnitName } from '../fields.ts';
 
 /** YAML text of list items, as it would stand in prometheus.yml, without the indentation. */

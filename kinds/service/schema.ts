@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { contentFields, Ref, SecretRef } from '../../api/documents.ts';
 import { Manager, UnitName } from '../fields.ts';
 

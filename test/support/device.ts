@@ -1,6 +1,6 @@
 // A kind for tests of the loop: a device with a value, in a map that outlives the agent, whose every step can be
 // made to fail or to stop half-way.
-import { z } from 'zod';
+import * as z from 'zod';
 import { Stalled } from '../../api/errors.ts';
 import { type AnyKind, defineKind, type Verdict } from '../../kinds/kind.ts';
 

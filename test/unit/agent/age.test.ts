@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import path from 'node:path';
 import { type TestContext, test } from 'node:test';
-import { z } from 'zod';
+import * as z from 'zod';
 import { SecretRef } from '../../../api/documents.ts';
 import type { Json } from '../../../api/json.ts';
 import { type AnyKind, defineKind } from '../../../kinds/kind.ts';

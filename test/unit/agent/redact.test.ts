@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import path from 'node:path';
 import { test } from 'node:test';
-import { z } from 'zod';
+import * as z from 'zod';
 import { presentable, Redactor } from '../../../agent/secrets/redact.ts';
 import { createSeal } from '../../../agent/secrets/seal.ts';
 import { SecretRef } from '../../../api/documents.ts';

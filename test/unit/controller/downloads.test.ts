@@ -7,7 +7,7 @@ import type { AddressInfo } from 'node:net';
 import path from 'node:path';
 import { type TestContext, test } from 'node:test';
 import pino from 'pino';
-import { z } from 'zod';
+import * as z from 'zod';
 import { formatDiagnostic } from '../../../api/diagnostics.ts';
 import { sha256 } from '../../../api/json.ts';
 import { Publisher, type PublishResult } from '../../../controller/fleet/publisher.ts';

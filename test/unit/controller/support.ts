@@ -1,6 +1,6 @@
 // Small kinds and snapshots for tests of the controller: enough of File and Service to break every rule.
 import { createHash } from 'node:crypto';
-import { z } from 'zod';
+import * as z from 'zod';
 import { contentFields, Ref } from '../../../api/documents.ts';
 import type { Snapshot, SnapshotFile } from '../../../controller/source/snapshot.ts';
 import { type AnyKind, defineKind } from '../../../kinds/kind.ts';
