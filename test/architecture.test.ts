@@ -141,6 +141,13 @@ test('every kind is one folder of the same shape and one line in kinds/index.ts'
   }
 });
 
+test('zod is imported as a namespace, because its object `z` brings 350 kB that nothing here uses into the agent', () => {
+  const wrong = files.filter((f) =>
+    /^import .*\{.*\} from 'zod';$/m.test(fs.readFileSync(path.join(root, f), 'utf8')),
+  );
+  assert.deepEqual(wrong, []);
+});
+
 test('only the rims read the clock, the environment or set timers, so that tests can do without them', () => {
   // controller/views holds text that runs in a browser.
   const rim =
