@@ -2,8 +2,8 @@
 import type { FastifyInstance } from 'fastify';
 import * as z from 'zod';
 import type { HostDocument } from '../../api/documents.ts';
-import { JOB_NAMES, targetsOf } from '../fleet/discovery.ts';
 import type { Fleet } from '../fleet/fleet.ts';
+import { JOB_NAMES, targetsOf } from '../pipeline/targets.ts';
 import type { AppDeps } from './deps.ts';
 import { HttpError } from './errors.ts';
 import type { Identity } from './identity.ts';

@@ -16,6 +16,8 @@ export interface Bound {
   readonly downloads: ReadonlyMap<string, Downloaded>;
   /** Whether it comes out differently on different hosts. */
   readonly dynamic: boolean;
+  /** Whether it comes out differently when other hosts change. */
+  readonly fleetwide: boolean;
 }
 
 export interface ContentSite {
@@ -78,7 +80,11 @@ export function pathOf(resource: ParsedResource, site: ContentSite, scope: Scope
 }
 
 /** For texts that no host's values enter. */
-export const NO_HOST: Scope = { host: { name: '', labels: {} }, vars: {} };
+export const NO_HOST: Scope = {
+  host: { name: '', labels: {} },
+  vars: {},
+  targets: { of: () => undefined },
+};
 
 export function bind(
   resource: ParsedResource,
@@ -99,6 +105,7 @@ export function bind(
     contents: bound,
     downloads,
     dynamic: resource.dynamic || [...bound.values()].some((content) => content.dynamic),
+    fleetwide: resource.fleetwide || [...bound.values()].some((content) => content.fleetwide),
   };
 }
 

@@ -15,6 +15,7 @@ import { Fetched } from './downloads.ts';
 import { Findings, HOSTS } from './findings.ts';
 import { type HostRender, type Missing, payloadText, renderHost, scopeOf } from './host.ts';
 import { render } from './render.ts';
+import { Targets } from './targets.ts';
 import { readYaml } from './yaml.ts';
 
 /** What one host gets at one commit. */
@@ -57,6 +58,7 @@ interface Memory {
   readonly kinds: Kinds;
   readonly files: ReadonlyMap<string, FileEntry>;
   readonly placement: Placement;
+  readonly targets: Targets;
   readonly contents: Contents;
   readonly downloads: Fetched;
   readonly bounds: ReadonlyMap<string, Bound>;
@@ -79,8 +81,10 @@ export async function compile(
   const entries = [...files.values()];
   const catalog = catalogOf(entries);
   const placement = memory?.placement.fits(catalog.hosts) ? memory.placement : new Placement(catalog.hosts);
-  const { bounds, contents, fetched } = await bindAll(snapshot, catalog, placement, memory, downloads);
-  const hosts = renderAll(catalog, placement, bounds, memory);
+  const targets = memory?.targets.fits(catalog.hosts) ? memory.targets : new Targets(catalog.hosts);
+  const whole = { catalog, placement, targets };
+  const { bounds, contents, fetched } = await bindAll(snapshot, whole, memory, downloads);
+  const hosts = renderAll(whole, bounds, memory);
 
   const findings = new Findings();
   for (const entry of entries) for (const d of entry.diagnostics) findings.add(d);
@@ -114,7 +118,7 @@ export async function compile(
       hosts: hosts.size,
     },
     again: fetched.mayPass,
-    memory: { kinds, files, placement, contents, downloads: fetched, bounds, hosts },
+    memory: { kinds, files, placement, targets, contents, downloads: fetched, bounds, hosts },
   };
   if (hasErrors(diagnostics)) return result;
   return {
@@ -185,10 +189,16 @@ async function readFile(path: string, file: SnapshotFile, kinds: Kinds): Promise
   };
 }
 
+/** All documents of the commit, and what only shows when they are seen together. */
+interface Whole {
+  readonly catalog: Catalog;
+  readonly placement: Placement;
+  readonly targets: Targets;
+}
+
 async function bindAll(
   snapshot: Snapshot,
-  catalog: Catalog,
-  placement: Placement,
+  { catalog, placement, targets }: Whole,
   memory: Memory | undefined,
   downloads: Downloads | undefined,
 ): Promise<{ bounds: Map<string, Bound>; contents: Contents; fetched: Fetched }> {
@@ -197,7 +207,7 @@ async function bindAll(
   const paths = new Map<ParsedResource, Set<string>>();
   for (const resource of catalog.resources.values()) {
     const scopes = () =>
-      placement.of(resource).hosts.map((name) => scopeOf(catalog.hosts.get(name)!, catalog.fleet));
+      placement.of(resource).hosts.map((name) => scopeOf(catalog.hosts.get(name)!, catalog.fleet, targets));
     paths.set(resource, contentPaths(resource, scopes));
     fetched.want(resource, scopes);
   }
@@ -213,8 +223,7 @@ async function bindAll(
 }
 
 function renderAll(
-  catalog: Catalog,
-  placement: Placement,
+  { catalog, placement, targets }: Whole,
   bounds: ReadonlyMap<string, Bound>,
   memory: Memory | undefined,
 ): Map<string, HostRender> {
@@ -231,6 +240,7 @@ function renderAll(
     const inputs = {
       host,
       fleet: catalog.fleet,
+      targets,
       bounds: usable ? list : list.filter((bound) => !bound.dynamic),
     };
     hosts.set(name, renderHost(inputs, memory?.hosts.get(name)));

@@ -3,7 +3,7 @@
 import { posix } from 'node:path';
 import { didYouMean } from '../../api/diagnostics.ts';
 import { MAX_CONTENT_BYTES, type Snapshot, type SnapshotFile } from '../source/snapshot.ts';
-import { isDynamic } from './interpolate.ts';
+import { isDynamic, isFleetwide } from './interpolate.ts';
 
 /** A file's text, or why there is none. Identity means: the same file with the same content. */
 export interface Content {
@@ -11,6 +11,8 @@ export interface Content {
   readonly oid: string;
   readonly text: string;
   readonly dynamic: boolean;
+  /** Whether other hosts enter it. */
+  readonly fleetwide: boolean;
   /** What is wrong and what would be right, without a place; for the field that names the file. */
   readonly problem?: (field: FileField) => string;
 }
@@ -72,6 +74,7 @@ export class Contents {
       oid,
       text: '',
       dynamic: false,
+      fleetwide: false,
       problem,
     });
     if (file === undefined) return refused(this.#missing(path));
@@ -86,7 +89,7 @@ export class Contents {
     const bytes = await file.read();
     try {
       const text = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes);
-      return { path, oid, text, dynamic: isDynamic(text) };
+      return { path, oid, text, dynamic: isDynamic(text), fleetwide: isFleetwide(text) };
     } catch {
       return refused((field) =>
         field === 'ageFrom'

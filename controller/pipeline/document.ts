@@ -13,7 +13,7 @@ import {
 import type { AnyKind } from '../../kinds/kind.ts';
 import { describeIssues } from './describe-issue.ts';
 import { isMapping, valueAt } from './document-values.ts';
-import { isDynamic } from './interpolate.ts';
+import { isDynamic, isFleetwide } from './interpolate.ts';
 import { show } from './words.ts';
 import type { Path, Place, YamlDocument } from './yaml.ts';
 
@@ -70,6 +70,8 @@ export interface ParsedResource extends Common {
   readonly spec: Readonly<Record<string, unknown>>;
   /** Whether values of the host enter the spec itself. */
   readonly dynamic: boolean;
+  /** Whether other hosts enter it. */
+  readonly fleetwide: boolean;
 }
 export type Parsed = ParsedHost | ParsedFleet | ParsedResource;
 
@@ -197,6 +199,7 @@ class Checker {
       selector,
       spec: isMapping(spec) ? spec : {},
       dynamic: someText(spec, isDynamic),
+      fleetwide: someText(spec, isFleetwide),
     };
   }
 

@@ -4,11 +4,12 @@ import { createHash } from 'node:crypto';
 import type { Diagnostic } from '../../api/diagnostics.ts';
 import { API_VERSION, type HostDocument } from '../../api/documents.ts';
 import { canonical } from '../../api/json.ts';
-import type { Bound } from './bind.ts';
+import { type Bound, NO_HOST } from './bind.ts';
 import { labelsOf } from './catalog.ts';
 import { diagnosticAt, type ParsedFleet, type ParsedHost, sourceOf } from './document.ts';
 import type { Scope } from './interpolate.ts';
 import { type Rendered, render } from './render.ts';
+import type { Targets } from './targets.ts';
 import type { Path } from './yaml.ts';
 
 export interface HostInputs {
@@ -16,6 +17,7 @@ export interface HostInputs {
   readonly fleet: ParsedFleet | undefined;
   /** In the order of their keys. */
   readonly bounds: readonly Bound[];
+  readonly targets: Targets;
 }
 
 /** A reference to a document that this host doesn't have. */
@@ -34,7 +36,12 @@ export interface HostRender {
   readonly payloadDigest: string;
 }
 
-export function scopeOf(host: ParsedHost, fleet: ParsedFleet | undefined): Scope {
+/** @param targets not for paths, where they have no place */
+export function scopeOf(
+  host: ParsedHost,
+  fleet: ParsedFleet | undefined,
+  targets: Scope['targets'] = NO_HOST.targets,
+): Scope {
   const { address } = host.broken ? { address: undefined } : host.document.spec;
   const vars = {
     ...(fleet === undefined || fleet.broken ? {} : fleet.document.spec.vars),
@@ -43,15 +50,18 @@ export function scopeOf(host: ParsedHost, fleet: ParsedFleet | undefined): Scope
   return {
     host: { name: host.name, labels: labelsOf(host), ...(address === undefined ? {} : { address }) },
     vars,
+    targets,
   };
 }
 
 export function renderHost(inputs: HostInputs, previous: HostRender | undefined): HostRender {
   if (previous !== undefined && sameInputs(previous.inputs, inputs)) return previous;
-  const { host, fleet, bounds } = inputs;
-  const scope = scopeOf(host, fleet);
-  const sameScope = previous?.inputs.host === host && previous.inputs.fleet === fleet;
-  const known = new Map(sameScope ? previous.rendered.map((r) => [r.bound, r] as const) : []);
+  const { host, fleet, bounds, targets } = inputs;
+  const scope = scopeOf(host, fleet, targets);
+  const sameHost = previous?.inputs.host === host && previous.inputs.fleet === fleet;
+  const same = previous?.inputs.targets === targets;
+  const reusable = (sameHost && previous.rendered.filter(({ bound }) => same || !bound.fleetwide)) || [];
+  const known = new Map(reusable.map((r) => [r.bound, r] as const));
   const rendered = bounds.map((bound) => known.get(bound) ?? render(bound, scope));
   const present = new Set(rendered.map((r) => r.key));
   const missing = rendered.flatMap((r) =>
@@ -90,7 +100,8 @@ function payloadParts(host: ParsedHost, rendered: readonly Rendered[]): string[]
 
 function sameInputs(a: HostInputs, b: HostInputs): boolean {
   if (a.host !== b.host || a.fleet !== b.fleet || a.bounds.length !== b.bounds.length) return false;
-  return a.bounds.every((bound, i) => bound === b.bounds[i]);
+  const sameTargets = a.targets === b.targets;
+  return a.bounds.every((bound, i) => bound === b.bounds[i] && (sameTargets || !bound.fleetwide));
 }
 
 /** A claim, and every claim that it is a part of, must have one owner (claimsOverlap of kinds/kind.ts). */

@@ -1,7 +1,8 @@
-// `${host.name}`, `${host.address}`, `${host.labels.X}` and `${vars.X}` in texts, and nothing else: `${…}` of
-// shells and `$1` of relabel rules stay as they are, and `$${` writes `${`.
+// `${host.name}`, `${host.address}`, `${host.labels.X}`, `${vars.X}` and `${targets.JOB}` in texts, and nothing else:
+// `${…}` of shells and `$1` of relabel rules stay as they are, and `$${` writes `${`.
 import { didYouMean } from '../../api/diagnostics.ts';
 import { HOSTS } from './findings.ts';
+import { JOB_NAMES, type Targets } from './targets.ts';
 
 export interface Scope {
   readonly host: {
@@ -11,6 +12,7 @@ export interface Scope {
   };
   /** The host's variables over the fleet's. */
   readonly vars: Readonly<Record<string, string | number | boolean>>;
+  readonly targets: Pick<Targets, 'of'>;
 }
 
 /** A reference that has no value, at an offset of the text. */
@@ -19,13 +21,23 @@ export interface Unknown {
   readonly message: string;
 }
 
-const REFERENCE = /\$\$\{|\$\{(host|vars)\.([^${}\r\n]*)\}/g;
+const REFERENCE = /\$\$\{|\$\{(host|vars|targets)\.([^${}\r\n]*)\}/g;
 const FIELDS = ['name', 'address', 'labels'];
+const RESOLVE = { host: hostField, vars: variable, targets };
 
 /** Whether the text comes out differently on different hosts. */
 export function isDynamic(text: string): boolean {
-  if (!text.includes('${host.') && !text.includes('${vars.')) return false;
-  for (const match of text.matchAll(REFERENCE)) if (match[1] !== undefined) return true;
+  return names(text, /^(host|vars|targets)$/);
+}
+
+/** Whether other hosts than the one it is for enter the text. */
+export function isFleetwide(text: string): boolean {
+  return names(text, /^targets$/);
+}
+
+function names(text: string, roots: RegExp): boolean {
+  if (!text.includes('${')) return false;
+  for (const [, root] of text.matchAll(REFERENCE)) if (root !== undefined && roots.test(root)) return true;
   return false;
 }
 
@@ -34,7 +46,7 @@ export function interpolate(text: string, scope: Scope, unknown: (u: Unknown) =>
   if (!text.includes('${')) return text;
   return text.replace(REFERENCE, (reference, root: string | undefined, path: string, offset: number) => {
     if (root === undefined) return '${';
-    const found = root === 'host' ? hostField(path, reference, scope) : variable(path, reference, scope);
+    const found = RESOLVE[root as keyof typeof RESOLVE](path, reference, scope);
     if (typeof found === 'string') return found;
     unknown({ offset, message: found.problem });
     return reference;
@@ -63,6 +75,14 @@ function variable(name: string, reference: string, { vars }: Scope): string | { 
   return {
     problem: `${reference} has no value on ${HOSTS}: add "${name}" to the vars of the Fleet or of the host${near(name, Object.keys(vars), '${vars.')}`,
   };
+}
+
+function targets(job: string, reference: string, { targets: all }: Scope): string | { problem: string } {
+  return (
+    all.of(job) ?? {
+      problem: `unknown name ${reference}: there is ${JOB_NAMES.map((name) => `\${targets.${name}}`).join(' and ')}${near(job, JOB_NAMES, '${targets.')}; write $${reference} to have it as it is`,
+    }
+  );
 }
 
 function near(word: string, candidates: readonly string[], prefix: string): string {

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import path from 'node:path';
-import { type TestContext, test } from 'node:test';
+import { after, type TestContext, test } from 'node:test';
 import { loadAll } from 'js-yaml';
 import { ResourceDocument } from '../../api/documents.ts';
 import { digestOf } from '../../api/json.ts';
@@ -10,6 +10,7 @@ import { kinds } from '../../kinds/index.ts';
 import { type AnyKind, claimsOverlap, type Desired, type InventoryRecord } from '../../kinds/kind.ts';
 import type { Ports } from '../../kinds/ports.ts';
 import { require } from '../support/capabilities.ts';
+import { endSharedEngine } from '../support/shared-engine.ts';
 import type { Opened } from './fixture.ts';
 import { fixtures } from './fixtures.ts';
 
@@ -91,6 +92,8 @@ function record(
     content: d.content,
   };
 }
+
+after(endSharedEngine);
 
 test('every kind has a fixture here', () => {
   assert.deepEqual(

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import path from 'node:path';
-import { test } from 'node:test';
+import { after, test } from 'node:test';
 import { createDocker } from '../../agent/providers/docker.ts';
 import { createHttp } from '../../agent/providers/http.ts';
 import { createProcesses } from '../../agent/providers/processes.ts';
@@ -11,11 +11,13 @@ import { freePort } from '../support/alloy/harness.ts';
 import { DOCKER, PROMTOOL, require } from '../support/capabilities.ts';
 import { eventually } from '../support/eventually.ts';
 import { added, THEIRS } from '../support/prometheus-yml.ts';
-import { sharedEngine } from '../support/shared-engine.ts';
+import { endSharedEngine, sharedEngine } from '../support/shared-engine.ts';
 import { resource, Timeline } from '../support/timeline.ts';
 
 const KEY = 'PrometheusConfig/ours';
 const WITHIN_MS = 30_000;
+
+after(endSharedEngine);
 
 test('a config that a container has as a single file is rewritten in place, loaded after SIGHUP, healed, undone', async (t) => {
   if (!require(t, DOCKER, PROMTOOL)) return;

@@ -175,6 +175,36 @@ test('names are filled in, in specs and files, and everything else is left alone
   assert.deepEqual(spec('droplet'), { path: '/etc/droplet', content: 'docker in eu' });
 });
 
+test('targets are those of all hosts that have an address, and a host that changes changes them', async () => {
+  const files = {
+    'h.yaml': HOSTS,
+    'a.yaml': file(
+      'a',
+      '{names: [mac]}',
+      '{path: /a, content: "jobs: ${targets.tailscale-clients} $${targets.x}"}',
+    ),
+    'b.yaml': file('b', '{names: [mac]}', '{path: /b, contentFrom: b.txt}'),
+    'b.txt': '${targets.node-exporter}',
+    'c.yaml': file('c', '{names: [pi]}', '{path: /c, content: x}'),
+  };
+  const group = (host: string, target: string) =>
+    `{"targets":["${target}"],"labels":{"host":"${host}","tailscale_machine":"${host}"}}`;
+  const contents = (c: Compilation) => payload(c, 'mac').resources.map(({ spec }) => spec['content']);
+  const first = await good(files);
+  const [droplet, pi] = [group('droplet', '198.18.0.45:5252'), group('pi', '198.18.0.8:5252')];
+  assert.deepEqual(contents(first), [`jobs: [${droplet},${pi}] \${targets.x}`, '[]']);
+
+  const lean = HOSTS.replace('alloy: docker', 'alloy: docker, telemetry: lean');
+  const second = await good({ ...files, 'h.yaml': lean }, first);
+  const scraped = '[{"targets":["198.18.0.45:9100"],"labels":{"host":"droplet"}}]';
+  assert.deepEqual(contents(second), [`jobs: [${droplet},${pi}] \${targets.x}`, scraped]);
+  const third = await good(
+    { ...files, 'h.yaml': lean, 'c.yaml': file('c', '{names: [pi]}', '{path: /c, content: y}') },
+    second,
+  );
+  assert.deepEqual(contents(third), contents(second));
+});
+
 test('a variable is the number or truth that it is where a kind wants one, and text where it wants text', async () => {
   const service = (port: string): string =>
     `apiVersion: homeostat.dev/v1\nkind: Service\nmetadata: {name: s}\nhosts: {names: [pi]}\nspec: {unit: "\${vars.port}.service", port: "${port}"}\n`;
@@ -226,6 +256,14 @@ test('however it was come by, a compilation says what one from nothing says', as
   const edits: ((f: Record<string, string>) => void)[] = [
     (f) => (f['b.txt'] = 'now with ${vars.port}'),
     (f) => (f['b.txt'] = 'unknown ${vars.nope}'),
+    (f) => (f['b.txt'] = '${targets.tailscale-clients}'),
+    (f) => (f['h.yaml'] = HOSTS.replace('198.18.0.45', '198.18.0.46')),
+    (f) =>
+      (f['h.yaml'] =
+        `${HOSTS}---\napiVersion: homeostat.dev/v1\nkind: Host\nmetadata: {name: new}\nspec: {address: 198.18.0.9}\n`),
+    (f) => (f['a.yaml'] = file('a', '{all: true}', '{path: /a, content: "${targets.tailscale-client}"}')),
+    (f) => (f['a.yaml'] = file('a', '{all: true}', '{path: /a, content: "${targets.node-exporter}"}')),
+    (f) => (f['h.yaml'] = HOSTS),
     (f) => (f['b.txt'] = 'static again'),
     (f) => delete f['b.txt'],
     (f) => (f['b.txt'] = 'back'),

@@ -4,9 +4,9 @@ import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import path from 'node:path';
 import { type TestContext, test } from 'node:test';
+import { load } from 'js-yaml';
 import { Payload } from '../../../api/bundle.ts';
 import { formatDiagnostic } from '../../../api/diagnostics.ts';
-import { targetsOf } from '../../../controller/fleet/discovery.ts';
 import { compile } from '../../../controller/pipeline/compile.ts';
 import { readDirectory } from '../../../controller/source/directory.ts';
 import { kinds } from '../../../kinds/index.ts';
@@ -25,15 +25,14 @@ async function withLabel(t: TestContext, label: string | undefined, host = 'rasp
     fs.writeFileSync(file, text.replace(/^ {4}alloy: .*\n/m, `$&    telemetry: ${label}\n`));
   const { revision, diagnostics } = await compile(readDirectory(directory), kinds);
   assert.deepEqual(diagnostics.map(formatDiagnostic), []);
-  const hosts = [...revision!.hosts.values()];
   const { resources } = Payload.parse(JSON.parse(revision!.hosts.get(host)!.payloadText));
+  const central = Payload.parse(JSON.parse(revision!.hosts.get('mac-mini')!.payloadText)).resources;
+  const { scrapeConfigs } = central.find(({ kind }) => kind === 'PrometheusConfig')!.spec;
+  const jobs = load(String((scrapeConfigs as { content: string }).content)) as Record<string, unknown>[];
   return {
     resources,
     keys: resources.map(({ kind, name }) => `${kind}/${name}`).sort(),
-    targets: targetsOf(
-      'node-exporter',
-      hosts.map(({ document }) => document),
-    ),
+    targets: jobs.find((job) => job['job_name'] === 'node-exporter')!['static_configs'],
   };
 }
 

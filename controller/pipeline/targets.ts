@@ -1,7 +1,8 @@
-// Whom Prometheus scrapes, taken from the Host documents of the revision that is served: a host that is added in git
-// is scraped with no edit. Pure. The format is that of http_sd_configs
-// (prometheus.io/docs/prometheus/latest/http_sd).
+// Whom Prometheus scrapes, taken from the Host documents of one commit: a host that is added in git is scraped with no
+// edit. Pure. Rendered into manifests as `${targets.JOB}`, and served at /sd/JOB. The format is that of
+// http_sd_configs (prometheus.io/docs/prometheus/latest/http_sd), which static_configs takes too.
 import type { HostDocument } from '../../api/documents.ts';
+import type { ParsedHost } from './document.ts';
 
 export interface TargetGroup {
   readonly targets: readonly string[];
@@ -43,4 +44,30 @@ export function targetsOf(job: string, hosts: Iterable<HostDocument>): TargetGro
     groups.push({ targets: [`${at}:${found.port}`], labels: found.labels(host.metadata.name) });
   }
   return groups.sort((a, b) => (a.labels['host']! < b.labels['host']! ? -1 : 1));
+}
+
+/** The targets that one commit's hosts make; the same object for as long as its hosts are. */
+export class Targets {
+  readonly #hosts: ReadonlyMap<string, ParsedHost>;
+  readonly #texts = new Map<string, string | undefined>();
+
+  constructor(hosts: ReadonlyMap<string, ParsedHost>) {
+    this.#hosts = hosts;
+  }
+
+  fits(hosts: ReadonlyMap<string, ParsedHost>): boolean {
+    if (hosts.size !== this.#hosts.size) return false;
+    for (const [name, host] of hosts) if (this.#hosts.get(name) !== host) return false;
+    return true;
+  }
+
+  /** The groups as JSON, which is YAML too; undefined for a job that there is not. */
+  of(job: string): string | undefined {
+    if (!this.#texts.has(job)) {
+      const documents = [...this.#hosts.values()].flatMap((h) => (h.broken ? [] : [h.document]));
+      const groups = targetsOf(job, documents);
+      this.#texts.set(job, groups && JSON.stringify(groups));
+    }
+    return this.#texts.get(job);
+  }
 }
