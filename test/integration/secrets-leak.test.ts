@@ -8,10 +8,15 @@ import fs from 'node:fs';
 import http from 'node:http';
 import type { AddressInfo } from 'node:net';
 import path from 'node:path';
+import { text } from 'node:stream/consumers';
 import { type TestContext, test } from 'node:test';
 import { type AgentStatus, findCondition } from '../../api/status.ts';
 import { encrypt, testIdentity } from '../support/age.ts';
+import { COMPOSE } from '../support/capabilities.ts';
+import { IMAGE, stackImage } from '../support/compose-stack.ts';
+import { startDockerd, type TestEngine } from '../support/dockerd.ts';
 import { eventually } from '../support/eventually.ts';
+import { StandInGrafana } from '../support/grafana/grafana.ts';
 import { filesBelow, findLeaks } from '../support/leaks.ts';
 import { temporaryDirectory } from '../support/sandbox.ts';
 
@@ -37,6 +42,10 @@ test('no log, bundle, state, metric, page, plan, status or argv holds a secret',
     'adopted',
     'retired',
     'alloy',
+    'grafana',
+    'policy',
+    'container',
+    'compose',
   );
   const box = new Box(t);
   const [identity, stranger] = [await testIdentity(), await testIdentity()];
@@ -77,6 +86,8 @@ test('no log, bundle, state, metric, page, plan, status or argv holds a secret',
     alloy('bad', 'secrets/bad-config'),
     service,
     check,
+    ...apis,
+    ...containers,
   ];
   // Takes its values from its environment, and writes them where the search is to find them.
   const service = box.document('Service', 'child', {
@@ -91,16 +102,73 @@ test('no log, bundle, state, metric, page, plan, status or argv holds a secret',
     },
   });
   // Asked with a secret, it answers with an error that quotes it.
+  const echo = await box.startEcho();
   const check = box.document('Check', 'echo', {
     http: {
-      url: await box.startEcho(),
+      url: echo,
       headers: { 'x-token': { secretFrom: { ageFrom: 'age.age' } } },
       contains: 'x',
     },
     interval: '1s',
   });
+  const grafana = await new StandInGrafana().start();
+  t.after(() => grafana.stop());
+  secrets['grafana'] = `glsa_${randomBytes(16).toString('hex')}`; // a token has no spaces
+  grafana.tokens.set(secrets['grafana'], 'Admin');
+  const kept = (name: string) => {
+    box.write(`secrets/${name}`, secrets[name]!);
+    return { secretFrom: { file: box.path(`secrets/${name}`) } };
+  };
+  const once = (kind: string, name: string, spec: object) => box.document(kind, name, spec, { runOn: 'pi' });
+  const datasource = (name: string, url: string) =>
+    once('GrafanaDatasource', name, {
+      grafana: { url, token: kept('grafana') },
+      uid: name,
+      name,
+      type: 'prometheus',
+      url: 'http://127.0.0.1:1',
+      secureJsonData: { basicAuthPassword: { secretFrom: { ageFrom: 'age.age' } } },
+      pollSeconds: 1,
+    });
+  const apis = [
+    datasource('good', grafana.url),
+    datasource('echo', echo),
+    once('GrafanaDashboard', 'board', {
+      grafana: { url: grafana.url, token: kept('grafana') },
+      uid: 'board',
+      content: '{"title": "Board", "panels": []}',
+      panels: { check: false },
+      pollSeconds: 1,
+    }),
+    once('TailnetPolicy', 'policy', {
+      api: echo,
+      oauth: { clientID: 'client', clientSecret: kept('policy') },
+      content: '{"acls": []}',
+      importedFrom: 'ts-default',
+      pollSeconds: 10,
+    }),
+  ];
+  const engine = COMPOSE.missing() === undefined ? await box.startEngine() : undefined;
+  const containers =
+    engine === undefined
+      ? []
+      : [
+          box.document('Container', 'box', {
+            name: 'box',
+            image: IMAGE,
+            network: 'none',
+            env: { TOKEN: kept('container') },
+          }),
+          box.document('ComposeProject', 'stack', {
+            directory: '/srv/stack',
+            services: {
+              exporter: { image: IMAGE, network_mode: 'none', environment: { TOKEN: kept('compose') } },
+            },
+          }),
+        ];
   box.writeAlloy();
   box.manifests('enforce', documents({ file: box.path('secrets/retired') }));
+  box.homeostat('validate', box.path('repo'));
   await box.startController();
   await box.startAgent(identity.text, {
     LEAK_TEST_TOKEN: secrets['env']!,
@@ -115,7 +183,34 @@ test('no log, bundle, state, metric, page, plan, status or argv holds a secret',
   await box.expect('AlloyConfig/bad', false, 'Invalid');
   await box.expect('Service/child', true);
   await box.expect('Check/echo', false, 'CheckFailed');
+  await box.expect('GrafanaDatasource/good', true);
+  await box.expect('GrafanaDashboard/board', true);
+  await box.expect('GrafanaDatasource/echo', false);
+  await box.expect('TailnetPolicy/policy', false);
+  if (engine !== undefined) {
+    await box.expect('Container/box', true);
+    await box.expect('ComposeProject/stack', true);
+  }
   await box.collect('while a change is open');
+  if (engine !== undefined) {
+    const environment = await engine.docker(
+      'inspect',
+      'box',
+      'stack-exporter-1',
+      '--format',
+      '{{json .Config.Env}}',
+    );
+    for (const name of ['container', 'compose'])
+      assert.ok(
+        environment.includes(JSON.stringify(secrets[name]).slice(1, -1)),
+        `${name} is not where it should be`,
+      );
+    await engine.docker('rm', '--force', 'box', 'stack-exporter-1');
+    await eventually(
+      async () => assert.equal((await engine.docker('ps', '--quiet')).split('\n').length, 2),
+      PATIENCE_MS,
+    );
+  }
 
   // Drift, and a secret that is rotated while its file drifts.
   fs.writeFileSync(box.path('root/etc/age'), 'tampered');
@@ -159,6 +254,11 @@ test('no log, bundle, state, metric, page, plan, status or argv holds a secret',
   assert.match(argv, /validate .*config\.alloy/, 'Alloy’s argv was seen');
   assert.match(String(places.get('agent log')), /the secret's file|SecretUndecryptable/);
 
+  if (engine !== undefined) {
+    const file = box.path('root/srv/stack/compose.homeostat.exporter.env');
+    assert.equal(fs.statSync(file).mode & 0o777, 0o600);
+  }
+
   assert.deepEqual(
     findLeaks(secrets, places).map(({ secret, form, place }) => `${secret}, ${form}, in ${place}`),
     [],
@@ -172,6 +272,7 @@ class Box {
   readonly #logs = new Map<string, () => string>();
   readonly #argv = new Set<string>();
   #controller = '';
+  #dockerHost: string | undefined;
   #agentMetrics = '';
   #events = '';
 
@@ -205,21 +306,37 @@ class Box {
     fs.chmodSync(this.path('alloy'), 0o755);
   }
 
+  /** A Docker engine, and a compose project of somebody's, to which ours is added. */
+  async startEngine(): Promise<TestEngine> {
+    const engine = await startDockerd();
+    this.#stops.push(() => engine.stop());
+    this.#dockerHost = engine.address;
+    await stackImage(engine);
+    this.write(
+      'root/srv/stack/compose.yaml',
+      `services: { theirs: { image: ${IMAGE}, network_mode: none } }\n`,
+    );
+    return engine;
+  }
+
   /** A server that answers with what it was sent. @returns its URL. */
   async startEcho(): Promise<string> {
-    const server = http.createServer((request, response) => {
-      response.writeHead(500).end(`refused: ${JSON.stringify(request.headers)}`);
+    const server = http.createServer(async (request, response) => {
+      const body = await text(request);
+      response
+        .writeHead(500)
+        .end(`refused: ${JSON.stringify(request.headers)} ${body} ${decodeURIComponent(body)}`);
     });
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
     this.#stops.push(async () => {
       server.closeAllConnections();
       server.close();
     });
-    return `http://127.0.0.1:${(server.address() as AddressInfo).port}/`;
+    return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
   }
 
-  document(kind: string, name: string, spec: object): object {
-    return { apiVersion: 'homeostat.dev/v1', kind, metadata: { name }, hosts: { all: true }, spec };
+  document(kind: string, name: string, spec: object, where: object = { hosts: { all: true } }): object {
+    return { apiVersion: 'homeostat.dev/v1', kind, metadata: { name }, ...where, spec };
   }
 
   manifests(mode: 'enforce' | 'observe', documents: readonly object[]): void {
@@ -262,12 +379,16 @@ class Box {
     const said = this.homeostat('enroll', ...enroll, '--state', this.path('agent'));
     this.#places.set('enroll', said);
     const any = ['*'];
-    const everything = { kinds: any, paths: ['/'], exec: any, units: any, urls: any, rootEquivalent: any };
+    const everything = {
+      ...{ kinds: any, paths: ['/'], exec: any, units: any, urls: any, rootEquivalent: any },
+      ...{ images: any, mounts: any, capabilities: any },
+    };
     const secrets = [`${this.path('secrets')}/`, 'env:LEAK_*', 'credential:db', 'age'];
     const written = {
       ...(JSON.parse(fs.readFileSync(config, 'utf8')) as object),
       ...{ root: this.path('root'), socket: this.path('agent.sock'), listen: '127.0.0.1:0' },
       allow: { ...everything, secrets },
+      ...(this.#dockerHost === undefined ? {} : { dockerHost: this.#dockerHost }),
     };
     fs.writeFileSync(config, JSON.stringify(written));
     const started = await this.#start('agent', ['agent', '--config', config], 'agent started', env);
@@ -340,7 +461,7 @@ class Box {
       ...filesBelow(this.path('controller'), 'controller'),
       ...filesBelow(this.path('repo'), 'repo'),
       // What was put beside a config for Alloy to look at.
-      ...[...filesBelow(this.path('root'), 'root')].filter(([name]) => /\/\.|homeostat/.test(name)),
+      ...[...filesBelow(this.path('root'), 'root')].filter(([name]) => /\/\.|homeostat[~-]/.test(name)),
     ];
     for (const [name, bytes] of left) this.#places.set(name, bytes);
     return this.#places;
