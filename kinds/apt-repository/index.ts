@@ -150,7 +150,14 @@ export const aptRepository = defineKind<AptRepositorySpec, Observed, Needs>({
 
   watch(d, io, wake, signal) {
     const on = (path: string) => (w: () => void, s: AbortSignal) => io.files.watch(path, w, s);
-    return watchAll(io.clock, wake, signal, on(sourcePath(d.spec)), [on(keyringPath(d.spec))]);
+    const indexes = indexPaths(d.spec).flatMap(({ paths }) => paths);
+    return watchAll(
+      io.clock,
+      wake,
+      signal,
+      on(sourcePath(d.spec)),
+      [keyringPath(d.spec), ...indexes].map(on),
+    );
   },
 
   // A repository that was refused may be mended by its publisher, and nothing here would tell: once a day it is tried.

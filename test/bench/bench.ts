@@ -1,7 +1,7 @@
 // `npm run bench`: the budgets of the project, measured. Lines are `name value unit budget met|MISSED`; what is told
 // without a budget is there to judge the others by. Exits 1 when a budget is missed.
 //
-//   -- --only tamper,idle   some of the suites
+//   -- --only tamper,idle   some of the suites; BENCH_KIND=File has the suite `kinds` measure one
 //   -- --rounds N           tamperings of each kind with each file; 1,000 else
 //   -- --json               one object
 //   -- --quick              for CI, one to two minutes: ratios to what bare node takes for the same in the same run,

@@ -34,6 +34,7 @@ export const alloyConfigFixture: Fixture = {
           alloy.loaded = '// another\n';
         },
       },
+      silent: ['loaded with another text'],
       fingerprint: () => `${treeText(root)}loaded: ${alloy.loaded}`,
     };
   },

@@ -18,6 +18,8 @@ export interface Opened {
   readonly specs: readonly [Record<string, unknown>, Record<string, unknown>];
   /** What another one does to the host behind homeostat's back, by name. */
   readonly breakages: Readonly<Record<string, () => void | Promise<void>>>;
+  /** Those of them that no event tells: a resync finds them. */
+  readonly silent?: readonly string[];
   /**
    * For a kind that only reports: what is broken becomes right again, by others. The suite then wants that each
    * breakage is told and no longer told after that, and that neither is ever a difference.
