@@ -4,6 +4,9 @@ import { DEFAULT_CONFIG_FILE } from '../agent/config.ts';
 import { runAgent } from '../agent/main.ts';
 import { VERSION } from './version.ts';
 
+// The launcher's, for this process alone: what the agent starts is to have memory as it likes.
+delete process.env['MALLOC_ARENA_MAX'];
+
 async function main(): Promise<void> {
   const { values } = parseArgs({
     options: { config: { type: 'string', default: DEFAULT_CONFIG_FILE } },

@@ -32,11 +32,12 @@ export const AGENT_NODE_ARGUMENTS = ['--max-semi-space-size=1', '--optimize-for-
 export const CONTROLLER_NODE_ARGUMENTS = ['--max-semi-space-size=4', '--optimize-for-size'] as const;
 
 const LAUNCHER = `#!/bin/sh
-# homeostat, run by the node on PATH; the agent and the controller with what keeps them small.
+# homeostat, run by the node on PATH; the agent and the controller with what keeps them small. glibc reads
+# MALLOC_ARENA_MAX as node starts (mallopt(3)); the agent's children do not get it.
 set -e
 here=$(dirname "$(readlink -f "$0")")
 case "$1" in
-  agent) exec node ${AGENT_NODE_ARGUMENTS.join(' ')} "$here/agent.cjs" "$@" ;;
+  agent) MALLOC_ARENA_MAX=1 exec node ${AGENT_NODE_ARGUMENTS.join(' ')} "$here/agent.cjs" "$@" ;;
   controller) exec node ${CONTROLLER_NODE_ARGUMENTS.join(' ')} "$here/homeostat.cjs" "$@" ;;
   *) exec node "$here/homeostat.cjs" "$@" ;;
 esac

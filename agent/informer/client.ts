@@ -59,7 +59,7 @@ export function createControllerClient(options: {
     init: { headers?: Record<string, string>; body?: string; timeoutMs: number; signal: AbortSignal },
     retried = false,
   ): Promise<{ status: number; headers: Record<string, string | string[] | undefined>; text: string }> {
-    const { request } = await import('undici');
+    const { request } = await import('../providers/undici.ts');
     const url = `${base}${path}`;
     const signed = signRequest({
       method,

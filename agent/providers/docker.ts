@@ -23,7 +23,7 @@ export function createDocker(address: string): Docker & { close(): Promise<void>
   let spoken: { engine: string; api: string } | undefined;
 
   async function dispatcher(): Promise<Agent> {
-    const { Agent } = await import('undici');
+    const { Agent } = await import('./undici.ts');
     const { socketPath } = endpointOf(address);
     // A connection of its own for each request, since engines are restarted; the caller's deadline is the only timeout.
     agent ??= new Agent({
@@ -45,7 +45,7 @@ export function createDocker(address: string): Docker & { close(): Promise<void>
     for (const [name, value] of Object.entries(query)) {
       url.searchParams.set(name, typeof value === 'object' ? JSON.stringify(value) : String(value));
     }
-    const { request } = await import('undici');
+    const { request } = await import('./undici.ts');
     try {
       return await request(url, {
         dispatcher: await dispatcher(),

@@ -13,7 +13,7 @@ export function createHttp(): Http & { close(): Promise<void> } {
   return {
     async request(url, { timeoutMs, signal, method, headers, body, encoding }) {
       if (closed) throw new Error('the agent stops, and makes no more requests');
-      const { Agent, request } = await import('undici');
+      const { Agent, request } = await import('./undici.ts');
       // No connection outlives its request; the request's own deadline is the only timeout.
       agent ??= new Agent({ pipelining: 0, headersTimeout: 0, bodyTimeout: 0, connect: { timeout: 0 } });
       const deadline = AbortSignal.timeout(timeoutMs);

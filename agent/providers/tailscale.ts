@@ -34,7 +34,7 @@ export function createTailscale(options: TailscaleOptions): Tailscale & { close(
   const closing = new AbortController();
 
   async function agentFor(socket: string): Promise<Agent> {
-    const { Agent } = await import('undici');
+    const { Agent } = await import('./undici.ts');
     let agent = agents.get(socket);
     if (agent === undefined) {
       // No kept connections: tailscaled restarts, and a call must not find a dead one.
@@ -54,7 +54,7 @@ export function createTailscale(options: TailscaleOptions): Tailscale & { close(
     let refused: unknown;
     for (const socket of sockets) {
       try {
-        const { request } = await import('undici');
+        const { request } = await import('./undici.ts');
         return await request(`http://local-tailscaled.sock/localapi/v0/${path}`, {
           dispatcher: await agentFor(socket),
           method,

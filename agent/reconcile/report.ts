@@ -40,8 +40,11 @@ export class Report {
     if (target.standIn) return;
     this.set(state, 'Applied', 'True', 'Applied', 'written and in force');
     const wasReady = state.conditions.isTrue('Ready');
-    // Between ready states only the first counts: InSync after Healed is no news.
-    if (!wasReady) this.set(state, 'Ready', 'True', reason, 'as the manifest says');
+    // Between ready states only another desired state is news: InSync after Healed is none.
+    if (wasReady && reason !== 'Applied') return;
+    const words = 'as the manifest says';
+    const isTold = this.set(state, 'Ready', 'True', reason, words);
+    if (!isTold) this.#deps.observer.transition(state.key, 'Normal', reason, words);
     if (!wasReady) this.wakeDependents(state.key);
   }
 

@@ -1,5 +1,6 @@
-// The agent as it is installed: bundled, run by its launcher under node, with a configuration and a signed bundle on disk, and no
-// controller. It begins with what is in its cache, so that nothing but the agent itself is measured.
+// The agent as it is installed: bundled, run by its launcher under node, with a configuration and a signed bundle on
+// disk. It begins with what is in its cache, so that nothing but the agent itself is measured; or, where that is asked
+// for, with what a controller tells it.
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import fs from 'node:fs';
@@ -70,19 +71,25 @@ export interface AgentOptions {
   readonly resources: readonly Resource[];
   /** One that an agent used before, to start on what it left; removed by the caller. */
   readonly directory?: string;
+  /** Where it gets its bundle from, who vouches for that, and the seed of its own key. */
+  readonly controller?: { readonly url: string; readonly publicKey: string; readonly seed: string };
 }
 
 /** Starts an agent; settles when each resource had a pass. */
 export async function startAgent(options: AgentOptions): Promise<BenchAgent> {
-  const { bundle, resources } = options;
+  const { bundle, resources, controller } = options;
   const directory = options.directory ?? scratch();
   const root = path.join(directory, 'root');
   const stateDir = path.join(directory, 'state');
   for (const d of [root, stateDir]) fs.mkdirSync(d, { recursive: true });
-  const files = agentFiles(resources, { root, stateDir, socket: path.join(directory, 'agent.sock') });
+  const files = agentFiles(resources, {
+    ...{ root, stateDir, socket: path.join(directory, 'agent.sock') },
+    ...(controller && { controller: controller.url, trustedKeys: [controller.publicKey] }),
+  });
   const config = path.join(directory, 'agent.json');
   fs.writeFileSync(config, files['agent.json']);
-  fs.writeFileSync(path.join(stateDir, 'bundle.json'), files['bundle.json']);
+  if (controller === undefined) fs.writeFileSync(path.join(stateDir, 'bundle.json'), files['bundle.json']);
+  else fs.writeFileSync(path.join(stateDir, 'agent.key'), controller.seed, { mode: 0o600 });
   const began = performance.now();
   const child = spawn(path.join(bundle, 'homeostat'), ['agent', '--config', config], {
     stdio: ['ignore', 'pipe', 'inherit'],

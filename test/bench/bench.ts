@@ -15,7 +15,7 @@ import { labPrerequisites } from '../lab/prerequisites.ts';
 import { scratch } from './agents.ts';
 import { compileRatios, compileRows } from './compile.ts';
 import { onHost } from './host.ts';
-import { bareNode, idle } from './idle.ts';
+import { bareNode, idle, idleWithController } from './idle.ts';
 import { bareWatch, homeostat, type Keeper, mgmt } from './keepers.ts';
 import { kindRows } from './kinds.ts';
 import { bare, creation, noOp, passRows, startUp } from './passes.ts';
@@ -59,6 +59,7 @@ const full: Readonly<Record<string, Suite>> = {
       { name: 'idle_resident{keeper=none}', value: residentMiB, unit: 'MiB' },
       { name: 'idle_private_dirty{keeper=none}', value: privateDirtyMiB, unit: 'MiB' },
       ...(await idle({ bundle: program, files: 20, idleMs: 60_000, budgets: small })),
+      ...(await idleWithController({ bundle: program, files: 20, idleMs: 60_000, budgets: small })),
       ...(await idle({
         bundle: program,
         files: 1000,

@@ -2,23 +2,17 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import fs from 'node:fs';
+import path from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { fileResources, startAgent } from './agents.ts';
+import { privateKeyOf, rawPublicKey } from '../../api/bundle.ts';
+import { newSeed } from '../../controller/fleet/keys.ts';
+import { type BenchAgent, fileResources, scratch, startAgent } from './agents.ts';
+import { git, startController } from './controllers.ts';
+import { type Memory, memoryOf } from './process-memory.ts';
 import type { Row } from './statistics.ts';
 
 /** What follows a start (compilation in the background, a first collection) is not yet idleness. */
 const SETTLE_MS = 5_000;
-
-export interface Memory {
-  readonly residentMiB: number;
-  readonly privateDirtyMiB: number;
-}
-
-export function memoryOf(pid: number): Memory {
-  const text = fs.readFileSync(`/proc/${pid}/smaps_rollup`, 'utf8');
-  const mib = (field: string) => Number(new RegExp(`^${field}:\\s+(\\d+) kB`, 'm').exec(text)?.[1]) / 1024;
-  return { residentMiB: mib('Rss'), privateDirtyMiB: mib('Private_Dirty') };
-}
 
 /** Of all its threads, milliseconds. */
 export function processorMs(pid: number): number {
@@ -64,8 +58,48 @@ export interface IdleOptions {
   };
 }
 
-export async function idle({ bundle, files, idleMs, budgets }: IdleOptions): Promise<Row[]> {
+/** With a controller that has it wait for news: what is always there on a host, and takes undici. */
+export async function idleWithController(options: IdleOptions): Promise<Row[]> {
+  const directory = scratch();
+  const repo = path.join(directory, 'repo');
+  const resources = fileResources(options.files);
+  const seed = newSeed();
+  const head = { apiVersion: 'homeostat.dev/v1' };
+  const spec = { mode: 'enforce', publicKey: rawPublicKey(privateKeyOf(seed)) };
+  const documents = [
+    { ...head, kind: 'Host', metadata: { name: 'bench' }, spec },
+    ...resources.map((r) => ({
+      ...head,
+      kind: r.kind,
+      metadata: { name: r.name },
+      hosts: { all: true },
+      spec: r.spec,
+    })),
+  ];
+  fs.mkdirSync(repo);
+  git(repo, 'init', '-q', '-b', 'main');
+  fs.writeFileSync(path.join(repo, 'all.yaml'), documents.map((d) => JSON.stringify(d)).join('\n---\n'));
+  git(repo, 'add', '-A');
+  git(repo, 'commit', '-q', '-m', 'all');
+  const controller = await startController(options.bundle, directory, repo);
+  try {
+    const url = `http://127.0.0.1:${controller.port}`;
+    const known = { url, publicKey: controller.publicKey(), seed };
+    const agent = await startAgent({ bundle: options.bundle, resources, controller: known });
+    return await measured(agent, `{files=${options.files},controller=1}`, options);
+  } finally {
+    await controller.stop();
+    fs.rmSync(directory, { recursive: true, force: true });
+  }
+}
+
+export async function idle(options: IdleOptions): Promise<Row[]> {
+  const { bundle, files } = options;
   const agent = await startAgent({ bundle, resources: fileResources(files) });
+  return measured(agent, `{files=${files}}`, options);
+}
+
+async function measured(agent: BenchAgent, labels: string, { idleMs, budgets }: IdleOptions): Promise<Row[]> {
   try {
     await delay(SETTLE_MS);
     const began = performance.now();
@@ -73,7 +107,6 @@ export async function idle({ bundle, files, idleMs, budgets }: IdleOptions): Pro
     await delay(idleMs);
     const corePercent = (100 * (processorMs(agent.pid) - before)) / (performance.now() - began);
     const { residentMiB, privateDirtyMiB } = memoryOf(agent.pid);
-    const labels = `{files=${files}}`;
     return [
       { name: `idle_resident${labels}`, value: residentMiB, unit: 'MiB', budget: budgets.residentMiB },
       {

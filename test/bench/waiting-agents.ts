@@ -1,17 +1,16 @@
 // Waiting agents told of a commit, on one core. The controller is the bundle, in a process of its own that is pinned to
 // one core; the agents are bare sockets in this one, each with a key of its own and signed requests.
-import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import fs from 'node:fs';
 import { connect, type Socket } from 'node:net';
 import path from 'node:path';
-import { createInterface } from 'node:readline';
 import { setTimeout as delay } from 'node:timers/promises';
 import { keyIdOf, privateKeyOf, rawPublicKey } from '../../api/bundle.ts';
 import { signRequest } from '../../api/signatures.ts';
 import { newSeed } from '../../controller/fleet/keys.ts';
 import { scratch } from './agents.ts';
-import { memoryOf } from './idle.ts';
+import { git, startController } from './controllers.ts';
+import { memoryOf } from './process-memory.ts';
 import { percentile, type Row } from './statistics.ts';
 
 const DOCUMENTS = 20;
@@ -32,7 +31,7 @@ class Repository {
   constructor(directory: string, agents: readonly BenchedAgent[]) {
     this.directory = directory;
     fs.mkdirSync(directory);
-    this.#git('init', '-q', '-b', 'main');
+    git(directory, 'init', '-q', '-b', 'main');
     for (let i = 0; i < agents.length; i += 100) {
       const documents = agents
         .slice(i, i + 100)
@@ -48,8 +47,8 @@ class Repository {
 
   commit(n: number, content: string): void {
     this.#write(n, content);
-    this.#git('add', '-A');
-    this.#git('commit', '-q', '-m', content);
+    git(this.directory, 'add', '-A');
+    git(this.directory, 'commit', '-q', '-m', content);
   }
 
   #write(n: number, content: string): void {
@@ -57,11 +56,6 @@ class Repository {
       path.join(this.directory, `f${n}.yaml`),
       `apiVersion: homeostat.dev/v1\nkind: File\nmetadata: {name: f${n}}\nhosts: {all: true}\nspec: {path: /etc/f${n}, content: "${content}"}\n---\n`,
     );
-  }
-
-  #git(...args: string[]): void {
-    const identity = ['-c', 'user.name=B', '-c', 'user.email=b@example.com'];
-    execFileSync('git', [...identity, ...args], { cwd: this.directory });
   }
 }
 
@@ -122,47 +116,11 @@ class BenchedAgent {
   }
 }
 
-/** The controller, pinned to one core (taskset). */
-async function startController(bundle: string, directory: string, repo: string) {
-  const state = path.join(directory, 'state');
-  const options = ['--repo', repo, '--state', state, '--listen', '127.0.0.1:0', '--open-reads'];
-  const child = spawn('taskset', ['-c', '1', path.join(bundle, 'homeostat'), 'controller', ...options], {
-    stdio: ['ignore', 'pipe', 'inherit'],
-    env: { ...process.env, PATH: `${path.dirname(process.execPath)}:${process.env['PATH']}` },
-  });
-  let publishedMs = 0;
-  const started = Promise.withResolvers<string>();
-  const published = Promise.withResolvers<void>();
-  createInterface({ input: child.stdout }).on('line', (line) => {
-    const entry = JSON.parse(line) as Record<string, unknown>;
-    if (entry['level'] !== 'info') console.error(line);
-    if (entry['msg'] === 'controller started') started.resolve(String(entry['url']));
-    if (entry['msg'] !== 'revision published') return;
-    publishedMs = Number(entry['durationSeconds']) * 1000;
-    published.resolve();
-  });
-  const { port } = new URL(await started.promise);
-  await published.promise;
-  return {
-    port: Number(port),
-    residentMiB: () => memoryOf(child.pid!).residentMiB,
-    publishedMs: () => publishedMs,
-    async waiting(): Promise<number> {
-      const metrics = await (await fetch(`http://127.0.0.1:${port}/metrics`)).text();
-      return Number(/waiting_agents (\d+)/.exec(metrics)?.[1]);
-    },
-    async stop() {
-      child.kill('SIGTERM');
-      await once(child, 'exit');
-    },
-  };
-}
-
 export async function waitingAgents(bundle: string, count: number, rounds: number): Promise<Round[]> {
   const directory = scratch();
   const agents = Array.from({ length: count }, (_, i) => new BenchedAgent(`h${i}`));
   const repository = new Repository(path.join(directory, 'repo'), agents);
-  const controller = await startController(bundle, directory, repository.directory);
+  const controller = await startController(bundle, directory, repository.directory, ['taskset', '-c', '1']);
   try {
     for (const agent of agents) await agent.connect(controller.port);
     for (let i = 0; i < count; i += 200) await Promise.all(agents.slice(i, i + 200).map((a) => a.ask(0)));
@@ -174,7 +132,7 @@ export async function waitingAgents(bundle: string, count: number, rounds: numbe
         await delay(100);
       }
       while ((await controller.waiting()) < count) await delay(100);
-      const before = controller.residentMiB();
+      const before = memoryOf(controller.pid).residentMiB;
       repository.commit(0, `round ${round}`);
       const committed = performance.now();
       const got = await Promise.all(answers);
@@ -182,7 +140,7 @@ export async function waitingAgents(bundle: string, count: number, rounds: numbe
         told: got.map(({ at }) => at - committed),
         failed: got.filter(({ status }) => status !== 200).length,
         publishedMs: controller.publishedMs(),
-        residentMiB: Math.max(before, controller.residentMiB()),
+        residentMiB: Math.max(before, memoryOf(controller.pid).residentMiB),
       });
     }
     return results;

@@ -48,6 +48,28 @@ test('drift is healed without a new journal entry, and counted', async (t) => {
   assert.match(await line.agent.exposition(), /homeostat_drift_healed_total\{kind="Device"\} 1/);
 });
 
+test('each new state of what is ready is told once, by its reason and as an event', async (t) => {
+  const { devices, line } = begin(t);
+  const told = () =>
+    line.agent
+      .status()
+      .events.filter(({ key }) => key === 'Device/d')
+      .map(({ reason }) => reason);
+  line.assign(device('one'));
+  await line.expect('Device/d', 'True', 'Applied');
+  devices.tamper('Device/d', 'other');
+  await eventually(() => assert.deepEqual(told(), ['Applied', 'Healed']));
+  for (const value of ['two', 'three']) {
+    line.assign(device(value));
+    await eventually(() => assert.equal(devices.values.get('Device/d'), value));
+    await line.agent.idle();
+  }
+  line.agent.reconcile();
+  await line.agent.idle();
+  assert.deepEqual(told(), ['Applied', 'Healed', 'Applied', 'Applied']);
+  assert.equal(line.condition('Device/d', 'Ready')?.reason, 'Applied');
+});
+
 test('a change that fails its gate is undone, quarantined and reported as rolled back, and not tried again', async (t) => {
   const { devices, line } = begin(t);
   line.assign(device('good'));
