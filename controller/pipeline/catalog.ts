@@ -68,10 +68,17 @@ export function buildCatalog(parsed: Iterable<Parsed>, incomplete: boolean): Cat
   return { fleet, hosts, resources, incomplete, diagnostics };
 }
 
-/** A key or a node that two hosts claim would let one read what is the other's. */
+/** A key or a node that two hosts claim would let one read what is the other's; an address may be one of a NAT. */
+const IDENTITIES = {
+  publicKey: 'error',
+  nodeID: 'error',
+  ageRecipient: 'error',
+  address: 'warning',
+} as const;
+
 function sharedIdentities(hosts: ReadonlyMap<string, ParsedHost>): Diagnostic[] {
   const diagnostics: Diagnostic[] = [];
-  for (const field of ['publicKey', 'nodeID', 'ageRecipient'] as const) {
+  for (const field of Object.keys(IDENTITIES) as (keyof typeof IDENTITIES)[]) {
     const owners = new Map<string, ParsedHost>();
     for (const host of hosts.values()) {
       const value = host.broken ? undefined : host.document.spec[field];
@@ -80,7 +87,7 @@ function sharedIdentities(hosts: ReadonlyMap<string, ParsedHost>): Diagnostic[] 
       if (other === undefined) owners.set(value, host);
       else {
         const message = `Host/${other.name} (${sourceOf(other)}) has the same ${field}: each host has its own`;
-        diagnostics.push(diagnosticAt(host, ['spec', field], 'value', message));
+        diagnostics.push(diagnosticAt(host, ['spec', field], 'value', message, IDENTITIES[field]));
       }
     }
   }
