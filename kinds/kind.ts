@@ -158,6 +158,12 @@ export interface Kind<S, O, P extends PortName = PortName> {
   readonly needs: readonly P[];
   /** What it owns on a host. Pure. */
   owns(spec: S): readonly Claim[];
+  /**
+   * Where that is, in one word, for a kind whose `undo` goes by the snapshot alone: a document that names another place
+   * begins anew there, and the old place is undone once the new one is confirmed. Without it a change of place is a
+   * change like any other, and what it leaves behind is the kind's own to see to. Pure.
+   */
+  place?(spec: S): string;
   /** What it must be allowed to do on a host. Pure. */
   asks(spec: S): readonly Ask[];
   /** Names that only serialise passes (`dpkg`); claims serialise by themselves. */

@@ -17,6 +17,8 @@ export interface Intent {
   /** The way back: the state before this change. Kept when a newer change takes over an open intent. */
   readonly snapshot: Snapshot;
   readonly phase: 'applying' | 'confirming' | 'undoing';
+  /** Where that state is to be, for kinds to which that matters. */
+  readonly place?: string;
   /** Why it is being undone; for phase undoing. */
   readonly failure?: { readonly reason: string; readonly evidence: string };
   /** When the gate gives up asking, unix milliseconds, and the boot in which that was set. */

@@ -68,6 +68,35 @@ export function createFiles(options: FilesOptions = {}): Files & { close(): Prom
     );
   }
 
+  /** @throws what keeps the candidate itself from being removed; it then stays noted */
+  function discard(files: Files, candidate: Candidate): void {
+    try {
+      files.tidy?.(candidate.path);
+      files.remove(candidate.path);
+    } catch (error) {
+      candidates.done(candidate, { itself: true, made: [] });
+      throw error;
+    }
+    const left = [...(candidates.get(candidate.path)?.made ?? [])];
+    while (left.length > 0 && removeMade(left[0]!)) left.shift();
+    candidates.done(candidate, { itself: false, made: left });
+  }
+
+  /** A directory as it was made here, and nothing else that has come to stand in its place. @returns whether it is gone */
+  function removeMade(p: string): boolean {
+    try {
+      return inParent(p, (entry) => {
+        const stat = fs.lstatSync(entry, { throwIfNoEntry: false });
+        if (stat === undefined) return true;
+        if (!stat.isDirectory() || stat.uid !== process.getuid?.()) return false;
+        fs.rmdirSync(entry);
+        return true;
+      });
+    } catch {
+      return false; // there is something in it, or a link on the way
+    }
+  }
+
   function writeThrough(fd: number, content: Uint8Array, attributes: FileAttributes): void {
     let offset = 0;
     while (offset < content.length) offset += fs.writeSync(fd, content, offset);
@@ -157,7 +186,6 @@ export function createFiles(options: FilesOptions = {}): Files & { close(): Prom
         return await use(candidate.path);
       } finally {
         discard(this, candidate);
-        candidates.done();
       }
     },
 
@@ -165,7 +193,6 @@ export function createFiles(options: FilesOptions = {}): Files & { close(): Prom
       for (const candidate of candidates.left()) {
         try {
           discard(this, candidate);
-          candidates.done();
         } catch {
           // It stays noted. What it is a candidate for tells what is wrong there.
         }
@@ -206,19 +233,6 @@ export function createFiles(options: FilesOptions = {}): Files & { close(): Prom
 function ancestors(directory: string): string[] {
   const parent = path.dirname(directory);
   return parent === directory ? [] : [directory, ...ancestors(parent)];
-}
-
-function discard(files: Files, { path: file, made }: Candidate): void {
-  files.tidy?.(file);
-  files.remove(file);
-  for (const directory of made) {
-    try {
-      files.remove(directory);
-    } catch (error) {
-      if (errnoOf(error) === 'ENOTEMPTY') return;
-      throw error;
-    }
-  }
 }
 
 /** Missing parents come into being with mode 0755, as a person's `mkdir -p` would have it. */

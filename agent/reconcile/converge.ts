@@ -13,7 +13,8 @@ import {
 } from '../../kinds/kind.ts';
 import type { Holding, Intent } from '../journal/journal.ts';
 import type { Item } from '../queue/queue.ts';
-import type { Outcome, ReconcilerDeps } from './loop.ts';
+import { type Outcome, type ReconcilerDeps, recordOf } from './loop.ts';
+import { departure } from './moves.ts';
 import type { Report } from './report.ts';
 import type { Target, Targets } from './targets.ts';
 import { undo } from './undo.ts';
@@ -44,8 +45,9 @@ export class Converger {
   ): Promise<Outcome> {
     const { journal, ports, observer, world, secrets } = this.#deps;
     const { kind, desired: d } = target;
-    const intent = journal.intent(state.key);
     const touches = world.assignment?.payload.host.mode !== 'observe' && resource.drift !== 'warn';
+    if (touches) await this.#takeBackElsewhere(state.key, target, signal);
+    const intent = journal.intent(state.key);
     if (touches && !d.heal) requireDependencies(world, resource);
     const observed = await kind.observe(d, ports, signal);
     const changes = kind.diff(d, observed);
@@ -93,7 +95,7 @@ export class Converger {
       kind.confirm === undefined ? { verdict: 'Yes' } : await kind.confirm(d, snapshot, ports, signal);
     switch (verdict.verdict) {
       case 'Yes':
-        return this.#confirmed(state, target, changes, settled, healSeconds);
+        return this.#confirmed(state, target, changes, snapshot, settled, healSeconds);
       case 'Unknown':
         if (!target.standIn) this.#report.set(state, 'Ready', 'Unknown', verdict.reason, verdict.evidence);
         // After the deadline only an event or the resync asks again.
@@ -113,6 +115,17 @@ export class Converger {
     }
   }
 
+  /** A change that was begun in another place can't lend its way back to one that is begun here. */
+  async #takeBackElsewhere(key: string, { kind, desired }: Target, signal: AbortSignal): Promise<void> {
+    const { journal, ports, secrets } = this.#deps;
+    const [intent, holding] = [journal.intent(key), journal.holding(key)];
+    if (intent === undefined || holding === undefined || intent.digest === desired.digest) return;
+    if (intent.place === undefined || intent.place === kind.place?.(desired.spec)) return;
+    await kind.undo(intent.snapshot, recordOf(key, holding, secrets), ports, signal);
+    // Where nothing was ever confirmed, that was all there is.
+    journal.write(holding.confirmed === undefined ? { key, holding: null } : { key, intent: null });
+  }
+
   #openIntent(
     state: ResourceState,
     kind: AnyKind,
@@ -127,16 +140,13 @@ export class Converger {
     const owns = [...new Set([...kind.owns(d.spec), ...(before?.owns ?? [])])];
     const holding: Holding = before
       ? { ...before, owns, policy: resource.prune }
-      : {
-          owns,
-          origin: snapshot.existed ? 'adopted' : 'created',
-          original: { kind: kind.kind, snapshot },
-          policy: resource.prune,
-        };
+      : { owns, ...beginning(kind, snapshot), policy: resource.prune };
+    const place = kind.place?.(d.spec);
     const intent: Intent = {
       digest: d.digest,
       snapshot,
       phase: 'applying',
+      ...(place === undefined ? {} : { place }),
       deadlineMs: ports.clock.now() + CONFIRM_DEADLINE_MS,
       bootID,
     };
@@ -201,18 +211,22 @@ export class Converger {
     state: ResourceState,
     target: Target,
     changes: readonly Change[],
+    snapshot: Snapshot | undefined,
     settled: boolean,
     healSeconds: number,
   ): Outcome {
-    const { journal, ports, observer } = this.#deps;
+    const { journal, ports, observer, world } = this.#deps;
     const { kind, desired: d } = target;
     const outcome: Outcome = !settled ? 'applied' : changes.length > 0 ? 'healed' : 'in_sync';
     if (!d.heal || !settled) {
       const { quarantined, ...holding } = journal.holding(state.key)!;
-      journal.write({
+      const leaving = snapshot && departure(journal, state.key, kind, d.spec);
+      const leaver = leaving === undefined ? [] : [leaving];
+      journal.write(...leaver, {
         key: state.key,
         holding: {
           ...holding,
+          ...(leaving === undefined ? {} : beginning(kind, snapshot!)),
           // Another digest in quarantine stays there: this may be the confirmed state that stands in for it.
           ...(quarantined !== undefined && quarantined.digest !== d.digest ? { quarantined } : {}),
           owns: kind.owns(d.spec),
@@ -221,6 +235,10 @@ export class Converger {
         },
         intent: null,
       });
+      for (const { key } of leaver) {
+        world.leave(key, ports.clock.monotonic());
+        observer.wake(key, 'bundle');
+      }
     }
     if (outcome === 'healed') {
       state.healedTotal += 1;
@@ -251,6 +269,11 @@ export class Converger {
     await undo(this.#deps, this.#report, this.#targets, state, intent, signal);
     return 'rolled_back';
   }
+}
+
+/** Where what is held begins. */
+function beginning(kind: AnyKind, snapshot: Snapshot): Pick<Holding, 'origin' | 'original'> {
+  return { origin: snapshot.existed ? 'adopted' : 'created', original: { kind: kind.kind, snapshot } };
 }
 
 /** Only what is new waits for its dependencies; a heal never does. @throws Waiting */

@@ -5,6 +5,7 @@ import type { AnyKind, Desired, HostFacts, Input } from '../../kinds/kind.ts';
 import { secretAsks, secretRefsIn, withoutCiphertext } from '../secrets/store.ts';
 import { isAllowed, requireAllowed } from './allow.ts';
 import { contentFrom, type ReconcilerDeps } from './loop.ts';
+import { placeOf } from './moves.ts';
 import { desiredDigest, type ResourceState } from './world.ts';
 
 /** A desired state to aim at, and how it stands to what ran here before. */
@@ -125,7 +126,8 @@ export class Targets {
   watched(state: ResourceState): Target | undefined {
     if (state.resource === undefined) return undefined;
     try {
-      return this.wanted(state, state.resource);
+      const wanted = this.wanted(state, state.resource);
+      return this.#keptElsewhere(state, wanted) ?? wanted;
     } catch {
       try {
         return this.confirmed(state);
@@ -133,6 +135,15 @@ export class Targets {
         return undefined;
       }
     }
+  }
+
+  /** What is kept up in another place, while what git asks for can't be had and isn't tried. */
+  #keptElsewhere(state: ResourceState, { kind, desired }: Target): Target | undefined {
+    const holding = this.#deps.journal.holding(state.key);
+    const isParked = [state.stalled?.digest, holding?.quarantined?.digest].includes(desired.digest);
+    if (!isParked) return undefined;
+    const place = placeOf(kind, holding?.confirmed?.spec);
+    return place === undefined || place === kind.place?.(desired.spec) ? undefined : this.confirmed(state);
   }
 
   /** The files in which a change of a secret would show, as far as this host lets a manifest read them. */

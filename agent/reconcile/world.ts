@@ -92,7 +92,7 @@ export class World {
       }
     }
     const leaving = this.#journal.keys().filter((key) => !wanted.has(key));
-    for (const key of leaving) this.#ensure(key, nowMonotonic).resource = undefined;
+    for (const key of leaving) this.leave(key, nowMonotonic);
     for (const key of this.#states.keys()) {
       if (!wanted.has(key) && !leaving.includes(key)) this.#states.delete(key);
     }
@@ -100,6 +100,11 @@ export class World {
     const guarded = leaving.filter((key) => this.#journal.holding(key)?.policy !== 'freely');
     this.parked = parkedRemovals(guarded, wanted.size, host);
     return [...inDependencyOrder(wanted), ...leaving];
+  }
+
+  /** There is a record of it, and the manifest asks for nothing of it. */
+  leave(key: string, nowMonotonic: number): void {
+    this.#ensure(key, nowMonotonic).resource = undefined;
   }
 
   /** It was removed; unless git has come to ask for it again meanwhile. */

@@ -237,11 +237,12 @@ function renderAll(
     const host = catalog.hosts.get(name)!;
     // What a broken Host or Fleet lacks must not be told a second time as unknown variables.
     const usable = !host.broken && catalog.fleet?.broken !== true && !catalog.incomplete;
+    const given = usable ? list : list.filter((bound) => !bound.dynamic);
     const inputs = {
       host,
       fleet: catalog.fleet,
-      targets,
-      bounds: usable ? list : list.filter((bound) => !bound.dynamic),
+      targets: given.some((bound) => bound.fleetwide) ? targets : undefined,
+      bounds: given,
     };
     hosts.set(name, renderHost(inputs, memory?.hosts.get(name)));
   }

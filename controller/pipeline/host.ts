@@ -17,7 +17,8 @@ export interface HostInputs {
   readonly fleet: ParsedFleet | undefined;
   /** In the order of their keys. */
   readonly bounds: readonly Bound[];
-  readonly targets: Targets;
+  /** Where one of them names other hosts: what it says of them. Not kept otherwise, since it is all of the fleet. */
+  readonly targets: Targets | undefined;
 }
 
 /** A reference to a document that this host doesn't have. */
@@ -59,8 +60,9 @@ export function renderHost(inputs: HostInputs, previous: HostRender | undefined)
   const { host, fleet, bounds, targets } = inputs;
   const scope = scopeOf(host, fleet, targets);
   const sameHost = previous?.inputs.host === host && previous.inputs.fleet === fleet;
-  const same = previous?.inputs.targets === targets;
-  const reusable = (sameHost && previous.rendered.filter(({ bound }) => same || !bound.fleetwide)) || [];
+  const sameTargets = previous?.inputs.targets === targets;
+  const reusable =
+    (sameHost && previous.rendered.filter(({ bound }) => sameTargets || !bound.fleetwide)) || [];
   const known = new Map(reusable.map((r) => [r.bound, r] as const));
   const rendered = bounds.map((bound) => known.get(bound) ?? render(bound, scope));
   const present = new Set(rendered.map((r) => r.key));
@@ -100,8 +102,8 @@ function payloadParts(host: ParsedHost, rendered: readonly Rendered[]): string[]
 
 function sameInputs(a: HostInputs, b: HostInputs): boolean {
   if (a.host !== b.host || a.fleet !== b.fleet || a.bounds.length !== b.bounds.length) return false;
-  const sameTargets = a.targets === b.targets;
-  return a.bounds.every((bound, i) => bound === b.bounds[i] && (sameTargets || !bound.fleetwide));
+  if (a.targets !== b.targets) return false;
+  return a.bounds.every((bound, i) => bound === b.bounds[i]);
 }
 
 /** A claim, and every claim that it is a part of, must have one owner (claimsOverlap of kinds/kind.ts). */

@@ -60,6 +60,7 @@ export const alloyConfig = defineKind<AlloyConfigSpec, Observed, Needs>({
   needs: ['files', 'processes', 'http', 'units', 'supervised', 'docker', 'clock'],
   patience: { burst: 500, perSecond: 10 },
 
+  place: pathOf,
   owns: (spec) => [`file:${pathOf(spec)}`],
 
   asks(spec) {

@@ -52,6 +52,7 @@ export const aptRepository = defineKind<AptRepositorySpec, Observed, Needs>({
   spec: AptRepositorySpec,
   needs: ['files', 'processes', 'http', 'clock'],
 
+  place: sourcePath,
   owns: (spec) => [`file:${sourcePath(spec)}`, `file:${keyringPath(spec)}`],
   locks: () => [DPKG_LOCK],
 

@@ -20,6 +20,7 @@ import {
   envFileName,
   envFileText,
   groups,
+  isEnvFileName,
   isOurs,
   LABEL,
   labelsOf,
@@ -175,13 +176,13 @@ export function envFilesIn(state: FileState): string[] {
     .map(([name]) => envFileName(name));
 }
 
-/** Paths of the env files among what is ours, in the project's directory. */
+/** Paths of our env files among the claims, in the project's directory; a record that was handed over may claim more. */
 export function envFilesOf(at: Project, claims: readonly Claim[]): string[] {
-  const others = [OVERRIDE, LISTED].map((name) => inProject(at, name));
   return claims
-    .filter((claim) => !claim.includes('#'))
     .map((claim) => claim.replace(/^file:/, ''))
-    .filter((file) => path.dirname(file) === path.normalize(at.directory) && !others.includes(file));
+    .filter(
+      (file) => path.dirname(file) === path.normalize(at.directory) && isEnvFileName(path.basename(file)),
+    );
 }
 
 /** A secret variable with its value, as the container should have it. */

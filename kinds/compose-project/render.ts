@@ -30,6 +30,7 @@ export interface Override {
 const header = (document: string) => `# homeostat ${document}: edit in git, not here\n`;
 
 export const envFileName = (service: string): string => `compose.homeostat.${service}.env`;
+export const isEnvFileName = (name: string): boolean => /^compose\.homeostat\..+\.env$/.test(name);
 
 /** The variables of a service whose values are secret. */
 export function secretsOf(service: Pick<ExtendedService, 'environment'>): [string, SecretRef][] {

@@ -34,6 +34,7 @@ export const file = defineKind<FileSpec, Observed, 'files'>({
   // A heal costs about a millisecond: only somebody who writes without a pause is a fight.
   patience: { burst: 500, perSecond: 50 },
 
+  place: (spec) => spec.path,
   owns: (spec) => [typeOf(spec) === 'directory' ? `file:${spec.path}/.` : `file:${spec.path}`],
 
   asks(spec) {

@@ -61,6 +61,7 @@ export const grafanaDashboard = defineKind<GrafanaDashboardSpec, Observed, Needs
   spec: GrafanaDashboardSpec,
   needs: ['http', 'clock'],
 
+  place: ({ grafana, uid }) => grafanaClaim(grafana, 'dashboards', uid),
   owns: ({ grafana, uid }) => [grafanaClaim(grafana, 'dashboards', uid)],
   asks: ({ grafana }) => grafanaAsks(grafana),
   // Dashboards of one Grafana make one folder between them.

@@ -62,6 +62,7 @@ export const grafanaDatasource = defineKind<GrafanaDatasourceSpec, Observed, Nee
   spec: GrafanaDatasourceSpec,
   needs: ['http', 'clock'],
 
+  place: ({ grafana, uid }) => grafanaClaim(grafana, 'datasources', uid),
   owns: ({ grafana, uid }) => [grafanaClaim(grafana, 'datasources', uid)],
   asks: ({ grafana }) => grafanaAsks(grafana),
   // One default between them.

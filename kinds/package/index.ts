@@ -65,6 +65,7 @@ export const packageKind = defineKind<PackageSpec, Observed, Needs>({
   spec: PackageSpec,
   needs: ['files', 'processes', 'clock'],
 
+  place: ({ name }) => name,
   owns: ({ name }) => [`package:${name}`],
   locks: () => [DPKG_LOCK],
   // Its scripts run as root; the list of packages is closed by default, and is the word for it (docs/decisions/).

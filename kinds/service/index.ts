@@ -60,6 +60,7 @@ export const service = defineKind<ServiceSpec, Observed, Needs>({
   needs: ['files', 'units', 'supervised', 'clock'],
   patience: { burst: 300, perSecond: 0.5 },
 
+  place: (spec) => `${spec.manager ?? 'systemd'} ${spec.unit}`,
   owns(spec): Claim[] {
     const files = ownPaths(spec).map((path) => `file:${path}`);
     // Exclusive: the whole directory, whoever wants to put what there.

@@ -55,7 +55,7 @@ export function afterConvergence(stage: Stage, originals: ReadonlyMap<string, un
     if (origin !== stage.origins[key])
       throw new Error(`${key} counts as ${origin}, and was ${stage.origins[key]}`);
     const wanted = originals.get(key);
-    if (wanted !== undefined && textOf(original) !== textOf(wanted))
+    if (wanted !== undefined && stage.moves !== true && textOf(original) !== textOf(wanted))
       throw new Error(`${key}’s original became ${textOf(original).slice(0, 300)}`);
   }
 }

@@ -8,7 +8,7 @@ import { HASTE, LONG, type Scenario, USERS, wholeOneOf } from './stage.ts';
 
 function fileScenario(
   name: string,
-  specs: readonly object[],
+  specs: readonly { readonly path?: string; readonly [field: string]: unknown }[],
   before: (root: string) => void,
   origin: 'created' | 'adopted',
   inspect: (host: FaultHost) => void = () => undefined,
@@ -20,10 +20,11 @@ function fileScenario(
       fs.mkdirSync(path.join(host.root, 'etc'));
       before(host.root);
       const ready = { 'File/f': 'Ready' };
-      const managed = path.join(host.root, 'etc/f');
+      const managed = path.join(host.root, specs.at(-1)?.path ?? 'etc/f');
       return {
         host,
         origins: { 'File/f': origin },
+        moves: specs.some((spec) => spec.path !== undefined),
         revisions: [
           ...specs.map((spec, i) => ({
             name: `v${i + 1}`,
@@ -77,6 +78,16 @@ export const files: readonly Scenario[] = [
     ],
     (root) => fs.symlinkSync('users', path.join(root, 'etc/f')),
     'adopted',
+  ),
+  fileScenario(
+    'File moved',
+    [{ content: LONG }, { path: '/etc/g', content: `${LONG}two` }],
+    () => undefined,
+    'created',
+    (host) => {
+      wholeOneOf(host, 'etc/f', [undefined, LONG]);
+      wholeOneOf(host, 'etc/g', [undefined, `${LONG}two`]);
+    },
   ),
   fileScenario('File directory', [{ type: 'directory', mode: '0755' }], () => undefined, 'created'),
 ];

@@ -19,6 +19,8 @@ export interface Stage {
   readonly revisions: readonly Revision[];
   /** 'created' or 'adopted', by key. */
   readonly origins: Readonly<Record<string, 'created' | 'adopted'>>;
+  /** A document's place changes, and what it was before homeostat with it. */
+  readonly moves?: boolean;
   /** All that the kind may touch, as text. */
   fingerprint(): Promise<string>;
   /** How long a revision may take; default 20 s. */

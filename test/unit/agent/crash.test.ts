@@ -31,28 +31,83 @@ test('what a killed agent left half-written beside a file is gone after the next
   }
 });
 
-test('a candidate of a killed agent is gone after the next start, though nothing asks for what it was for', async (t) => {
-  const directory = temporaryDirectory(t);
+/** What an agent does that is killed while a program looks at candidates for these. */
+function killedWhileLooking(t: TestContext, directory: string, paths: readonly string[]) {
   const [root, candidates] = [path.join(directory, 'root'), path.join(directory, 'state/candidates')];
-  for (const made of [path.join(root, 'etc/theirs'), path.dirname(candidates)])
-    fs.mkdirSync(made, { recursive: true });
+  for (const made of [root, path.dirname(candidates)]) fs.mkdirSync(made, { recursive: true });
   const killed = createFiles({ root, candidates });
   t.after(() => killed.close());
-  const looking = (file: string) =>
-    killed.withCandidate(file, Buffer.from('candidate'), () => new Promise<never>(() => {}));
-  for (const file of ['/etc/theirs/f', '/etc/ours/below/g', '/etc/h']) void looking(file);
+  for (const file of paths)
+    void killed.withCandidate(file, Buffer.from('candidate'), () => new Promise<never>(() => {}));
+  return { killed, candidates, at: (p: string) => path.join(root, p) };
+}
+const names = (directory: string) => fs.readdirSync(directory, { recursive: true }).sort();
+
+test('a candidate of a killed agent is gone after the next start, though nothing asks for what it was for', async (t) => {
+  const directory = temporaryDirectory(t);
+  fs.mkdirSync(path.join(directory, 'root/etc/theirs'), { recursive: true });
+  const { killed, candidates, at } = killedWhileLooking(t, directory, [
+    '/etc/theirs/f',
+    '/etc/ours/below/g',
+    '/etc/h',
+  ]);
   await killed.withCandidate('/etc/seen/k', Buffer.from('seen'), async (candidate) => {
-    assert.equal(fs.readFileSync(path.join(root, candidate), 'utf8'), 'seen');
+    assert.equal(fs.readFileSync(at(candidate), 'utf8'), 'seen');
   });
-  fs.writeFileSync(path.join(root, 'etc/..h.homeostat-validate.homeostat~'), 'half');
-  fs.appendFileSync(candidates, '{"path":"/etc/th');
-  assert.equal(fs.readdirSync(path.join(root, 'etc'), { recursive: true }).length, 7);
+  fs.writeFileSync(at('etc/..h.homeostat-validate.homeostat~'), 'half');
+  assert.equal(names(at('etc')).length, 7);
 
   const second = new Timeline(t, { directory })
     .start()
     .assign(resource('File', 'other', { path: '/var/other', content: 'one\n' }));
   await second.expect('File/other', 'True');
-  assert.deepEqual(fs.readdirSync(path.join(root, 'etc'), { recursive: true }), ['theirs']);
+  assert.deepEqual(names(at('etc')), ['theirs']);
+  assert.equal(fs.existsSync(candidates), false);
+});
+
+test('what came to stand where a candidate’s directory was made is nobody’s to remove', async (t) => {
+  const theirs: Record<string, (place: string) => void> = {
+    link: (place) => fs.symlinkSync('elsewhere', place),
+    file: (place) => fs.writeFileSync(place, 'precious'),
+    full: (place) => fs.mkdirSync(path.join(place, 'conf/more'), { recursive: true }),
+  };
+  for (const [what, put] of Object.entries(theirs)) {
+    const directory = temporaryDirectory(t);
+    const { candidates, at } = killedWhileLooking(t, directory, ['/etc/alloy/conf/f']);
+    fs.rmSync(at('etc/alloy'), { recursive: true });
+    put(at('etc/alloy'));
+    const second = createFiles({ root: path.join(directory, 'root'), candidates });
+    t.after(() => second.close());
+    second.removeCandidates!();
+    assert.ok(fs.lstatSync(at('etc/alloy'), { throwIfNoEntry: false }), what);
+    assert.equal(fs.existsSync(candidates), false, what);
+  }
+});
+
+test('a note of candidates that can’t be read is kept beside, and stops neither the start nor the next note', async (t) => {
+  const directory = temporaryDirectory(t);
+  const { killed, candidates, at } = killedWhileLooking(t, directory, []);
+  fs.writeFileSync(candidates, '[{"path":"/etc/x');
+  killed.removeCandidates!();
+  assert.equal(fs.readFileSync(`${candidates}.broken`, 'utf8'), '[{"path":"/etc/x');
+  void killed.withCandidate('/etc/y', Buffer.from('candidate'), () => new Promise<never>(() => {}));
+  const next = createFiles({ root: path.join(directory, 'root'), candidates });
+  t.after(() => next.close());
+  next.removeCandidates!();
+  assert.equal(fs.existsSync(at('etc')), false);
+});
+
+test('a directory that two candidates stand below goes with the last of them', async (t) => {
+  const { killed, candidates, at } = killedWhileLooking(t, temporaryDirectory(t), []);
+  const ends: (() => void)[] = [];
+  const looks = ['/opt/n/a', '/opt/n/b'].map((file) =>
+    killed.withCandidate(file, Buffer.from(''), () => new Promise<void>((resolve) => ends.push(resolve))),
+  );
+  for (const [i, end] of ends.entries()) {
+    end();
+    await looks[i];
+  }
+  assert.equal(fs.existsSync(at('opt')), false);
   assert.equal(fs.existsSync(candidates), false);
 });
 

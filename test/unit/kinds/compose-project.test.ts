@@ -4,6 +4,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { asksOf, checkProject } from '../../../kinds/compose-project/asks.ts';
+import { envFilesOf } from '../../../kinds/compose-project/observe.ts';
 import { PlacementError, place, withoutOurs } from '../../../kinds/compose-project/placement.ts';
 import {
   appended,
@@ -160,6 +161,14 @@ test('a digest changes with what compose would start, and with nothing else', ()
   };
   assert.equal(digest(['a']), digest(['a']));
   assert.notEqual(digest(['a']), digest(['b']));
+});
+
+test('of all that a record may claim, env files are those that are named as ours are, in the project’s directory', () => {
+  const ours = '/srv/app/compose.homeostat.exporter.env';
+  const others = ['/srv/app/.env', '/srv/app/.env#COMPOSE_FILE', '/srv/app/compose.override.yaml'];
+  const elsewhere = ['/srv/other/compose.homeostat.exporter.env', '/srv/app/compose.homeostat.yaml'];
+  const claims = [...others, ...elsewhere, ours].map((file) => `file:${file}`);
+  assert.deepEqual(envFilesOf({ directory: '/srv/app' } as Parameters<typeof envFilesOf>[0], claims), [ours]);
 });
 
 test('values of an env_file are quoted only as far as they must be', () => {
