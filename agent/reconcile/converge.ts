@@ -13,8 +13,8 @@ import {
 } from '../../kinds/kind.ts';
 import type { Holding, Intent } from '../journal/journal.ts';
 import type { Item } from '../queue/queue.ts';
-import { type Outcome, type ReconcilerDeps, recordOf } from './loop.ts';
-import { departure } from './moves.ts';
+import type { Outcome, ReconcilerDeps } from './loop.ts';
+import { departure, takeBackElsewhere } from './moves.ts';
 import type { Report } from './report.ts';
 import type { Target, Targets } from './targets.ts';
 import { undo } from './undo.ts';
@@ -46,7 +46,7 @@ export class Converger {
     const { journal, ports, observer, world, secrets } = this.#deps;
     const { kind, desired: d } = target;
     const touches = world.assignment?.payload.host.mode !== 'observe' && resource.drift !== 'warn';
-    if (touches) await this.#takeBackElsewhere(state.key, target, signal);
+    if (touches) await takeBackElsewhere(this.#deps, state.key, kind.place?.(d.spec), signal);
     const intent = journal.intent(state.key);
     if (touches && !d.heal) requireDependencies(world, resource);
     const observed = await kind.observe(d, ports, signal);
@@ -113,17 +113,6 @@ export class Converger {
         }
         return this.#rollBack(state, verdict.reason, verdict.evidence, signal);
     }
-  }
-
-  /** A change that was begun in another place can't lend its way back to one that is begun here. */
-  async #takeBackElsewhere(key: string, { kind, desired }: Target, signal: AbortSignal): Promise<void> {
-    const { journal, ports, secrets } = this.#deps;
-    const [intent, holding] = [journal.intent(key), journal.holding(key)];
-    if (intent === undefined || holding === undefined || intent.digest === desired.digest) return;
-    if (intent.place === undefined || intent.place === kind.place?.(desired.spec)) return;
-    await kind.undo(intent.snapshot, recordOf(key, holding, secrets), ports, signal);
-    // Where nothing was ever confirmed, that was all there is.
-    journal.write(holding.confirmed === undefined ? { key, holding: null } : { key, intent: null });
   }
 
   #openIntent(

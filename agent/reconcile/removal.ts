@@ -2,7 +2,7 @@
 // what is orphaned is only forgotten.
 import { Stalled } from '../../api/errors.ts';
 import { type Outcome, type ReconcilerDeps, recordOf } from './loop.ts';
-import { placeOf } from './moves.ts';
+import { confirmedPlace, takeBackElsewhere } from './moves.ts';
 import type { ResourceState } from './world.ts';
 
 /** @throws what the kind's undo throws; the record then stays and the removal is tried again. */
@@ -37,13 +37,11 @@ export async function remove(
     if (kind === undefined) {
       throw new Stalled('Unsupported', `this agent does not know the kind ${holding.original.kind}`);
     }
-    const record = recordOf(key, holding, deps.secrets);
-    const intent = journal.intent(key);
-    // It was on its way elsewhere: what it has there goes too.
-    if (intent?.place !== undefined && intent.place !== placeOf(kind, holding.confirmed?.spec)) {
-      await kind.undo(intent.snapshot, record, ports, signal);
-    }
-    await kind.undo(holding.original.snapshot, record, ports, signal);
+    // Where nothing was confirmed, the original is the place that it was on its way to.
+    const own = world.kindOf(key);
+    if (own !== undefined && holding.confirmed !== undefined)
+      await takeBackElsewhere(deps, key, confirmedPlace(own, holding), signal);
+    await kind.undo(holding.original.snapshot, recordOf(key, holding, deps.secrets), ports, signal);
   }
   journal.write({ key, holding: null });
   await journal.flushed();

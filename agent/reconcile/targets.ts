@@ -5,7 +5,7 @@ import type { AnyKind, Desired, HostFacts, Input } from '../../kinds/kind.ts';
 import { secretAsks, secretRefsIn, withoutCiphertext } from '../secrets/store.ts';
 import { isAllowed, requireAllowed } from './allow.ts';
 import { contentFrom, type ReconcilerDeps } from './loop.ts';
-import { placeOf } from './moves.ts';
+import { confirmedPlace } from './moves.ts';
 import { desiredDigest, type ResourceState } from './world.ts';
 
 /** A desired state to aim at, and how it stands to what ran here before. */
@@ -142,7 +142,7 @@ export class Targets {
     const holding = this.#deps.journal.holding(state.key);
     const isParked = [state.stalled?.digest, holding?.quarantined?.digest].includes(desired.digest);
     if (!isParked) return undefined;
-    const place = placeOf(kind, holding?.confirmed?.spec);
+    const place = confirmedPlace(kind, holding);
     return place === undefined || place === kind.place?.(desired.spec) ? undefined : this.confirmed(state);
   }
 

@@ -3,7 +3,9 @@ import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import path from 'node:path';
 import { test } from 'node:test';
+import * as z from 'zod';
 import { kinds } from '../../../kinds/index.ts';
+import { defineKind } from '../../../kinds/kind.ts';
 import { eventually } from '../../support/eventually.ts';
 import { temporaryDirectory } from '../../support/sandbox.ts';
 import { resource, Timeline } from '../../support/timeline.ts';
@@ -18,6 +20,33 @@ function contents(line: Timeline): Record<string, string> {
     fs.readdirSync(directory).map((name) => [name, fs.readFileSync(path.join(directory, name), 'utf8')]),
   );
 }
+
+/** Keeps a text in a file, with specs and ways back that no other kind could read; "open" is never confirmed. */
+const note = defineKind<{ at: string; text: string }, string, 'files'>({
+  kind: 'Note',
+  scope: 'host',
+  spec: z.strictObject({ at: z.string(), text: z.string() }),
+  needs: ['files'],
+  place: ({ at }) => at,
+  owns: ({ at }) => [`file:${at}`],
+  asks: () => [],
+  async observe({ spec }, { files }) {
+    const state = files.read(spec.at);
+    return state.type === 'file' ? state.content.toString() : '';
+  },
+  diff: ({ spec }, from) => (from === spec.text ? [] : [{ what: 'text', from, to: spec.text }]),
+  prepare: async ({ spec }, before) => ({ existed: before !== '', data: { note: [spec.at, before] } }),
+  async apply(_changes, { spec }, { files }) {
+    files.replaceAtomic(spec.at, Buffer.from(spec.text), {});
+    return {};
+  },
+  confirm: async ({ spec }) =>
+    spec.text === 'open' ? { verdict: 'Unknown', reason: 'Open', evidence: '' } : { verdict: 'Yes' },
+  async undo({ data }, _record, { files }) {
+    const [at, before] = (data as { note: [string, string] }).note;
+    files.replaceAtomic(at, Buffer.from(before), {});
+  },
+});
 
 /** Nothing of it is left to be done: the newest manifest runs. */
 const runs = (line: Timeline) =>
@@ -99,6 +128,30 @@ test('a move that was cut off, and that git takes back or leads elsewhere, leave
       assert.deepEqual(contents(second), {});
     }
   }
+});
+
+test('a record that came from another kind is undone by that kind, and an open change by its own', async (t) => {
+  const real = kinds.get('File')!;
+  const given: unknown[] = [];
+  const watched: typeof real = {
+    ...real,
+    undo(snapshot, ...rest) {
+      given.push(snapshot.data);
+      return real.undo(snapshot, ...rest);
+    },
+  };
+  const line = new Timeline(t, { kinds: new Map([watched, note].map((kind) => [kind.kind, kind])) });
+  const text = (value: string) => resource('Note', 'n', { at: '/etc/a', text: value });
+  line.start().assign(file('a'));
+  await runs(line);
+  line.assign(text('one'));
+  await runs(line);
+  line.assign(text('open'));
+  await line.expect('Note/n', 'Unknown', 'Open');
+  line.assign();
+  await line.expectGone('Note/n');
+  assert.deepEqual(contents(line), {});
+  assert.deepEqual(given, [{ type: 'absent', path: '/etc/a' }]);
 });
 
 test('an agent that is killed before the old place is undone undoes it after its return', async (t) => {
