@@ -1,5 +1,5 @@
 // The agent's side of the controller's HTTP API: signed requests, bounded answers. undici is loaded at the first
-// request, since an agent without a controller does not need its 25 MiB.
+// request, since an agent without a controller does not need its memory.
 import type { KeyObject } from 'node:crypto';
 import * as z from 'zod';
 import { BundleRefused, keyIdOf, rawPublicKey, SignedBundle } from '../../api/bundle.ts';

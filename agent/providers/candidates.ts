@@ -11,7 +11,7 @@ export interface Candidate {
 
 export class Candidates {
   readonly #file: string | undefined;
-  readonly #open = new Map<string, Candidate>();
+  #open: ReadonlyMap<string, Candidate> = new Map();
 
   /** @param file where they are noted, all that are there and no others; undefined for nowhere */
   constructor(file: string | undefined) {
@@ -20,35 +20,21 @@ export class Candidates {
 
   /** Before it is written. @throws system errors, and then it is not to be written */
   note(candidate: Candidate): void {
-    const before = this.#open.get(candidate.path);
-    this.#open.set(candidate.path, candidate);
-    try {
-      this.#save();
-    } catch (error) {
-      if (before === undefined) this.#open.delete(candidate.path);
-      else this.#open.set(candidate.path, before);
-      throw error;
-    }
+    this.#keep(new Map(this.#open).set(candidate.path, candidate));
   }
 
-  /** As it is now: it may have got directories of another one's. */
-  get(path: string): Candidate | undefined {
-    return this.#open.get(path);
+  /** Directories that are to go with it; it may have got some of another one's. */
+  madeFor(path: string): readonly string[] {
+    return this.#open.get(path)?.made ?? [];
   }
 
-  /**
-   * Its look has ended.
-   * @param left what could not be removed of it: itself, or directories that others were put into meanwhile
-   */
-  done({ path }: Candidate, left: { readonly itself: boolean; readonly made: readonly string[] }): void {
-    if (left.itself) this.#open.set(path, { path, made: [] });
-    else this.#open.delete(path);
-    const [innermost] = left.made;
-    const heir = [...this.#open.values()].find(
-      (other) => innermost && other.path.startsWith(`${innermost}/`),
-    );
-    if (heir !== undefined) this.#open.set(heir.path, { ...heir, made: [...heir.made, ...left.made] });
-    this.#save();
+  /** It is gone. @param left directories of its own that others were put into meanwhile */
+  done(path: string, left: readonly string[]): void {
+    const open = new Map(this.#open);
+    open.delete(path);
+    const heir = [...open.values()].find((other) => left[0] && other.path.startsWith(`${left[0]}/`));
+    if (heir !== undefined) open.set(heir.path, { ...heir, made: [...heir.made, ...left] });
+    this.#keep(open);
   }
 
   /** Those of an agent that was killed, which count as open. What can't be read is kept beside, and stops nothing. */
@@ -56,17 +42,20 @@ export class Candidates {
     try {
       const text = this.#file === undefined ? undefined : readIfThere(this.#file);
       const all = JSON.parse(text ?? '[]') as readonly Candidate[];
-      for (const { path, made } of all)
-        if (path.endsWith('-validate')) this.#open.set(path, { path, made: [...made] });
+      const own = all.filter(({ path }) => path.endsWith('-validate'));
+      this.#open = new Map(own.map(({ path, made }) => [path, { path, made: [...made] }]));
     } catch {
       fs.renameSync(this.#file!, `${this.#file}.broken`);
     }
     return [...this.#open.values()];
   }
 
-  #save(): void {
-    if (this.#file === undefined) return;
-    if (this.#open.size === 0) removeDurably(this.#file);
-    else writeDurably(this.#file, JSON.stringify([...this.#open.values()]));
+  /** On disk first: what is known here is what stands there. @throws system errors, and then nothing has changed */
+  #keep(open: ReadonlyMap<string, Candidate>): void {
+    if (this.#file !== undefined) {
+      if (open.size === 0) removeDurably(this.#file);
+      else writeDurably(this.#file, JSON.stringify([...open.values()]));
+    }
+    this.#open = open;
   }
 }

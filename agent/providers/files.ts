@@ -6,7 +6,7 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { errnoOf, Stalled } from '../../api/errors.ts';
 import type { FileAttributes, FileState, Files } from '../../kinds/ports.ts';
-import { type Candidate, Candidates } from './candidates.ts';
+import { Candidates } from './candidates.ts';
 import { DirectoryWatches } from './directory-watches.ts';
 
 const { O_CREAT, O_DIRECTORY, O_EXCL, O_NOFOLLOW, O_NONBLOCK, O_RDONLY, O_RDWR, O_WRONLY } = fs.constants;
@@ -68,18 +68,18 @@ export function createFiles(options: FilesOptions = {}): Files & { close(): Prom
     );
   }
 
-  /** @throws what keeps the candidate itself from being removed; it then stays noted */
-  function discard(files: Files, candidate: Candidate): void {
+  /** @throws what keeps the candidate itself from being removed; it then stays noted, without its directories */
+  function discard(files: Files, candidate: string): void {
+    const left = [...candidates.madeFor(candidate)];
     try {
-      files.tidy?.(candidate.path);
-      files.remove(candidate.path);
+      files.tidy?.(candidate);
+      files.remove(candidate);
     } catch (error) {
-      candidates.done(candidate, { itself: true, made: [] });
+      candidates.note({ path: candidate, made: [] });
       throw error;
     }
-    const left = [...(candidates.get(candidate.path)?.made ?? [])];
     while (left.length > 0 && removeMade(left[0]!)) left.shift();
-    candidates.done(candidate, { itself: false, made: left });
+    candidates.done(candidate, left);
   }
 
   /** A directory as it was made here, and nothing else that has come to stand in its place. @returns whether it is gone */
@@ -179,18 +179,18 @@ export function createFiles(options: FilesOptions = {}): Files & { close(): Prom
     async withCandidate(p, content, use) {
       const { dir, base } = path.parse(p);
       const made = ancestors(dir).filter((d) => readState(place(d)).type === 'absent');
-      const candidate = { path: path.join(dir, candidateOf(base)), made };
-      candidates.note(candidate);
+      const candidate = path.join(dir, candidateOf(base));
+      candidates.note({ path: candidate, made });
       try {
-        this.replaceAtomic(candidate.path, content, { mode: 0o600 });
-        return await use(candidate.path);
+        this.replaceAtomic(candidate, content, { mode: 0o600 });
+        return await use(candidate);
       } finally {
         discard(this, candidate);
       }
     },
 
     removeCandidates() {
-      for (const candidate of candidates.left()) {
+      for (const { path: candidate } of candidates.left()) {
         try {
           discard(this, candidate);
         } catch {

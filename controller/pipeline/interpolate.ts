@@ -27,17 +27,18 @@ const RESOLVE = { host: hostField, vars: variable, targets };
 
 /** Whether the text comes out differently on different hosts. */
 export function isDynamic(text: string): boolean {
-  return names(text, /^(host|vars|targets)$/);
+  return names(text, Object.keys(RESOLVE));
 }
 
 /** Whether other hosts than the one it is for enter the text. */
 export function isFleetwide(text: string): boolean {
-  return names(text, /^targets$/);
+  return names(text, ['targets']);
 }
 
-function names(text: string, roots: RegExp): boolean {
-  if (!text.includes('${')) return false;
-  for (const [, root] of text.matchAll(REFERENCE)) if (root !== undefined && roots.test(root)) return true;
+function names(text: string, roots: readonly string[]): boolean {
+  if (!roots.some((root) => text.includes(`\${${root}.`))) return false;
+  for (const [, root] of text.matchAll(REFERENCE))
+    if (root !== undefined && roots.includes(root)) return true;
   return false;
 }
 

@@ -47,13 +47,13 @@ async function rowsOf(rounds: number): Promise<Row[]> {
       console.log(`# ${kind} is not measured here: ${missing}`);
       continue;
     }
-    // A promise is asked at its interval, and nothing of it is healed.
     const started = performance.now();
     const first: Healed[] = [];
     for (let i = 0; i < rounds; i++) {
       const healed = await onHost(fixture, fixture.kind, systemClock);
       if (healed !== undefined) first.push(healed);
     }
+    // A promise is asked at its interval, and nothing of it is healed.
     if (first.length === 0) continue;
     const times = first.flatMap((healed) => healed.times);
     const [lost, asked] = (['lost', 'asked'] as const).map((n) => first.reduce((sum, h) => sum + h[n], 0));
