@@ -2,7 +2,7 @@
 // host looks like now, never what happened. It may run at any time, again after any crash, and must get from
 // wherever the host is to where the manifest wants it. docs/add-a-kind.md walks through writing one.
 import type * as z from 'zod';
-import type { Prune, SecretRef } from '../api/documents.ts';
+import type { SecretRef } from '../api/documents.ts';
 import type { Json } from '../api/json.ts';
 import type { PortName, Ports } from './ports.ts';
 
@@ -50,25 +50,70 @@ export interface Change {
   readonly text?: { readonly before: string; readonly after: string; readonly secret: boolean };
 }
 
-/**
- * How to go back, and what the gate compares with; JSON, since it must survive a crash, and whole in itself
- * (paths included), since the manifest may be gone when it is needed.
- */
-export interface Snapshot {
+/** What `prepare` found before the first write of a change. */
+export interface Prepared<B> {
   /** Whether what the resource owns was there before: decides `created` or `adopted`. */
   readonly existed: boolean;
-  readonly data: Json;
+  /**
+   * How to go back, and what the gate compares with; JSON, since it must survive a crash, and whole in itself
+   * (paths included), since the manifest may be gone when it is needed.
+   */
+  readonly before: B;
 }
 
-export type Verdict =
-  | { readonly verdict: 'Yes' }
-  | { readonly verdict: 'No'; readonly reason: string; readonly evidence: string }
-  /** The gate could not tell. Never undoes and never quarantines. */
-  | { readonly verdict: 'Unknown'; readonly reason: string; readonly evidence: string };
+/**
+ * The shape of something that is kept on disk. What is read back is parsed by it, never cast: an agent of another
+ * release may have written it. Version 1 is what release 0.1 wrote, which carried no version.
+ */
+export interface Versioned<T> {
+  /** Of what is written now; rises with each change of the shape that the schema would refuse or misread. */
+  readonly version: number;
+  readonly schema: z.ZodType<T>;
+  /** What an earlier version wrote, as this one's. Without it, earlier versions can't be read. */
+  readonly migrate?: (data: Json, from: number) => Json;
+}
 
-export interface Applied {
-  /** What the kind wants to find again in `Desired.memory`; kept in the inventory, survives restarts. */
-  readonly memory?: Json;
+/** What runs, for as long as it is the same run; a restart in between is another one. */
+export interface Run {
+  /** An invocation of a unit, a container with the time of its start. */
+  readonly id: string;
+  /** For how long it has run, milliseconds, as the host knows it: so an agent that was restarted knows it, too. */
+  readonly ageMs: number;
+}
+
+/**
+ * Whether a resource works, as it was just observed. Yes with a `run` counts once that run is older than the gate's
+ * settleMs; without one, once Yes was seen for as long.
+ */
+export type Verdict =
+  | { readonly verdict: 'Yes'; readonly run?: Run }
+  | {
+      /**
+       * No: seen not to work. While a change is on trial it is rolled back for it, so say No only when waiting can't
+       * mend it, or `trial.elapsedMs` is beyond what it may take. Unknown: it can't be seen, or not yet. Neither is
+       * ever Ready.
+       */
+      readonly verdict: 'No' | 'Unknown';
+      /** CamelCase. */
+      readonly reason: string;
+      /** One or a few sentences for people: what was seen, with numbers and the program's own words. */
+      readonly evidence: string;
+      /** When it is worth looking again, milliseconds from now, where no event will say so. */
+      readonly againMs?: number;
+    };
+
+/** A change that was applied and is not confirmed yet. */
+export interface Trial<B> {
+  /** What `prepare` recorded, the baseline too. */
+  readonly before: B;
+  /** Since it was put into force, milliseconds; after a restart of the agent, since that put it into force again. */
+  readonly elapsedMs: number;
+}
+
+/** How long a change may take until it works, and for how long it must work to be confirmed; milliseconds. */
+export interface Gate {
+  readonly withinMs: number;
+  readonly settleMs: number;
 }
 
 /** A secret's value: prints as [secret], is compared by HMAC under a key that never leaves the host. */
@@ -92,7 +137,7 @@ export interface HostFacts {
   readonly labels: Readonly<Record<string, string>>;
 }
 
-export interface Desired<S> {
+export interface Desired<S, M = unknown> {
   readonly key: string;
   readonly spec: S;
   readonly host: HostFacts;
@@ -111,17 +156,15 @@ export interface Desired<S> {
   readonly held: readonly Claim[];
   /** By reference, what `inputs(spec)` named; those that never were applied are missing. */
   readonly inputs: Readonly<Record<string, Input>>;
-  readonly memory: Json | undefined;
+  /** What `apply` returned last; undefined before that, and for a kind without memory. */
+  readonly memory: M | undefined;
 }
 
-export interface InventoryRecord {
+/** What the agent keeps of a resource, as `undo` sees it. */
+export interface InventoryRecord<M = unknown> {
   readonly key: string;
   readonly owns: readonly Claim[];
-  readonly origin: 'created' | 'adopted';
-  /** The state before our first write. */
-  readonly original: Snapshot;
-  readonly policy: Prune;
-  readonly memory: Json | undefined;
+  readonly memory: M | undefined;
   /** As `Desired.content`: what is kept behind an API needs its secret to be put back, too. */
   content(value: string | SecretRef): { bytes: Buffer; secret: boolean };
 }
@@ -148,12 +191,17 @@ export interface Download {
   readonly into: readonly (string | number)[];
 }
 
-export interface Kind<S, O, P extends PortName = PortName> {
+/** S: spec. O: what is observed. P: ports. B: what undo goes by. M: memory. */
+export interface Kind<S, O, P extends PortName = PortName, B = unknown, M = unknown> {
   readonly kind: string;
   /** Where its documents go: to `hosts`, to the one host of `runOn`, or as each of them says. */
   readonly scope: 'host' | 'fleet' | 'either';
   /** Strict, and without transforms: what people wrote is what is signed. */
   readonly spec: z.ZodType<S>;
+  /** The shape of what `prepare` records. */
+  readonly before: Versioned<B>;
+  /** The shape of what `apply` wants to find again in `Desired.memory`; without it there is no memory. */
+  readonly memory?: Versioned<M>;
   /** The ports it uses; the agent says `Unsupported` on a host that lacks one. */
   readonly needs: readonly P[];
   /** What it owns on a host. Pure. */
@@ -178,47 +226,55 @@ export interface Kind<S, O, P extends PortName = PortName> {
   /** Texts that the controller fetches into the spec before `check` and signing. Pure; may be asked at any time. */
   downloads?(spec: S): readonly Download[];
 
-  /** What is there now. Never writes. */
-  observe(d: Desired<S>, io: Pick<Ports, P>, signal: AbortSignal): Promise<O>;
-  /** Pure; [] means in sync. `plan`, warn-only drift, observe mode and the heal all use this one. */
-  diff(d: Desired<S>, observed: O): readonly Change[];
   /**
-   * Pure; for a kind that tells more of what it observed than differences. Asked whenever there is no difference:
-   * with No the resource isn't Ready, with Unknown nobody knows. Nothing is undone for it, and it is no drift.
+   * What is there now: what is on disk, and what runs. Never writes. The cheap and local first: where a file differs,
+   * what runs need not be asked, since the difference is mended before anything is assessed.
    */
-  judge?(d: Desired<S>, observed: O): Verdict;
+  observe(d: Desired<S, M>, io: Pick<Ports, P>, signal: AbortSignal): Promise<O>;
   /**
-   * Validates what is about to be written and records how to go back. Writes nothing that lasts.
+   * Pure; [] means that there is nothing to apply. What runs and is not what is on disk (a reload that never happened)
+   * is a difference too. `plan`, warn-only drift, observe mode and the heal all use this one.
+   */
+  diff(d: Desired<S, M>, observed: O): readonly Change[];
+  /**
+   * Pure; asked whenever there is no difference, at every pass: after an apply, a heal, a restart, at each resync.
+   * Does it work, and does it run what is on disk? Yes is what makes a resource Ready, and nothing else does.
+   * @param trial a change that is not confirmed yet; undefined for what was confirmed before.
+   */
+  assess(d: Desired<S, M>, observed: O, trial?: Trial<B>): Verdict;
+  /** Without it a change is confirmed by the first Yes. Pure. */
+  gate?(spec: S): Gate;
+  /**
+   * Validates what is about to be written, and records how to go back and the baseline. Writes nothing that lasts.
    * @throws Stalled when the desired state can't be right (the running state then stays).
    */
-  prepare(d: Desired<S>, observed: O, io: Pick<Ports, P>, signal: AbortSignal): Promise<Snapshot>;
+  prepare(d: Desired<S, M>, observed: O, io: Pick<Ports, P>, signal: AbortSignal): Promise<Prepared<B>>;
   /**
-   * Gets the host there. With no changes: puts into force what is on disk (after a crash nobody knows whether
-   * the reload happened). @throws Stalled when the host refused the new state: it is undone and quarantined.
+   * Gets the host there, and returns when it is in force; whether it works is `assess`'s to say, so nothing is waited
+   * for here. With no changes: puts into force what is on disk (after a crash nobody knows whether the reload
+   * happened). @throws Stalled when the host refused the new state: it is undone and quarantined.
    */
-  apply(changes: readonly Change[], d: Desired<S>, io: Pick<Ports, P>, signal: AbortSignal): Promise<Applied>;
-  /**
-   * Whether what was applied works; without it, an empty diff after apply is enough. The snapshot is the one that
-   * `prepare` made; undefined after a heal, which needs no way back and has no baseline.
-   */
-  confirm?(
-    d: Desired<S>,
-    snapshot: Snapshot | undefined,
+  apply(
+    changes: readonly Change[],
+    d: Desired<S, M>,
     io: Pick<Ports, P>,
     signal: AbortSignal,
-  ): Promise<Verdict>;
-  /** Back to the snapshot, in force; for one with `existed: false`, removes what was created. */
-  undo(snapshot: Snapshot, record: InventoryRecord, io: Pick<Ports, P>, signal: AbortSignal): Promise<void>;
+  ): Promise<M | undefined>;
+  /**
+   * Back to what `prepare` recorded, in force; what was not there before is removed. It may run again after a crash,
+   * or after it failed, and must not depend on anything that the failed change may have broken.
+   */
+  undo(before: B, record: InventoryRecord<M>, io: Pick<Ports, P>, signal: AbortSignal): Promise<void>;
   /** Arms first, then wakes once, then at each event; throwing has it re-armed with backoff. */
-  watch?(d: Desired<S>, io: Pick<Ports, P>, wake: () => void, signal: AbortSignal): Promise<void>;
+  watch?(d: Desired<S, M>, io: Pick<Ports, P>, wake: () => void, signal: AbortSignal): Promise<void>;
   /** The program's version, part of the quarantine's key: a new Alloy may accept what the old one refused. */
-  version?(d: Desired<S>, io: Pick<Ports, P>, signal: AbortSignal): Promise<string>;
-  /** Conditions that are not about drift (a key about to expire). */
-  conditions?(d: Desired<S>, observed: O): readonly Concern[];
+  version?(d: Desired<S, M>, io: Pick<Ports, P>, signal: AbortSignal): Promise<string>;
+  /** Conditions beside Ready: what is neither a difference nor a fault (a key about to expire). */
+  conditions?(d: Desired<S, M>, observed: O): readonly Concern[];
   /** Its secrets only open an API and stand in nothing that it writes: its diffs may be shown whole. */
   readonly secretsOnlyOpen?: boolean;
   /** How often it may heal before it counts as contended: a burst, and how many a second for good. */
-  readonly patience?: { readonly burst: number; readonly perSecond: number };
+  readonly healLimit?: { readonly burst: number; readonly perSecond: number };
 }
 
 export interface Concern {
@@ -232,7 +288,9 @@ export interface Concern {
 export type AnyKind = Kind<Record<string, unknown>, unknown>;
 
 /** Checks a kind against the contract and forgets its own types. The only cast that the contract needs. */
-export function defineKind<S extends object, O, P extends PortName>(kind: Kind<S, O, P>): AnyKind {
+export function defineKind<S extends object, O, P extends PortName, B, M = never>(
+  kind: Kind<S, O, P, B, M>,
+): AnyKind {
   return kind as unknown as AnyKind;
 }
 
