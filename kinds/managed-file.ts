@@ -1,6 +1,8 @@
 // A file that a kind keeps beside something else (a unit file, a configuration): how it differs, how it is
 // written, and how it comes back. Pure, or through the Files port.
-
+import path from 'node:path';
+import * as z from 'zod';
+import { errnoOf } from '../api/errors.ts';
 import { octal } from './fields.ts';
 import type { Change } from './kind.ts';
 import type { FileAttributes, FileState, Files } from './ports.ts';
@@ -75,33 +77,40 @@ export function writeFile(
   }
 }
 
-/** A path's state as JSON, for snapshots. A type, not an interface: only types are assignable to Json. */
-export type SavedFile =
-  | { readonly path: string; readonly type: 'absent' }
-  | {
-      readonly path: string;
-      readonly type: 'file';
-      readonly content: string;
-      readonly mode: number;
-      readonly uid: number;
-      readonly gid: number;
-      readonly inPlace: boolean;
-    }
-  | { readonly path: string; readonly type: 'symlink'; readonly target: string };
+/** A path's state as it is kept in snapshots. */
+export const SavedFile = z.discriminatedUnion('type', [
+  z.object({
+    path: z.string(),
+    type: z.literal('absent'),
+    /** Directories above it that were not there either, the deepest first: made with it, they go with it. */
+    parents: z.array(z.string()).optional(),
+  }),
+  z.object({
+    path: z.string(),
+    type: z.literal('file'),
+    content: z.base64(),
+    mode: z.int(),
+    uid: z.int(),
+    gid: z.int(),
+    inPlace: z.boolean(),
+  }),
+  z.object({ path: z.string(), type: z.literal('symlink'), target: z.string() }),
+]);
+export type SavedFile = z.infer<typeof SavedFile>;
 
 /** @throws Error for what can't be put back: a directory, a device. */
-export function saveFile(path: string, state: FileState, inPlace = false): SavedFile {
+export function saveFile(files: Files, file: string, state: FileState, inPlace = false): SavedFile {
   switch (state.type) {
     case 'absent':
-      return { path, type: 'absent' };
+      return { path: file, type: 'absent', parents: absentParents(files, file) };
     case 'symlink':
-      return { path, type: 'symlink', target: state.target };
+      return { path: file, type: 'symlink', target: state.target };
     case 'file': {
       const { mode, uid, gid, content } = state;
-      return { path, type: 'file', content: content.toString('base64'), mode, uid, gid, inPlace };
+      return { path: file, type: 'file', content: content.toString('base64'), mode, uid, gid, inPlace };
     }
     default:
-      throw new Error(`${path} is ${state.type === 'directory' ? 'a directory' : 'no regular file'}`);
+      throw new Error(`${file} is ${state.type === 'directory' ? 'a directory' : 'no regular file'}`);
   }
 }
 
@@ -109,6 +118,7 @@ export function restoreFile(files: Files, saved: SavedFile): void {
   switch (saved.type) {
     case 'absent':
       files.remove(saved.path);
+      for (const parent of saved.parents ?? []) removeIfEmpty(files, parent);
       break;
     case 'symlink':
       files.makeSymlink(saved.path, saved.target);
@@ -118,6 +128,25 @@ export function restoreFile(files: Files, saved: SavedFile): void {
       if (saved.inPlace) files.rewriteInPlace(saved.path, content, saved);
       else files.replaceAtomic(saved.path, content, saved, { durable: true });
     }
+  }
+}
+
+/** The directories above a path that are not there, the deepest first. */
+export function absentParents(files: Files, file: string): string[] {
+  const parents: string[] = [];
+  for (let at = path.dirname(file); at !== path.dirname(at); at = path.dirname(at)) {
+    if (files.read(at).type !== 'absent') break;
+    parents.push(at);
+  }
+  return parents;
+}
+
+/** A directory that others use by now stays. */
+export function removeIfEmpty(files: Files, directory: string): void {
+  try {
+    if (files.read(directory).type === 'directory') files.remove(directory);
+  } catch (error) {
+    if (errnoOf(error) !== 'ENOTEMPTY') throw error;
   }
 }
 

@@ -1,8 +1,10 @@
 // Check: a promise that is asked for at an interval. It changes nothing; it says whether the promise holds, and
 // when it has not held for long enough, why.
+import * as z from 'zod';
 import { milliseconds } from '../fields.ts';
 import { type Concern, type Desired, defineKind, type Finding } from '../kind.ts';
 import type { Ports } from '../ports.ts';
+import { no, unknown, YES } from '../shared/verdicts.ts';
 import { ask, hasSecret } from './ask.ts';
 import { CheckSpec } from './schema.ts';
 
@@ -31,10 +33,11 @@ const LANES = 3;
 
 const forMs = (spec: CheckSpec) => milliseconds(spec.for ?? '0s');
 
-export const check = defineKind<CheckSpec, Observed, Needs>({
+export const check = defineKind<CheckSpec, Observed, Needs, null>({
   kind: 'Check',
   scope: 'either',
   spec: CheckSpec,
+  before: { version: 1, schema: z.null() },
   needs: ['http', 'sockets', 'clock'],
 
   // Nothing on the host is its own: any number of documents may ask the same.
@@ -91,11 +94,10 @@ export const check = defineKind<CheckSpec, Observed, Needs>({
 
   diff: () => [],
 
-  judge(d, { evidence, failingForMs, held }) {
-    if (evidence === undefined) return { verdict: 'Yes' };
-    if (failingForMs >= forMs(d.spec)) return { verdict: 'No', reason: 'CheckFailed', evidence };
-    if (held) return { verdict: 'Yes' };
-    return { verdict: 'Unknown', reason: 'Pending', evidence: pending(d.spec, evidence, failingForMs) };
+  assess(d, { evidence, failingForMs, held }) {
+    if (evidence === undefined) return YES;
+    if (failingForMs >= forMs(d.spec)) return no('CheckFailed', evidence);
+    return held ? YES : unknown('Pending', pending(d.spec, evidence, failingForMs));
   },
 
   conditions(d, { evidence, failingForMs, held }): Concern[] {
@@ -104,8 +106,8 @@ export const check = defineKind<CheckSpec, Observed, Needs>({
     return [{ type: 'Failing', status: 'True', reason: 'Pending', message }];
   },
 
-  prepare: async () => ({ existed: false, data: null }),
-  apply: async () => ({}),
+  prepare: async () => ({ existed: false, before: null }),
+  apply: async () => undefined,
   undo: async () => {},
 
   async watch(d, { clock }, wake, signal) {

@@ -1,23 +1,36 @@
 // File: content, mode and owner of one path; a directory's own attributes; a symbolic link's target.
-import { errnoOf, Stalled } from '../../api/errors.ts';
+import * as z from 'zod';
+import { Stalled } from '../../api/errors.ts';
 import { octal } from '../fields.ts';
-import { type Ask, type Change, type Desired, defineKind, type Snapshot } from '../kind.ts';
+import { type Ask, type Change, type Desired, defineKind } from '../kind.ts';
 import {
   fileChanges,
+  removeIfEmpty,
   restoreFile,
-  type SavedFile,
+  SavedFile,
   saveFile,
   type WantedFile,
   writeFile,
 } from '../managed-file.ts';
 import type { FileState, Files } from '../ports.ts';
+import { YES } from '../shared/verdicts.ts';
 import { FileSpec } from './schema.ts';
 
 type Type = 'file' | 'directory' | 'symlink';
 const typeOf = (spec: FileSpec): Type => spec.type ?? 'file';
 
-/** A snapshot's data. */
-type Saved = SavedFile | { path: string; type: 'directory'; mode: number; uid: number; gid: number };
+/** What stood at the path. */
+const Saved = z.union([
+  SavedFile,
+  z.object({
+    path: z.string(),
+    type: z.literal('directory'),
+    mode: z.int(),
+    uid: z.int(),
+    gid: z.int(),
+  }),
+]);
+type Saved = z.infer<typeof Saved>;
 
 interface Observed {
   readonly state: FileState;
@@ -26,13 +39,14 @@ interface Observed {
   readonly gid: number | undefined;
 }
 
-export const file = defineKind<FileSpec, Observed, 'files'>({
+export const file = defineKind<FileSpec, Observed, 'files', Saved>({
   kind: 'File',
   scope: 'host',
   spec: FileSpec,
+  before: { version: 1, schema: Saved },
   needs: ['files'],
   // A heal costs about a millisecond: only somebody who writes without a pause is a fight.
-  patience: { burst: 500, perSecond: 50 },
+  healLimit: { burst: 500, perSecond: 50 },
 
   place: (spec) => spec.path,
   owns: (spec) => [typeOf(spec) === 'directory' ? `file:${spec.path}/.` : `file:${spec.path}`],
@@ -111,7 +125,10 @@ export const file = defineKind<FileSpec, Observed, 'files'>({
     return changes;
   },
 
-  async prepare(d, { state }) {
+  // What is on disk is all there is.
+  assess: () => YES,
+
+  async prepare(d, { state }, { files }) {
     const { path } = d.spec;
     if (state.type === 'other') {
       throw new Stalled(
@@ -125,18 +142,18 @@ export const file = defineKind<FileSpec, Observed, 'files'>({
         `${path} is a directory, and a ${typeOf(d.spec)} is wanted there; directories are never replaced, move it away first`,
       );
     }
-    const data: Saved =
-      state.type === 'directory' ? { ...state, path } : saveFile(path, state, d.spec.inPlace === true);
-    return { existed: state.type !== 'absent', data };
+    const before: Saved =
+      state.type === 'directory' ? { ...state, path } : saveFile(files, path, state, d.spec.inPlace === true);
+    return { existed: state.type !== 'absent', before };
   },
 
   async apply(changes, d, { files }) {
     if (changes.length > 0) write(files, d);
-    return {};
+    return undefined;
   },
 
-  async undo(snapshot, _record, { files }) {
-    restore(files, snapshot);
+  async undo(before, _record, { files }) {
+    restore(files, before);
   },
 
   watch: (d, { files }, wake, signal) => files.watch(d.spec.path, wake, signal),
@@ -179,21 +196,11 @@ function wantedFile(d: Desired<FileSpec>, uid: number | undefined, gid: number |
   };
 }
 
-/** Puts back what the snapshot holds. A directory that is no longer empty is left, since others use it. */
-function restore(files: Files, snapshot: Snapshot): void {
-  const was = snapshot.data as unknown as Saved;
+/** A directory that is no longer empty stays, since others use it. */
+function restore(files: Files, was: Saved): void {
   if (was.type === 'directory') return files.makeDirectory(was.path, was);
-  if (was.type === 'absent' && files.read(was.path).type === 'directory')
-    return removeIfEmpty(files, was.path);
-  restoreFile(files, was);
-}
-
-function removeIfEmpty(files: Files, path: string): void {
-  try {
-    files.remove(path);
-  } catch (error) {
-    if (errnoOf(error) !== 'ENOTEMPTY') throw error;
-  }
+  if (was.type !== 'absent' || files.read(was.path).type !== 'directory') return restoreFile(files, was);
+  for (const directory of [was.path, ...(was.parents ?? [])]) removeIfEmpty(files, directory);
 }
 
 function modeOf(spec: FileSpec): number {

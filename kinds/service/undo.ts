@@ -38,7 +38,7 @@ export function beforeSystemd(
     unit,
     files: paths.map((path) => {
       const file = files.read(path);
-      if (file.type !== 'directory' && file.type !== 'other') return saveFile(path, file);
+      if (file.type !== 'directory' && file.type !== 'other') return saveFile(files, path, file);
       throw new Stalled('NotAFile', `${path} is no regular file, and is left alone; move it away first`);
     }),
     found: state.loadState !== 'not-found',

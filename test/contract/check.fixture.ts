@@ -32,6 +32,10 @@ export const checkFixture: Fixture = {
     const answer = (other: Partial<typeof good>): void => {
       now = { ...good, ...other };
     };
+    const repair = async (): Promise<void> => {
+      answer({});
+      if (!server.listening) await listen(port);
+    };
     const url = `http://127.0.0.1:${port}/`;
     // A hundred times faster than its interval of a second.
     const clock = {
@@ -44,18 +48,18 @@ export const checkFixture: Fixture = {
         { http: { url, contains: 'well' }, interval: '1s' },
         { tcp: { address: `127.0.0.1:${port}` }, interval: '2s' },
       ],
-      breakages: {
-        'another status': () => answer({ status: 500 }),
-        'another body': () => answer({ body: 'not as it should be' }),
-        'cut off': () => answer({ cut: true }),
-        stopped: async () => {
-          server.close();
-          await once(server, 'close');
+      breakages: {},
+      unwell: {
+        'another status': { harm: () => answer({ status: 500 }), repair },
+        'another body': { harm: () => answer({ body: 'not as it should be' }), repair },
+        'cut off': { harm: () => answer({ cut: true }), repair },
+        stopped: {
+          async harm() {
+            server.close();
+            await once(server, 'close');
+          },
+          repair,
         },
-      },
-      async repair() {
-        answer({});
-        if (!server.listening) await listen(port);
       },
       fingerprint: () => JSON.stringify(now),
     };

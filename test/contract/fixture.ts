@@ -16,15 +16,17 @@ export interface Opened {
   readonly ports: Partial<Ports>;
   /** Two desired states that differ. */
   readonly specs: readonly [Record<string, unknown>, Record<string, unknown>];
-  /** What another one does to the host behind homeostat's back, by name. */
+  /** What another one does to the host behind homeostat's back, by name: seen as a difference, and mended. */
   readonly breakages: Readonly<Record<string, () => void | Promise<void>>>;
   /** Those of them that no event tells: a resync finds them. */
   readonly silent?: readonly string[];
   /**
-   * For a kind that only reports: what is broken becomes right again, by others. The suite then wants that each
-   * breakage is told and no longer told after that, and that neither is ever a difference.
+   * What breaks it without a difference that an apply could mend, and how others repair it: never Yes in between. Each
+   * way in which what the files say may be right while the host is not belongs here.
    */
-  readonly repair?: () => void | Promise<void>;
+  readonly unwell?: Readonly<
+    Record<string, { harm(): void | Promise<void>; repair(): void | Promise<void> }>
+  >;
   /** The whole of the host as far as the kind could write to it, to be compared. */
   fingerprint(): string | Promise<string>;
 }

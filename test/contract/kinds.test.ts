@@ -4,11 +4,20 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { after, type TestContext, test } from 'node:test';
 import { loadAll } from 'js-yaml';
+import * as z from 'zod';
 import { ResourceDocument } from '../../api/documents.ts';
-import { digestOf } from '../../api/json.ts';
+import { digestOf, type Json } from '../../api/json.ts';
 import { kinds } from '../../kinds/index.ts';
-import { type AnyKind, claimsOverlap, type Desired, type InventoryRecord } from '../../kinds/kind.ts';
+import {
+  type AnyKind,
+  claimsOverlap,
+  type Desired,
+  type InventoryRecord,
+  type Verdict,
+  type Versioned,
+} from '../../kinds/kind.ts';
 import type { Ports } from '../../kinds/ports.ts';
+import { readVersioned } from '../../kinds/shared/versioned.ts';
 import { require } from '../support/capabilities.ts';
 import { endSharedEngine } from '../support/shared-engine.ts';
 import type { Opened } from './fixture.ts';
@@ -16,6 +25,9 @@ import { fixtures } from './fixtures.ts';
 
 const root = path.dirname(path.dirname(import.meta.dirname));
 const never = new AbortController().signal;
+
+/** What release 0.1 (403dbe5) wrote for the fixture's specs. */
+const Previous = z.array(z.object({ before: z.json(), memory: z.json().optional() }));
 
 function desire(
   kind: AnyKind,
@@ -40,57 +52,52 @@ function desire(
   } satisfies Desired<Record<string, unknown>>;
 }
 
-/** Observe, diff, prepare, apply, as the loop does. */
+/** Observe, diff, prepare, apply, and the gate, as the loop does; what is kept goes through its schema. */
 async function bring(kind: AnyKind, d: Desired<Record<string, unknown>>, ports: Ports) {
   const observed = await kind.observe(d, ports, never);
   const changes = kind.diff(d, observed);
-  const snapshot = await kind.prepare(d, observed, ports, never);
-  const { memory } = await kind.apply(changes, d, ports, never);
-  return { snapshot, changes, after: { ...d, memory, heal: true } };
+  const { existed, before } = await kind.prepare(d, observed, ports, never);
+  const kept = restored(kind.before, before);
+  const returned = await kind.apply(changes, d, ports, never);
+  const memory =
+    returned === undefined || kind.memory === undefined ? d.memory : restored(kind.memory, returned);
+  const applied = { ...d, memory };
+  const trialed = await gate(kind, applied, ports, kept);
+  assert.equal(trialed.verdict, 'Yes', JSON.stringify(trialed));
+  return { existed, before: kept, changes, after: { ...applied, heal: true } };
+}
+
+/** Written to disk by one agent, and read by the next. */
+function restored<T>(shape: Versioned<T>, value: T): T {
+  const data: Json = JSON.parse(JSON.stringify(value));
+  return readVersioned(shape, { version: shape.version, data }, 'what was kept');
+}
+
+/** Observes and assesses until it is no longer Unknown, or the gate's time is over. */
+async function gate(
+  kind: AnyKind,
+  d: Desired<Record<string, unknown>>,
+  ports: Ports,
+  before?: unknown,
+): Promise<Verdict> {
+  const { withinMs } = kind.gate?.(d.spec) ?? { withinMs: 0 };
+  const began = performance.now();
+  for (;;) {
+    const observed = await kind.observe(d, ports, never);
+    assert.deepEqual(kind.diff(d, observed), []);
+    const elapsedMs = performance.now() - began;
+    const verdict = kind.assess(d, observed, before === undefined ? undefined : { before, elapsedMs });
+    if (verdict.verdict !== 'Unknown' || elapsedMs > withinMs + 1000) return verdict;
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
 }
 
 async function differences(kind: AnyKind, d: Desired<Record<string, unknown>>, ports: Ports) {
   return kind.diff(d, await kind.observe(d, ports, never));
 }
 
-/** A kind that only reports tells each breakage with its evidence, and no longer once somebody mended it. */
-async function reportsOnly(
-  kind: AnyKind,
-  d: Desired<Record<string, unknown>>,
-  ports: Ports,
-  breakages: Opened['breakages'],
-  repair: NonNullable<Opened['repair']>,
-): Promise<void> {
-  const judged = async () => {
-    const observed = await kind.observe(d, ports, never);
-    assert.deepEqual(kind.diff(d, observed), [], 'it is no drift');
-    return kind.judge!(d, observed);
-  };
-  assert.deepEqual(await judged(), { verdict: 'Yes' });
-  for (const [name, breakIt] of Object.entries(breakages)) {
-    await breakIt();
-    const verdict = await judged();
-    assert.equal(verdict.verdict, 'No', `${name}: not seen`);
-    assert.ok('evidence' in verdict && verdict.evidence !== '', `${name}: without evidence`);
-    await repair();
-    assert.deepEqual(await judged(), { verdict: 'Yes' }, `${name}: still told after it was mended`);
-  }
-}
-
-function record(
-  d: Desired<Record<string, unknown>>,
-  kind: AnyKind,
-  original: InventoryRecord['original'],
-): InventoryRecord {
-  return {
-    key: d.key,
-    owns: kind.owns(d.spec),
-    origin: original.existed ? 'adopted' : 'created',
-    original,
-    policy: 'delete',
-    memory: d.memory,
-    content: d.content,
-  };
+function record(d: Desired<Record<string, unknown>>, kind: AnyKind): InventoryRecord {
+  return { key: d.key, owns: kind.owns(d.spec), memory: d.memory, content: d.content };
 }
 
 after(endSharedEngine);
@@ -123,50 +130,85 @@ for (const { kind, open, requires = [] } of fixtures) {
     },
   );
 
-  contract('observe, diff and prepare leave nothing behind', async ({ ports, specs, fingerprint }) => {
+  contract('observe, diff, assess and prepare leave nothing behind', async ({ ports, specs, fingerprint }) => {
     const d = desire(kind, specs[0]);
     const before = await fingerprint();
     const observed = await kind.observe(d, ports, never);
-    kind.diff(d, observed);
+    if (kind.diff(d, observed).length === 0) kind.assess(d, observed);
     await kind.prepare(d, observed, ports, never);
     assert.equal(await fingerprint(), before);
   });
 
-  contract(
-    'the snapshot survives JSON and takes the host back, whole',
-    async ({ ports, specs, fingerprint }) => {
-      const untouched = await fingerprint();
-      const first = desire(kind, specs[0]);
-      const one = await bring(kind, first, ports);
-      const withFirst = await fingerprint();
-      const two = await bring(kind, desire(kind, specs[1], { memory: one.after.memory, known: true }), ports);
-      const way = JSON.parse(JSON.stringify(two.snapshot));
-      await kind.undo(way, record(two.after, kind, one.snapshot), ports, never);
+  contract('what is kept survives the disk and takes the host back, whole', async (o) => {
+    const { ports, specs, fingerprint } = o;
+    const untouched = await fingerprint();
+    const one = await bring(kind, desire(kind, specs[0]), ports);
+    const withFirst = await fingerprint();
+    const two = await bring(kind, desire(kind, specs[1], { memory: one.after.memory, known: true }), ports);
+    for (const _ of ['undone', 'undone again, as after a crash']) {
+      await kind.undo(two.before, record(two.after, kind), ports, never);
       assert.equal(await fingerprint(), withFirst, 'back to the state before the second');
-      assert.deepEqual(await differences(kind, one.after, ports), []);
-      const original = JSON.parse(JSON.stringify(one.snapshot));
-      await kind.undo(original, record(one.after, kind, original), ports, never);
+    }
+    assert.deepEqual(await differences(kind, one.after, ports), []);
+    for (const _ of ['undone', 'undone again, as after a crash']) {
+      await kind.undo(one.before, record(one.after, kind), ports, never);
       assert.equal(await fingerprint(), untouched, 'back to the state before homeostat');
-    },
-  );
+    }
+  });
 
-  contract('every breakage is seen and mended', async ({ ports, specs, breakages, repair }) => {
+  contract('every breakage is seen and mended', async ({ ports, specs, breakages, unwell = {} }) => {
     const { after } = await bring(kind, desire(kind, specs[0]), ports);
-    assert.ok(Object.keys(breakages).length >= 4, 'a kind is broken in at least four ways');
-    assert.equal(repair !== undefined, kind.judge !== undefined, 'it heals, or it judges');
-    if (repair !== undefined) return await reportsOnly(kind, after, ports, breakages, repair);
+    const ways = Object.keys(breakages).length + Object.keys(unwell).length;
+    assert.ok(ways >= 4, 'a kind is broken in at least four ways');
     for (const [name, breakIt] of Object.entries(breakages)) {
       await breakIt();
       const changes = await differences(kind, after, ports);
       assert.ok(changes.length > 0, `${name}: not seen`);
-      await kind.apply(changes, after, ports, never);
-      assert.deepEqual(await differences(kind, after, ports), [], `${name}: not mended`);
+      const memory = await kind.apply(changes, after, ports, never);
+      const healed = memory === undefined ? after : { ...after, memory };
+      assert.deepEqual(await differences(kind, healed, ports), [], `${name}: not mended`);
+      assert.equal((await gate(kind, healed, ports)).verdict, 'Yes', `${name}: mended, and does not work`);
+    }
+  });
+
+  contract('what does not work is never Yes, however often it is asked, until it works', async (o) => {
+    const { ports, specs, unwell = {} } = o;
+    if (Object.keys(unwell).length === 0) return;
+    const { after, before } = await bring(kind, desire(kind, specs[0]), ports);
+    for (const [name, { harm, repair }] of Object.entries(unwell)) {
+      await harm();
+      for (const trial of [undefined, { before, elapsedMs: 0 }, { before, elapsedMs: 3_600_000 }]) {
+        const observed = await kind.observe(after, ports, never);
+        assert.deepEqual(kind.diff(after, observed), [], `${name}: it is no drift`);
+        const verdict = kind.assess(after, observed, trial);
+        assert.notEqual(verdict.verdict, 'Yes', `${name}: not seen`);
+        assert.ok('evidence' in verdict && verdict.evidence !== '', `${name}: without evidence`);
+      }
+      await repair();
+      assert.equal((await gate(kind, after, ports)).verdict, 'Yes', `${name}: repaired, and still reported`);
+    }
+  });
+
+  contract('an abort is prompt', async ({ ports, specs }) => {
+    const d = desire(kind, specs[0]);
+    await kind.observe(d, ports, AbortSignal.abort()).catch(() => undefined);
+  });
+
+  test(`${kind.kind}: what the previous release kept is read`, () => {
+    const file = path.join(import.meta.dirname, 'previous', `${kind.kind}.json`);
+    const recorded = Previous.parse(JSON.parse(fs.readFileSync(file, 'utf8')));
+    assert.ok(recorded.length > 0);
+    for (const { before, memory } of recorded) {
+      readVersioned(kind.before, { version: 1, data: before as Json }, 'a snapshot');
+      if (kind.memory !== undefined && memory !== undefined) {
+        readVersioned(kind.memory, { version: 1, data: memory as Json }, 'a memory');
+      }
     }
   });
 
   contract(
     'a watch arms, wakes once, wakes at a change, and ends promptly',
-    async ({ ports, specs, breakages }) => {
+    async ({ ports, specs, breakages, unwell = {} }) => {
       if (kind.watch === undefined) return;
       const { after } = await bring(kind, desire(kind, specs[0]), ports);
       const stop = new AbortController();
@@ -184,18 +226,18 @@ for (const { kind, open, requires = [] } of fixtures) {
       await woken.promise;
       assert.ok(wakes >= 1);
       woken = Promise.withResolvers();
-      await Object.values(breakages)[0]!();
+      await (Object.values(breakages)[0] ?? Object.values(unwell)[0]!.harm)();
       await woken.promise;
       stop.abort();
       await ended;
     },
   );
 
-  contract('claims are unique and stay the same for the same spec', async ({ specs, repair }) => {
+  contract('claims are unique and stay the same for the same spec', async ({ specs, breakages }) => {
     for (const spec of specs) {
       const claims = kind.owns(kind.spec.parse(spec));
       // Who changes nothing has nothing to own.
-      assert.equal(claims.length > 0, repair === undefined);
+      assert.equal(claims.length > 0, Object.keys(breakages).length > 0);
       for (const [i, a] of claims.entries()) {
         for (const b of claims.slice(i + 1)) assert.ok(!claimsOverlap(a, b), `${a} and ${b} overlap`);
       }
