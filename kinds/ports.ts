@@ -12,6 +12,8 @@ export type FileState =
       readonly gid: number;
       /** When the content was last written, unix milliseconds; missing where a port can't tell. */
       readonly mtimeMs?: number;
+      /** When anything of it changed last, its place included; nobody can set it back. */
+      readonly ctimeMs?: number;
     }
   | { readonly type: 'directory'; readonly mode: number; readonly uid: number; readonly gid: number }
   | { readonly type: 'symlink'; readonly target: string }
@@ -63,10 +65,13 @@ export interface Files {
   /** @throws Stalled when there is no such account on this host. */
   userID(name: string): number;
   groupID(name: string): number;
+  /** Names in a directory; none where there is no such directory. */
+  list?(directory: string): readonly string[];
   /** The path as the host's other programs see it; itself, unless the agent has a sandbox root. */
   hostPath?(path: string): string;
   /**
-   * Arms, wakes once, then wakes at each change of the path (its content, attributes, place, or a parent's).
+   * Arms, wakes once, then wakes at each change of the path (its content, attributes, place, or a parent's). A name with
+   * wildcards (`*.yml`) stands for every entry of the directory that fits.
    * Settles when the signal aborts; rejects when the watch died.
    */
   watch(path: string, wake: () => void, signal: AbortSignal): Promise<void>;

@@ -17,6 +17,7 @@ import { watchDirectory } from './watch-directory.ts';
 const POLL_MS = 2_000;
 /** How often a watch is asked for again. */
 const RETRY_MS = 30_000;
+const WILDCARD = /[*?[]/;
 const EXHAUSTED = ['ENOSPC', 'EMFILE', 'ENFILE'];
 
 interface Watched {
@@ -28,6 +29,8 @@ interface Watched {
   armed: Promise<void>;
   /** By the entry's name, so that an event among a thousand files finds its own; '' for paths further down. */
   readonly subscriptions: Map<string, Set<Subscription>>;
+  /** Those of the names that stand for several. */
+  readonly patterns: Set<string>;
 }
 
 interface Subscription {
@@ -113,6 +116,7 @@ export class DirectoryWatches {
     const name = entryIn(watched, subscription);
     const named = watched.subscriptions.get(name) ?? new Set();
     watched.subscriptions.set(name, named.add(subscription));
+    if (WILDCARD.test(name)) watched.patterns.add(name);
     subscription.seen = lookAt(subscription.target);
     await watched.armed;
     // What came into being while the watch was being armed gave no event.
@@ -126,7 +130,10 @@ export class DirectoryWatches {
     const name = entryIn(watched, subscription);
     const named = watched.subscriptions.get(name);
     named?.delete(subscription);
-    if (named?.size === 0) watched.subscriptions.delete(name);
+    if (named?.size === 0) {
+      watched.subscriptions.delete(name);
+      watched.patterns.delete(name);
+    }
     if (watched.subscriptions.size === 0) this.#drop(watched);
   }
 
@@ -143,6 +150,7 @@ export class DirectoryWatches {
       watcher: undefined,
       armed: Promise.resolve(),
       subscriptions: new Map(),
+      patterns: new Set(),
     };
     const watcher = this.#watcherOn(watched);
     watched.watcher = watcher;
@@ -220,7 +228,7 @@ export class DirectoryWatches {
   #onEvent(watched: Watched, name: string | null): void {
     // A directory reports itself by its own name: its attributes changed, or it is gone or elsewhere now.
     if (name === path.basename(watched.directory)) return this.#rearm(watched);
-    const concerned = name === null ? allOf(watched) : [...(watched.subscriptions.get(name) ?? [])];
+    const concerned = name === null ? allOf(watched) : concernedBy(watched, name);
     for (const s of concerned) s.wake();
     for (const s of [...(watched.subscriptions.get('') ?? [])]) if (misplaced(s)) this.#move(s);
   }
@@ -229,6 +237,7 @@ export class DirectoryWatches {
   #rearm(watched: Watched): void {
     const subscriptions = allOf(watched);
     watched.subscriptions.clear();
+    watched.patterns.clear();
     this.#drop(watched);
     for (const s of subscriptions) {
       s.on = undefined;
@@ -248,6 +257,11 @@ export class DirectoryWatches {
 
 function allOf(watched: Watched): Subscription[] {
   return [...watched.subscriptions.values()].flatMap((named) => [...named]);
+}
+
+function concernedBy({ subscriptions, patterns }: Watched, name: string): Subscription[] {
+  const fitting = [...patterns].filter((pattern) => pattern !== name && path.matchesGlob(name, pattern));
+  return [name, ...fitting].flatMap((key) => [...(subscriptions.get(key) ?? [])]);
 }
 
 /** The name by which the directory reports the target; '' when the target is not directly in it. */
@@ -278,7 +292,9 @@ function nearestDirectory(directory: string): string {
 
 /** All that a poll can see of a change without reading content; the change time moves with every one of them. */
 function lookAt(target: string): string {
-  const stat = fs.lstatSync(target, { bigint: true, throwIfNoEntry: false });
+  // Of several entries it sees which there are.
+  const place = WILDCARD.test(path.basename(target)) ? path.dirname(target) : target;
+  const stat = fs.lstatSync(place, { bigint: true, throwIfNoEntry: false });
   return stat === undefined ? '' : `${stat.dev}:${stat.ino}:${stat.ctimeNs}:${stat.size}:${stat.mode}`;
 }
 

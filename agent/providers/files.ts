@@ -213,6 +213,15 @@ export function createFiles(options: FilesOptions = {}): Files & { close(): Prom
       });
     },
 
+    list(directory) {
+      try {
+        return fs.readdirSync(place(directory));
+      } catch (error) {
+        if (['ENOENT', 'ENOTDIR'].includes(errnoOf(error))) return [];
+        throw error;
+      }
+    },
+
     hostPath: place,
     userID: (name) => accountID('passwd', name, 'user'),
     groupID: (name) => accountID('group', name, 'group'),
@@ -273,10 +282,14 @@ function readState(full: string): FileState {
         code: 'EFBIG',
       });
     }
-    return { type: 'file', content: readAll(fd, stat.size), ...attributes, mtimeMs: stat.mtimeMs };
+    return { type: 'file', content: readAll(fd, stat.size), ...attributes, ...times(stat) };
   } finally {
     fs.closeSync(fd);
   }
+}
+
+function times({ mtimeMs, ctimeMs }: fs.Stats): { mtimeMs: number; ctimeMs: number } {
+  return { mtimeMs, ctimeMs };
 }
 
 /** Reads what is there now; a file that shrinks or grows meanwhile is read as it is found. */
