@@ -90,7 +90,21 @@ function render(block: Block, items: string, indent: string, eol: string): strin
   return [begin(block), ...inner, end(block)].map((line) => (line === '' ? eol : `${indent}${line}${eol}`));
 }
 
-function insert(lines: string[], block: Block, items: string, eol: string): string[] {
+/** Into the first document: what stands behind "..." or a second "---" is not read by Prometheus. */
+function insert(all: string[], block: Block, items: string, eol: string): string[] {
+  const stop = documentEnd(all);
+  const lines = all.slice(0, stop);
+  return [...insertInto(lines, block, items, eol), ...all.slice(stop)];
+}
+
+function documentEnd(lines: readonly string[]): number {
+  const begins = lines.findIndex((line) => !/^\uFEFF?(?:[#%].*|\s*)\r?\n?$/.test(line));
+  const from = /^---(?:\s|$)/.test(lines[begins] ?? '') ? begins + 1 : begins;
+  const stop = lines.findIndex((line, i) => i >= from && /^(?:---|\.\.\.)(?:\s|$)/.test(line));
+  return stop < 0 ? lines.length : stop;
+}
+
+function insertInto(lines: string[], block: Block, items: string, eol: string): string[] {
   const key = lines.findIndex((l) => new RegExp(`^(["']?)${block.key}\\1\\s*:`).test(l));
   if (key < 0) {
     const ours = [`${block.key}: # homeostat${eol}`, ...render(block, items, '  ', eol)];
@@ -100,9 +114,10 @@ function insert(lines: string[], block: Block, items: string, eol: string): stri
     .trim()
     .replace(/\s*#.*$/, '');
   if (value !== '') {
-    throw new BlockError(
-      `line ${key + 1}: "${block.key}: ${value}" is a list in one line: write its items in lines below`,
-    );
+    const remedy = /^(?:~|null)$/i.test(value)
+      ? `remove the word ${value}, so that items can stand below`
+      : 'it is a list in one line: write its items in lines below';
+    throw new BlockError(`line ${key + 1}: "${block.key}: ${value}": ${remedy}`);
   }
   const { last, indent } = section(lines, key);
   return after(lines, last, render(block, items, indent, eol), eol);

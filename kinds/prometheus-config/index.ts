@@ -1,77 +1,101 @@
 // PrometheusConfig: our scrape jobs and rule files in a prometheus.yml that people edit, each list one marked block,
-// everything else byte for byte as it was; or the jobs in a file of ours beside it.
+// everything else byte for byte as it was; or the jobs in a file of ours beside it. Prometheus is to run what stands there.
 import { Stalled, Waiting } from '../../api/errors.ts';
-import type { Json } from '../../api/json.ts';
-import { type Change, type Desired, defineKind, type Finding, type Verdict } from '../kind.ts';
-import type { Files } from '../ports.ts';
-import { watchAll } from '../watch-all.ts';
-import { readBlock, writeBlock } from './block.ts';
-import { jobsIn } from './jobs.ts';
 import {
-  blocksOf,
+  type Ask,
+  type Change,
+  type Desired,
+  defineKind,
+  type Finding,
+  type Trial,
+  type Verdict,
+} from '../kind.ts';
+import { no, notYet, unknown, YES } from '../shared/verdicts.ts';
+import { watchAll } from '../watch-all.ts';
+import { notRunning, notScraped, rulePatterns, staleBecause, timeOf } from './loaded.ts';
+import {
+  claimsOf,
+  contentOf,
   directoryOf,
-  formOf,
+  type Form,
   jobsFileOf,
   KEYS,
-  type Other,
-  othersIn,
+  NO_PART,
+  type Part,
   pathOf,
-  serverOf,
-  withOurs,
-} from './layout.ts';
+  readPart,
+  readParts,
+  wantedParts,
+} from './parts.ts';
 import { PrometheusConfigSpec } from './schema.ts';
-import { type Io, reload, running, type Server, scraped } from './server.ts';
-import { checkItems, promtool, refuseOld, refuseTakenJobs } from './validate.ts';
-import { jobsFileWanted, type Layout, removeFiles, writeAll, writeConfig, writeJobsFile } from './write.ts';
+import { type Answer, ask, type Io, identify, reload, scraped, serverOf } from './server.ts';
+import { Before, ownersOf, partsAfterUndo, partsBefore } from './undo.ts';
+import {
+  checkItems,
+  knowsScrapeFiles,
+  promtoolOf,
+  type Refusal,
+  refusedIfWritten,
+  refusedOnDisk,
+  refuseOld,
+  refuseTaken,
+  requireItems,
+  requireReachable,
+} from './validate.ts';
+import { type Edit, editedText, removeFiles, requireAtRest, requirePlaceable, write } from './write.ts';
 
 type Needs = 'files' | 'processes' | 'http' | 'units' | 'docker' | 'clock';
-interface Observed extends Layout {
-  /** The file of ours, as far as it is there. */
-  readonly jobsFile: string | undefined;
+type D = Desired<PrometheusConfigSpec>;
+
+/** What runs, asked once the files are right. */
+interface Runs {
+  readonly answer: Answer;
+  /** Why what runs is not what is on disk, though a reload would mend it. */
+  readonly stale: string | undefined;
+  /** Why a reload would not. */
+  readonly refused: Refusal | undefined;
+  /** What of ours does not run, though what is on disk was loaded. */
+  readonly missing: readonly string[];
+  /** Since the last good reload. */
+  readonly loadedForMs: number;
 }
 
-/** The way back; JSON. Items of each block as they were, null for no block; files by path, null for none. */
-interface Before extends Server {
-  readonly path: string;
-  readonly inPlace: boolean;
-  readonly blocks: readonly { readonly key: string; readonly owner: string; readonly items: string | null }[];
-  readonly files?: readonly { readonly path: string; readonly content: string | null }[];
-  readonly answered: boolean;
+interface Observed {
+  readonly form: Form;
+  readonly edit: Edit;
+  readonly runs: Runs | undefined;
 }
 
-/** How long a file must stay as it is before it is written to, and how often that is looked for in one pass. */
-const AT_REST_MS = 300;
-const MOST_LOOKS = 20;
+const WITHIN_MS = 30_000;
 const AGAIN_MS = 10_000;
 const ABSENT_AGAIN_MS = 30_000;
+/** Until Prometheus scrapes the jobs of a new file (its discovery waits 5 s). */
+const POOLS_WITHIN_MS = 15_000;
 
-const namesIn = (spec: PrometheusConfigSpec) =>
-  jobsIn(spec.scrapeConfigs?.content ?? '').map(({ name }) => name);
-
-export const prometheusConfig = defineKind<PrometheusConfigSpec, Observed, Needs>({
+export const prometheusConfig = defineKind<PrometheusConfigSpec, Observed, Needs, Before>({
   kind: 'PrometheusConfig',
   scope: 'host',
   spec: PrometheusConfigSpec,
+  before: { version: 1, schema: Before },
   needs: ['files', 'processes', 'http', 'units', 'docker', 'clock'],
 
-  // By job and by file: two documents may add to one config, and not the same job twice.
-  owns: (spec) => [
-    ...namesIn(spec).map((job) => `file:${pathOf(spec)}#scrape_configs/${job}`),
-    ...(spec.ruleFiles ?? []).map((file) => `file:${pathOf(spec)}#rule_files/${file}`),
-  ],
+  place: pathOf,
+  owns: claimsOf,
   // Documents of one config write the same file.
   locks: (spec) => [`prometheus:${pathOf(spec)}`],
-  asks: (spec) => [
-    { type: 'path', value: pathOf(spec) },
-    ...(mayHaveFile(spec)
-      ? [{ type: 'path' as const, value: directoryOf(pathOf(spec)), why: 'the jobs; not with form: block' }]
-      : []),
-    { type: 'exec', value: spec.promtool ?? 'promtool', why: 'it checks the config' },
-    ...(spec.unit === undefined ? [] : [{ type: 'unit' as const, value: spec.unit, why: 'it is reloaded' }]),
-    ...(spec.container === undefined
-      ? []
-      : [{ type: 'unit' as const, value: `container:${spec.container}`, why: 'it is sent SIGHUP' }]),
-  ],
+  inputs: (spec) => spec.reloadOn ?? [],
+  asks(spec) {
+    const { unit, container } = spec;
+    const asks: Ask[] = [{ type: 'path', value: pathOf(spec) }];
+    const why = 'the jobs; not with form: block';
+    if (mayHaveFile(spec)) asks.push({ type: 'path', value: directoryOf(pathOf(spec)), why });
+    asks.push({ type: 'exec', value: promtoolOf(spec), why: 'it checks the config' });
+    if (unit !== undefined) asks.push({ type: 'unit', value: unit, why: 'it is reloaded' });
+    if (container !== undefined) {
+      asks.push({ type: 'unit', value: `container:${container}`, why: 'it is sent SIGHUP' });
+    }
+    return asks;
+  },
 
   check(spec) {
     const { scrapeConfigs, ruleFiles } = spec;
@@ -99,112 +123,59 @@ export const prometheusConfig = defineKind<PrometheusConfigSpec, Observed, Needs
   },
 
   async observe(d, io, signal) {
-    const layout = await layoutOf(d, io, signal);
-    return { ...layout, jobsFile: textOf(io.files, jobsFileOf(pathOf(d.spec), d.key)) };
+    const { form, edit } = await look(d, io, signal);
+    const runs = changesOf(edit, d.key).length > 0 ? undefined : await whatRuns(d, form, io, signal);
+    return { form, edit, runs };
   },
 
-  diff(d, { text, form, jobsFile, others }) {
-    const changes = blocksOf(d.spec, d.key, form).flatMap(({ block, items }): Change[] => {
-      const now = readBlock(text, block);
-      if (now === items) return [];
-      const from = now === undefined ? 'no block' : 'another block';
-      return [
-        { what: block.key, from, to: items === undefined ? 'no block' : 'ours', text: shown(now, items) },
-      ];
-    });
-    const wanted = jobsFileWanted(d, form);
-    if (jobsFile !== wanted) {
-      const from = jobsFile === undefined ? 'no file' : 'another file';
-      const to = wanted === undefined ? 'no file' : 'ours';
-      changes.push({ what: jobsFileOf(pathOf(d.spec), d.key), from, to, text: shown(jobsFile, wanted) });
-    }
-    for (const { owner } of predecessorsOf(others))
-      changes.push({ what: `what ${owner} left`, from: 'there', to: 'ours' });
-    return changes;
+  diff(d, { edit, runs }) {
+    const changes = changesOf(edit, d.key);
+    if (runs?.stale === undefined || runs.refused !== undefined) return changes;
+    return [...changes, { what: 'loaded', from: runs.stale, to: 'what is on disk' }];
   },
 
-  async prepare(d, observed, io, signal) {
-    const { text, form, others } = observed;
-    const ours = withOurs(d.spec, d.key, form, text, others);
-    refuseTakenJobs(d, text, others);
-    if (form === 'file') await refuseOld(d.spec, io, signal);
-    await promtool(d, ours, form, io, signal);
-    const owners = [d.key, ...predecessorsOf(others).map(({ owner }) => owner)];
-    const before: Before = {
-      ...serverOf(d.spec),
-      path: pathOf(d.spec),
-      inPlace: d.spec.inPlace === true,
-      blocks: owners.flatMap((owner) =>
-        KEYS.map((key) => ({ key, owner, items: readBlock(text, { key, owner }) ?? null })),
-      ),
-      files: owners.map((owner) => {
-        const file = jobsFileOf(pathOf(d.spec), owner);
-        return { path: file, content: textOf(io.files, file) ?? null };
-      }),
-      answered: (await running(serverOf(d.spec), io, signal)) !== undefined,
-    };
-    return { existed: before.blocks.some((b) => b.items !== null), data: before as unknown as Json };
+  assess: (d, { form, runs }, trial) => (runs === undefined ? YES : verdictOf(d, form, runs, trial)),
+  gate: () => ({ withinMs: WITHIN_MS, settleMs: 1_000 }),
+
+  async prepare(d, { form, edit }, io, signal) {
+    const { spec, key } = d;
+    requireAtRest(edit, io);
+    await requireItems(spec);
+    await refuseTaken(spec, edit.text);
+    await requirePlaceable(edit);
+    const answer = await ask(serverOf(spec), io, signal);
+    await requireReachable(spec, answer, io, signal);
+    if (form === 'file') await refuseOld(spec, io, signal);
+    const refused = await refusedIfWritten(d, editedText(edit), form, io, signal);
+    if (refused !== undefined) throw new Stalled('Invalid', refused.words);
+    const { path, inPlace, now } = edit;
+    const parts = partsBefore(edit, key);
+    const before = { ...serverOf(spec), path, inPlace, ...parts, answered: answer.state === 'running' };
+    return { existed: KEYS.some((name) => now.get(key)?.[name] !== undefined), before };
   },
 
   async apply(changes, d, io, signal) {
-    const { spec } = d;
-    if (changes.length > 0) writeAll(d, await layoutAtRest(d, io, signal), io.files);
-    const refused = await reload(serverOf(spec), io, signal);
-    if (refused === undefined) return {};
+    if (changes.length > 0) await writeAtRest(d, io, signal);
+    const refused = await reload(serverOf(d.spec), io, signal);
+    if (refused === undefined) return undefined;
     if (d.heal) throw new Error(`Prometheus refuses the confirmed config: ${refused}`);
     throw new Stalled('ReloadRefused', refused);
   },
 
-  async confirm(d, snapshot, io, signal): Promise<Verdict> {
-    const server = serverOf(d.spec);
-    const state = await running(server, io, signal);
-    const before = snapshot?.data as unknown as Before | undefined;
-    if (state === undefined) {
-      const evidence = `nobody answers at ${server.address}`;
-      if (before?.answered === true) return { verdict: 'No', reason: 'PrometheusStopped', evidence };
-      // A heal is in place, and whether Prometheus runs is somebody else's business.
-      return before === undefined
-        ? { verdict: 'Yes' }
-        : { verdict: 'Unknown', reason: 'PrometheusNotRunning', evidence };
+  async undo(before, record, io, signal) {
+    const { path, inPlace } = before;
+    const config = io.files.read(path);
+    if (config.type !== 'file') return removeFiles(io.files, path, [jobsFileOf(path, record.key)]);
+    const text = config.content.toString();
+    const owners = ownersOf(before, record);
+    const now = new Map(owners.map((owner) => [owner, readPart(io.files, path, text, owner)]));
+    const edit = { path, inPlace, config, text, now, wanted: partsAfterUndo(before, record, now) };
+    if (editedText(edit) !== text) {
+      requireAtRest(edit, io);
+      await requirePlaceable(edit);
     }
-    if (!state.successful) {
-      const evidence = 'prometheus_config_last_reload_successful is 0';
-      return { verdict: 'No', reason: 'ReloadFailed', evidence };
-    }
-    const inConfig = new Set(jobsIn(state.yaml).map(({ name }) => name));
-    let missing = namesIn(d.spec).filter((job) => !inConfig.has(job));
-    if (missing.length > 0 && state.yaml.includes('scrape_config_files:')) {
-      const pools = await scraped(server, io, signal);
-      missing = missing.filter((job) => !pools.includes(job));
-    }
-    if (missing.length === 0) return { verdict: 'Yes' };
-    return {
-      verdict: 'Unknown',
-      reason: 'NotLoadedYet',
-      evidence: `it does not scrape ${missing.join(', ')} yet: does it read ${pathOf(d.spec)}?`,
-    };
-  },
-
-  async undo(snapshot, record, io, signal) {
-    const before = snapshot.data as unknown as Before;
-    const { path: file, inPlace } = before;
-    const now = io.files.read(file);
-    if (now.type !== 'file') return removeFiles(io.files, file, [jobsFileOf(file, record.key)]);
-    // What the record was handed over to has blocks of its own, which were not there originally.
-    const known = new Set(before.blocks.map(({ owner }) => owner));
-    const ours = known.has(record.key) ? [] : KEYS.map((key) => ({ key, owner: record.key, items: null }));
-    const text = [...before.blocks, ...ours].reduce(
-      (t, { key, owner, items }) => writeBlock(t, { key, owner }, items ?? undefined),
-      now.content.toString(),
-    );
-    const files = before.files ?? [];
-    for (const { path: p, content } of files) {
-      if (content !== null) writeJobsFile(io.files, p, content, now, true);
-    }
-    if (text !== now.content.toString()) writeConfig(io.files, file, now, text, inPlace, true);
-    const absent = files.filter(({ content }) => content === null).map(({ path: p }) => p);
-    removeFiles(io.files, file, known.has(record.key) ? absent : [...absent, jobsFileOf(file, record.key)]);
-    // Also when the file is right already: an agent that was killed may not have come to this.
+    write(edit, io.files, true);
+    // Also when the files are right already: an agent that was killed may not have come to this.
     const refused = await reload(before, io, signal);
     if (refused !== undefined)
       throw new Error(`our part is out again, and Prometheus refuses the rest: ${refused}`);
@@ -212,72 +183,123 @@ export const prometheusConfig = defineKind<PrometheusConfigSpec, Observed, Needs
 
   watch(d, io, wake, signal) {
     const { unit } = d.spec;
-    const others = [
-      ...(mayHaveFile(d.spec) ? [jobsFileOf(pathOf(d.spec), d.key)] : []).map(
-        (file) => (w: () => void, s: AbortSignal) => io.files.watch(file, w, s),
-      ),
-      ...(unit === undefined ? [] : [(w: () => void, s: AbortSignal) => io.units.watch(unit, w, s)]),
+    const files = [
+      ...(mayHaveFile(d.spec) ? [jobsFileOf(pathOf(d.spec), d.key)] : []),
+      ...rulePatterns(d.spec),
     ];
+    const others = files.map((file) => (w: () => void, s: AbortSignal) => io.files.watch(file, w, s));
+    if (unit !== undefined) others.push((w, s) => io.units.watch(unit, w, s));
     return watchAll(io.clock, wake, signal, (w, s) => io.files.watch(pathOf(d.spec), w, s), others);
   },
 });
-
-const predecessorsOf = (others: readonly Other[]) => others.filter(({ isPredecessor }) => isPredecessor);
-
-/** @throws Waiting when there is no config, Stalled when it is no file. */
-async function layoutOf(d: Desired<PrometheusConfigSpec>, io: Io, signal: AbortSignal): Promise<Layout> {
-  const config = io.files.read(pathOf(d.spec));
-  if (config.type === 'absent') {
-    throw new Waiting(
-      'NoConfig',
-      `${pathOf(d.spec)} is not there: is Prometheus installed?`,
-      ABSENT_AGAIN_MS,
-    );
-  }
-  if (config.type !== 'file') throw new Stalled('NotAFile', `${pathOf(d.spec)} is no regular file`);
-  const text = config.content.toString();
-  const form = await formOf(d, text, io, signal);
-  return { config, text, form, others: othersIn(d.spec, d.key, text, io.files) };
-}
-
-/**
- * People edit this file, and an editor empties it before it fills it, perhaps in steps. What stands there in between is
- * never built upon: the rest of what they write would be lost, or mixed with ours.
- * @throws Waiting while it changes, while it is empty, and for a heal while promtool refuses what they wrote.
- */
-async function layoutAtRest(d: Desired<PrometheusConfigSpec>, io: Io, signal: AbortSignal): Promise<Layout> {
-  const file = pathOf(d.spec);
-  let layout = await layoutOf(d, io, signal);
-  for (let looks = 0; ; looks++) {
-    if (looks === MOST_LOOKS) throw new Waiting('BeingEdited', `${file} keeps changing`, AT_REST_MS);
-    await io.clock.sleep(AT_REST_MS, signal);
-    const before = layout;
-    layout = await layoutOf(d, io, signal);
-    if (layout.text === before.text && layout.config.mtimeMs === before.config.mtimeMs) break;
-  }
-  const { text, form, others } = layout;
-  if (text.trim() === '') {
-    throw new Waiting('Empty', `${file} is empty: is it being edited, or has it been lost?`, AGAIN_MS);
-  }
-  if (!d.heal) return layout; // prepare has asked promtool
-  try {
-    await promtool(d, withOurs(d.spec, d.key, form, text, others), form, io, signal);
-  } catch (error) {
-    if (!(error instanceof Stalled)) throw error;
-    throw new Waiting(error.reason, error.message, AGAIN_MS);
-  }
-  return layout;
-}
 
 function mayHaveFile({ form, inPlace, scrapeConfigs }: PrometheusConfigSpec): boolean {
   return form !== 'block' && inPlace !== true && scrapeConfigs !== undefined;
 }
 
-function textOf(files: Files, file: string): string | undefined {
-  const state = files.read(file);
-  return state.type === 'file' ? state.content.toString() : undefined;
+/** @throws Waiting when there is no config, Stalled when it is no file. */
+async function look(d: D, io: Io, signal: AbortSignal): Promise<{ form: Form; edit: Edit }> {
+  const { spec, key } = d;
+  const path = pathOf(spec);
+  const config = io.files.read(path);
+  if (config.type === 'absent') {
+    throw new Waiting('NoConfig', `${path} is not there: is Prometheus installed?`, ABSENT_AGAIN_MS);
+  }
+  if (config.type !== 'file') throw new Stalled('NotAFile', `${path} is no regular file`);
+  const text = config.content.toString();
+  const now = readParts(io.files, path, text, key);
+  const form = await formOf(d, now.get(key) ?? NO_PART, io, signal);
+  const wanted = wantedParts(now, spec, key, form);
+  return { form, edit: { path, inPlace: spec.inPlace === true, config, text, now, wanted } };
 }
 
-function shown(before: string | undefined, after: string | undefined): NonNullable<Change['text']> {
-  return { before: before ?? '', after: after ?? '', secret: false };
+/**
+ * What stands there already stays in its form, so that an upgrade of Prometheus moves nothing; else it is a file
+ * where Prometheus is 2.43 or newer and reads this very config, which a container may know by another path.
+ */
+async function formOf({ spec }: D, now: Part, io: Io, signal: AbortSignal): Promise<Form> {
+  const { form = 'auto', inPlace } = spec;
+  if (form !== 'auto') return form;
+  if (contentOf(spec) === '') return 'block';
+  if (now.scrape_config_files !== undefined) return 'file';
+  if (inPlace === true || now.scrape_configs !== undefined) return 'block';
+  const found = await identify(serverOf(spec), promtoolOf(spec), io, signal);
+  if (found === undefined || !knowsScrapeFiles(found.version)) return 'block';
+  const real = io.files.hostPath?.(pathOf(spec)) ?? pathOf(spec);
+  return found.configFile === undefined || found.configFile === real ? 'file' : 'block';
+}
+
+function changesOf({ path, now, wanted }: Edit, self: string): Change[] {
+  return [...wanted].flatMap(([owner, part]) => {
+    const was = now.get(owner) ?? NO_PART;
+    return [...KEYS, 'file' as const].flatMap((what): Change[] => {
+      const [before, after] = [was[what], part[what]];
+      if (before === after) return [];
+      const [noun, name] = what === 'file' ? ['file', jobsFileOf(path, owner)] : ['block', what];
+      return [
+        {
+          what: owner === self || what === 'file' ? name! : `${name} of ${owner}`,
+          from: before === undefined ? `no ${noun}` : `another ${noun}`,
+          to: after === undefined ? `no ${noun}` : owner === self ? 'ours' : 'without what is ours',
+          text: { before: before ?? '', after: after ?? '', secret: false },
+        },
+      ];
+    });
+  });
+}
+
+async function whatRuns(d: D, form: Form, io: Io, signal: AbortSignal): Promise<Runs> {
+  const { spec } = d;
+  const server = serverOf(spec);
+  const answer = await ask(server, io, signal);
+  const nothing = { answer, stale: undefined, refused: undefined, missing: [], loadedForMs: 0 };
+  if (answer.state !== 'running') return nothing;
+  const nowMs = io.clock.now();
+  const loadedForMs = nowMs - answer.loadedAtMs;
+  const stale = staleBecause(d, answer, form, io.files, nowMs);
+  if (stale !== undefined) {
+    const refused = await refusedOnDisk(spec, io, signal);
+    return { ...nothing, stale, refused, loadedForMs };
+  }
+  const missing = await notRunning(spec, form, answer.yaml);
+  if (form === 'file') missing.push(...notScraped(spec, await scraped(server, io, signal)));
+  return { ...nothing, missing, loadedForMs };
+}
+
+function verdictOf(d: D, form: Form, runs: Runs, trial: Trial<Before> | undefined): Verdict {
+  const { answer, refused, missing, stale } = runs;
+  switch (answer.state) {
+    case 'silent':
+      return trial?.before.answered === true
+        ? notYet(trial, WITHIN_MS, 'PrometheusStopped', `it answered before the change; ${answer.words}`)
+        : unknown('PrometheusNotRunning', answer.words);
+    case 'starting':
+      return unknown('PrometheusStarting', answer.words);
+    case 'other':
+      return unknown('NotPrometheus', answer.words);
+    case 'running':
+      if (refused !== undefined) {
+        return notYet(trial, WITHIN_MS, refused.reason, `${stale}, and can't be loaded: ${refused.words}`);
+      }
+      if (missing.length === 0) return YES;
+  }
+  const since = `what it runs was loaded at ${timeOf(answer.loadedAtMs)}`;
+  const evidence = `Prometheus at ${serverOf(d.spec).address} does not run ${missing.join(', ')}; ${since}`;
+  if (form === 'file' && runs.loadedForMs < POOLS_WITHIN_MS) return unknown('NotLoadedYet', evidence);
+  const doubt = `does it read ${pathOf(d.spec)}? A config that a container has as a single file needs inPlace: true`;
+  return trial === undefined
+    ? no('NotLoaded', `${evidence}: ${doubt}`)
+    : notYet(trial, WITHIN_MS, 'NotLoaded', `${evidence}: ${doubt}`);
+}
+
+/** @throws Waiting while somebody edits the config, and for a heal while promtool refuses what they wrote. */
+async function writeAtRest(d: D, io: Io, signal: AbortSignal): Promise<void> {
+  const { form, edit } = await look(d, io, signal);
+  requireAtRest(edit, io);
+  if (changesOf(edit, d.key).length === 0) return;
+  await requirePlaceable(edit);
+  // Of a new state, prepare has asked it.
+  const refused = d.heal ? await refusedIfWritten(d, editedText(edit), form, io, signal) : undefined;
+  if (refused !== undefined) throw new Waiting('Invalid', refused.words, AGAIN_MS);
+  write(edit, io.files, !d.heal);
 }

@@ -40,3 +40,29 @@ function withoutComment(line: string): string {
   }
   return line;
 }
+
+/** The items without those that name one of these jobs, with the comments above them; undefined when none is left. */
+export function withoutJobs(items: string, gone: ReadonlySet<string>): string | undefined {
+  const kept = itemsIn(items).filter((item) => !jobsIn(item).some(({ name }) => gone.has(name)));
+  return kept.some((item) => /^-/m.test(item)) ? kept.join('\n').trimEnd() : undefined;
+}
+
+/** Items of a list at the margin, each with the comments right above it. */
+function itemsIn(items: string): string[] {
+  const found: string[][] = [];
+  let above: string[] = [];
+  for (const line of items.split('\n')) {
+    if (line.startsWith('#')) {
+      above.push(line);
+    } else if (/^-(?:\s|$)/.test(line)) {
+      found.push([...above, line]);
+      above = [];
+    } else {
+      const last = found.at(-1) ?? found[found.push([]) - 1]!;
+      last.push(...above, line);
+      above = [];
+    }
+  }
+  if (above.length > 0) found.push(above);
+  return found.map((lines) => lines.join('\n'));
+}

@@ -1,5 +1,6 @@
 import * as z from 'zod';
-import { AbsolutePath, Address, UnitName } from '../fields.ts';
+import { Ref } from '../../api/documents.ts';
+import { AbsolutePath, UnitName } from '../fields.ts';
 
 /** YAML text of list items, as it would stand in prometheus.yml, without the indentation. */
 const Items = z.strictObject({ content: z.string().optional(), contentFrom: z.string().min(1).optional() });
@@ -18,8 +19,14 @@ export const PrometheusConfigSpec = z.strictObject({
    * (scrape_config_files, Prometheus 2.43). Default auto: as they stand already, else a file where Prometheus knows it.
    */
   form: z.enum(['auto', 'block', 'file']).optional(),
-  /** Where Prometheus answers; default 127.0.0.1:9090. */
-  address: Address.optional(),
+  /** Where Prometheus answers, with the path that it is served below; default 127.0.0.1:9090. */
+  address: z
+    .string()
+    .regex(
+      /^(?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\]):\d{1,5}(?:\/[A-Za-z0-9._~-]+)*$/,
+      'an address is host:port, as 127.0.0.1:9090, with the path that Prometheus is served below, as 127.0.0.1:9090/prometheus',
+    )
+    .optional(),
   /** Prometheus's unit: reloaded (SIGHUP) where its lifecycle API is off. */
   unit: UnitName.optional(),
   /** Prometheus's container, by name: sent SIGHUP where its lifecycle API is off. */
@@ -27,6 +34,8 @@ export const PrometheusConfigSpec = z.strictObject({
     .string()
     .regex(/^[a-zA-Z0-9][a-zA-Z0-9_.-]+$/, 'a container is named as in `docker ps`')
     .optional(),
+  /** Documents that write what the config refers to (rule files, credentials): it is reloaded after them. */
+  reloadOn: z.array(Ref).optional(),
   /** Default: promtool on PATH. */
   promtool: z
     .string()

@@ -1,24 +1,20 @@
-// What is looked at before anything is written.
+// What is looked at before anything is written, and before what others wrote is loaded.
 import { errnoOf, Stalled, Waiting } from '../../api/errors.ts';
 import type { Desired, Finding } from '../kind.ts';
+import { isMapping, listOf, parseYaml, YamlError } from '../shared/yaml.ts';
 import { withoutBlocks } from './block.ts';
 import { jobsIn } from './jobs.ts';
-import {
-  type Form,
-  jobsFileText,
-  knowsScrapeFiles,
-  type Other,
-  pathOf,
-  serverOf,
-  withOurs,
-} from './layout.ts';
+import { contentOf, type Form, namesIn, ownPart, pathOf, withParts } from './parts.ts';
 import type { PrometheusConfigSpec } from './schema.ts';
-import { type Io, identify } from './server.ts';
+import { type Answer, cannotReload, flags, type Io, identify, serverOf } from './server.ts';
 
-const JOB_MOVES_AGAIN_MS = 5_000;
+type D = Desired<PrometheusConfigSpec>;
+
 const PROMTOOL_MS = 30_000;
+const AGAIN_MS = 30_000;
+const LONGEST_WORDS = 2_000;
 
-const promtoolOf = (spec: PrometheusConfigSpec): string => spec.promtool ?? 'promtool';
+export const promtoolOf = (spec: PrometheusConfigSpec): string => spec.promtool ?? 'promtool';
 
 /** Pure; for the controller. */
 export function checkItems(content: string): Finding[] {
@@ -37,29 +33,42 @@ export function checkItems(content: string): Finding[] {
   return [{ path, message: `there are ${items} jobs and ${named.length} names: give each a job_name` }];
 }
 
-/**
- * @throws Stalled when somebody else's job has the name of one of ours; Waiting while it stands in what another
- * document keeps, which is about to give it up.
- */
-export function refuseTakenJobs(
-  d: Desired<PrometheusConfigSpec>,
-  text: string,
-  others: readonly Other[],
-): void {
-  const ours = new Set(jobsIn(d.spec.scrapeConfigs?.content ?? '').map(({ name }) => name));
-  const taken = jobsIn(withoutBlocks(text)).find(({ name }) => ours.has(name));
+/** @throws Stalled when the jobs are not those that the document is known to own. */
+export async function requireItems(spec: PrometheusConfigSpec): Promise<void> {
+  if (contentOf(spec) === '') return;
+  const where = 'scrapeConfigs';
+  try {
+    const jobs = (await parseYaml(contentOf(spec)))[0];
+    const names = Array.isArray(jobs) ? jobs.map((job) => isMapping(job) && job['job_name']) : [];
+    if (JSON.stringify(names) === JSON.stringify(namesIn(contentOf(spec)))) return;
+    const message = 'write each job as "- job_name: NAME" at the margin, and the name in one line';
+    throw new Stalled('Invalid', `${where} has other jobs for a parser than for a reader: ${message}`);
+  } catch (error) {
+    if (error instanceof YamlError) throw new Stalled('Invalid', `${where}: ${error.message}`);
+    throw error;
+  }
+}
+
+/** @throws Stalled when a job or a rule file of ours is there already, and nobody's block has it. */
+export async function refuseTaken(spec: PrometheusConfigSpec, text: string): Promise<void> {
+  const theirs = withoutBlocks(text);
+  const [config] = await parseYaml(theirs).catch(() => []);
+  const named = jobsIn(theirs);
+  const taken = listOf(config, 'scrape_configs')
+    .map((job) => (isMapping(job) ? String(job['job_name']) : ''))
+    .find((name) => namesIn(contentOf(spec)).includes(name));
   if (taken !== undefined) {
-    throw new Stalled(
-      'JobNameTaken',
-      `${pathOf(d.spec)}:${taken.line}: there is a job ${taken.name} that is not ours: remove it there, or rename ours`,
-    );
+    const line = named.find(({ name }) => name === taken)?.line;
+    const at = line === undefined ? pathOf(spec) : `${pathOf(spec)}:${line}`;
+    const message = `${at}: there is a job ${taken} that is not ours: remove it there, or rename ours`;
+    throw new Stalled('JobNameTaken', message);
   }
-  for (const { owner, jobs, isPredecessor } of others) {
-    const moving = isPredecessor ? undefined : jobs.find((name) => ours.has(name));
-    if (moving === undefined) continue;
-    const message = `job ${moving} still stands in what ${owner} keeps here`;
-    throw new Waiting('JobMoves', message, JOB_MOVES_AGAIN_MS);
-  }
+  const rules = listOf(config, 'rule_files').map(String);
+  const twice = spec.ruleFiles?.find((file) => rules.includes(file));
+  if (twice === undefined) return;
+  const line = theirs.split('\n').findIndex((l) => l.includes(twice)) + 1;
+  const message = `${pathOf(spec)}:${line}: rule file ${twice} is listed already: remove it there, or from ruleFiles`;
+  throw new Stalled('RuleFileTaken', message);
 }
 
 /** @throws Stalled where the jobs are to stand in a file and Prometheus is known to be too old for that. */
@@ -72,38 +81,87 @@ export async function refuseOld(spec: PrometheusConfigSpec, io: Io, signal: Abor
   );
 }
 
-/** @throws Stalled('Invalid') with promtool's words. Without promtool the reload is the judge. */
-export async function promtool(
-  d: Desired<PrometheusConfigSpec>,
-  ours: string,
-  form: Form,
+/** scrape_config_files came with 2.43 (its changelog). */
+export function knowsScrapeFiles(version: string): boolean {
+  const [, major, minor] = /^v?(\d+)\.(\d+)/.exec(version) ?? [];
+  return major !== undefined && (Number(major) > 2 || (Number(major) === 2 && Number(minor) >= 43));
+}
+
+/** @throws Waiting where what is written could not be loaded, or nobody would know whether it was. */
+export async function requireReachable(
+  spec: PrometheusConfigSpec,
+  answer: Answer,
   io: Io,
   signal: AbortSignal,
 ): Promise<void> {
-  const { spec } = d;
-  const candidate = Buffer.from(form === 'block' ? ours : inOneFile(d, ours));
-  await io.files.withCandidate(pathOf(spec), candidate, async (temporary) => {
-    const real = io.files.hostPath?.(temporary) ?? temporary;
-    const args = ['check', 'config', real];
-    try {
-      const result = await io.processes.run(promtoolOf(spec), args, { timeoutMs: PROMTOOL_MS, signal });
-      if (result.exitCode === 0) return;
-      const words = `${result.stderr}\n${result.stdout}`.replaceAll(real, pathOf(spec)).trim();
-      const telling = words.split('\n').filter((l) => /FAILED|error|line \d+/i.test(l));
-      throw new Stalled('Invalid', telling.join(' ') || words);
-    } catch (error) {
-      if (errnoOf(error) !== 'ENOENT' || error instanceof Stalled) throw error;
-    }
-  });
+  const server = serverOf(spec);
+  if (answer.state === 'other') throw new Waiting('NotPrometheus', answer.words, AGAIN_MS);
+  if (answer.state !== 'running' || server.unit !== null || server.container) return;
+  const started = await flags(server, io, signal);
+  if (started?.['web.enable-lifecycle'] !== 'false') return;
+  throw new Waiting('CannotReload', cannotReload(server.address), AGAIN_MS);
 }
 
-/** The same jobs as a block, so that one file is all that is written to be looked at. */
-function inOneFile(d: Desired<PrometheusConfigSpec>, ours: string): string {
+/** Why promtool refuses, and whether that is for a rule file. */
+export interface Refusal {
+  readonly reason: 'ConfigRefused' | 'RulesRefused';
+  readonly words: string;
+}
+
+/** Of a config with what it refers to. Undefined when it is right, and without promtool: then the reload says it. */
+async function promtool(
+  spec: PrometheusConfigSpec,
+  file: string,
+  io: Io,
+  signal: AbortSignal,
+): Promise<Refusal | undefined> {
+  const real = io.files.hostPath?.(file) ?? file;
+  const args = ['check', 'config', real];
   try {
-    return withOurs(d.spec, d.key, 'block', ours, []);
+    const options = { timeoutMs: PROMTOOL_MS, signal };
+    const { exitCode, stdout, stderr } = await io.processes.run(promtoolOf(spec), args, options);
+    if (exitCode === 0) return undefined;
+    const words = `${stderr}\n${stdout}`.replaceAll(real, pathOf(spec)).trim();
+    const telling = words
+      .split('\n')
+      .filter((l) => /FAILED|error|line \d+/i.test(l))
+      .join(' ');
+    const isConfigRight = /SUCCESS: .* is valid prometheus config file/.test(words);
+    return {
+      reason: isConfigRight ? 'RulesRefused' : 'ConfigRefused',
+      words: (telling || words).slice(0, LONGEST_WORDS),
+    };
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT') return undefined;
+    throw error;
+  }
+}
+
+/** What stands there. */
+export const refusedOnDisk = (spec: PrometheusConfigSpec, io: Io, signal: AbortSignal) =>
+  promtool(spec, pathOf(spec), io, signal);
+
+/** What is going to stand there; with our jobs in the config itself, so that one file is all that is written for it. */
+export async function refusedIfWritten(
+  d: D,
+  edited: string,
+  form: Form,
+  io: Io,
+  signal: AbortSignal,
+): Promise<Refusal | undefined> {
+  const candidate = Buffer.from(form === 'block' ? edited : inOneFile(d, edited));
+  return await io.files.withCandidate(pathOf(d.spec), candidate, (file) =>
+    promtool(d.spec, file, io, signal),
+  );
+}
+
+function inOneFile(d: D, edited: string): string {
+  const part = ownPart(d.spec, d.key, 'block');
+  try {
+    return withParts(pathOf(d.spec), edited, new Map([[d.key, part]]));
   } catch (error) {
     // A list in one line takes no block; our jobs are looked at by themselves.
-    if (error instanceof Stalled) return jobsFileText(d.spec, d.key);
+    if (error instanceof Stalled) return ownPart(d.spec, d.key, 'file').file ?? edited;
     throw error;
   }
 }

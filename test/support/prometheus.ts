@@ -17,8 +17,8 @@ export interface RunningPrometheus {
   /** `data` of an answer of its API. */
   api<T>(path: string): Promise<T>;
   kill(): Promise<void>;
-  /** Once more, on the same port and data. */
-  restart(): Promise<void>;
+  /** Once more, on the same port and data; of another config, if one is given. */
+  restart(otherConfig?: string): Promise<void>;
 }
 
 /** Resolves when it is ready. It ends with the test. */
@@ -31,15 +31,10 @@ export async function startPrometheus(
   const data = path.join(temporaryDirectory(t), 'data');
   const url = `http://${address}`;
   const ask = async (p: string) => (await fetch(`${url}${p}`)).text();
-  const begin = async () => {
+  const begin = async (config = configFile) => {
     const child = spawn(
       'prometheus',
-      [
-        `--config.file=${configFile}`,
-        `--storage.tsdb.path=${data}`,
-        `--web.listen-address=${address}`,
-        ...args,
-      ],
+      [`--config.file=${config}`, `--storage.tsdb.path=${data}`, `--web.listen-address=${address}`, ...args],
       { stdio: ['ignore', 'ignore', 'pipe'] },
     );
     let words = '';
@@ -70,10 +65,10 @@ export async function startPrometheus(
     ask,
     api: async <T>(p: string) => (JSON.parse(await ask(`/api/v1${p}`)) as { data: T }).data,
     kill,
-    async restart() {
+    async restart(otherConfig) {
       await kill();
       fs.rmSync(path.join(data, 'lock'), { force: true });
-      child = await begin();
+      child = await begin(otherConfig);
     },
   };
 }

@@ -192,7 +192,7 @@ export class ServedPrometheus {
   /** `--web.enable-lifecycle`. */
   hasLifecycle = true;
   #successful = true;
-  #reloads = 0;
+  #loadedAtMs = Date.now();
   address = '';
   #server: Served | undefined;
 
@@ -220,7 +220,7 @@ export class ServedPrometheus {
     this.#successful = !whole.includes('refused');
     if (this.#successful) {
       this.loaded = whole;
-      this.#reloads += 1;
+      this.#loadedAtMs = Date.now();
     }
     return this.#successful;
   }
@@ -237,14 +237,17 @@ export class ServedPrometheus {
         case '/metrics': {
           const lines = [
             `prometheus_config_last_reload_successful ${Number(this.#successful)}`,
-            `prometheus_config_last_reload_success_timestamp_seconds ${this.#reloads}`,
+            `prometheus_config_last_reload_success_timestamp_seconds ${this.#loadedAtMs / 1000}`,
           ];
           return void response.end(`${lines.join('\n')}\n`);
         }
         case '/api/v1/status/buildinfo':
           return void data({ version: this.version });
         case '/api/v1/status/flags':
-          return void data({ 'config.file': this.#file });
+          return void data({
+            'config.file': this.#file,
+            'web.enable-lifecycle': String(this.hasLifecycle),
+          });
         case '/api/v1/scrape_pools':
           return void data({ scrapePools: jobsIn(this.loaded).map(({ name }) => name) });
         default:
