@@ -23,13 +23,26 @@ export async function parseYaml(text: string): Promise<readonly Yaml[]> {
   const anyTag = (prefix: string) =>
     defineScalarTag(prefix, { matchByTagPrefix: true, resolve: (source) => source, identify: () => false });
   const schema = FAILSAFE_SCHEMA.withTags(anyTag('tag:yaml.org,2002:'), anyTag('!'));
-  try {
-    return loadAll(text, { schema }) as Yaml[];
-  } catch (error) {
-    if (!(error instanceof YAMLException)) throw error;
-    throw new YamlError(error.reason, error.mark === undefined ? undefined : error.mark.line + 1);
+  for (let read = text, last = 0; ; ) {
+    try {
+      return loadAll(read, { schema }) as Yaml[];
+    } catch (error) {
+      if (!(error instanceof YAMLException)) throw error;
+      const line = error.mark === undefined ? undefined : error.mark.line + 1;
+      // Go's YAML, as libyaml, does not ask that a list in brackets is indented in each of its lines, and people close
+      // theirs at the margin. There white space at the beginning of a line says nothing.
+      const isOnlyStrict = error.reason === 'deficient indentation' && line !== undefined && line > last;
+      if (!isOnlyStrict) throw new YamlError(error.reason, line);
+      last = line;
+      read = read
+        .split('\n')
+        .with(line - 1, WIDE + read.split('\n')[line - 1])
+        .join('\n');
+    }
   }
 }
+
+const WIDE = ' '.repeat(200);
 
 export function isMapping(value: Yaml | undefined): value is YamlMapping {
   return typeof value === 'object' && !Array.isArray(value);
