@@ -160,7 +160,7 @@ test('whatever the file looks like, ours is read and nothing else is changed, or
 });
 
 test('a long file that people edit takes a block, and a list in brackets may be closed at any margin', async () => {
-  assert.equal(await requireRight(THEIRS.replace('\n      ],', '\n        ],')), 'placed');
+  assert.equal(await requireRight(THEIRS.replace('\n      ]\n', '\n        ]\n')), 'placed');
   // Prometheus reads it so, too.
   assert.equal(typeof (await place(THEIRS)), 'string');
   const [closed] = await parseYaml('a: [\n  b,\n]\nc:\n  - d: "x\n y"\n    e: [\n  f]\n');
