@@ -1,18 +1,10 @@
 // PrometheusConfig: our scrape jobs and rule files in a prometheus.yml that people edit, each list one marked block,
 // everything else byte for byte as it was; or the jobs in a file of ours beside it. Prometheus is to run what stands there.
 import { Stalled, Waiting } from '../../api/errors.ts';
-import {
-  type Ask,
-  type Change,
-  type Desired,
-  defineKind,
-  type Finding,
-  type Trial,
-  type Verdict,
-} from '../kind.ts';
-import { no, notYet, unknown, YES } from '../shared/verdicts.ts';
+import { type Ask, type Change, type Desired, defineKind, type Finding } from '../kind.ts';
+import { YES } from '../shared/verdicts.ts';
 import { watchAll } from '../watch-all.ts';
-import { notRunning, notScraped, rulePatterns, staleBecause, timeOf } from './loaded.ts';
+import { type Runs, rulePatterns, verdictOf, WITHIN_MS, whatRuns } from './loaded.ts';
 import {
   claimsOf,
   contentOf,
@@ -28,15 +20,13 @@ import {
   wantedParts,
 } from './parts.ts';
 import { PrometheusConfigSpec } from './schema.ts';
-import { type Answer, ask, type Io, identify, reload, scraped, serverOf } from './server.ts';
+import { ask, type Io, identify, reload, serverOf } from './server.ts';
 import { Before, ownersOf, partsAfterUndo, partsBefore } from './undo.ts';
 import {
   checkItems,
   knowsScrapeFiles,
   promtoolOf,
-  type Refusal,
   refusedIfWritten,
-  refusedOnDisk,
   refuseOld,
   refuseTaken,
   requireItems,
@@ -47,30 +37,14 @@ import { type Edit, editedText, removeFiles, requireAtRest, requirePlaceable, wr
 type Needs = 'files' | 'processes' | 'http' | 'units' | 'docker' | 'clock';
 type D = Desired<PrometheusConfigSpec>;
 
-/** What runs, asked once the files are right. */
-interface Runs {
-  readonly answer: Answer;
-  /** Why what runs is not what is on disk, though a reload would mend it. */
-  readonly stale: string | undefined;
-  /** Why a reload would not. */
-  readonly refused: Refusal | undefined;
-  /** What of ours does not run, though what is on disk was loaded. */
-  readonly missing: readonly string[];
-  /** Since the last good reload. */
-  readonly loadedForMs: number;
-}
-
 interface Observed {
   readonly form: Form;
   readonly edit: Edit;
   readonly runs: Runs | undefined;
 }
 
-const WITHIN_MS = 30_000;
 const AGAIN_MS = 10_000;
 const ABSENT_AGAIN_MS = 30_000;
-/** Until Prometheus scrapes the jobs of a new file (its discovery waits 5 s). */
-const POOLS_WITHIN_MS = 15_000;
 
 export const prometheusConfig = defineKind<PrometheusConfigSpec, Observed, Needs, Before>({
   kind: 'PrometheusConfig',
@@ -246,50 +220,6 @@ function changesOf({ path, now, wanted }: Edit, self: string): Change[] {
       ];
     });
   });
-}
-
-async function whatRuns(d: D, form: Form, io: Io, signal: AbortSignal): Promise<Runs> {
-  const { spec } = d;
-  const server = serverOf(spec);
-  const answer = await ask(server, io, signal);
-  const nothing = { answer, stale: undefined, refused: undefined, missing: [], loadedForMs: 0 };
-  if (answer.state !== 'running') return nothing;
-  const nowMs = io.clock.now();
-  const loadedForMs = nowMs - answer.loadedAtMs;
-  const stale = staleBecause(d, answer, form, io.files, nowMs);
-  if (stale !== undefined) {
-    const refused = await refusedOnDisk(spec, io, signal);
-    return { ...nothing, stale, refused, loadedForMs };
-  }
-  const missing = await notRunning(spec, form, answer.yaml);
-  if (form === 'file') missing.push(...notScraped(spec, await scraped(server, io, signal)));
-  return { ...nothing, missing, loadedForMs };
-}
-
-function verdictOf(d: D, form: Form, runs: Runs, trial: Trial<Before> | undefined): Verdict {
-  const { answer, refused, missing, stale } = runs;
-  switch (answer.state) {
-    case 'silent':
-      return trial?.before.answered === true
-        ? notYet(trial, WITHIN_MS, 'PrometheusStopped', `it answered before the change; ${answer.words}`)
-        : unknown('PrometheusNotRunning', answer.words);
-    case 'starting':
-      return unknown('PrometheusStarting', answer.words);
-    case 'other':
-      return unknown('NotPrometheus', answer.words);
-    case 'running':
-      if (refused !== undefined) {
-        return notYet(trial, WITHIN_MS, refused.reason, `${stale}, and can't be loaded: ${refused.words}`);
-      }
-      if (missing.length === 0) return YES;
-  }
-  const since = `what it runs was loaded at ${timeOf(answer.loadedAtMs)}`;
-  const evidence = `Prometheus at ${serverOf(d.spec).address} does not run ${missing.join(', ')}; ${since}`;
-  if (form === 'file' && runs.loadedForMs < POOLS_WITHIN_MS) return unknown('NotLoadedYet', evidence);
-  const doubt = `does it read ${pathOf(d.spec)}? A config that a container has as a single file needs inPlace: true`;
-  return trial === undefined
-    ? no('NotLoaded', `${evidence}: ${doubt}`)
-    : notYet(trial, WITHIN_MS, 'NotLoaded', `${evidence}: ${doubt}`);
 }
 
 /** @throws Waiting while somebody edits the config, and for a heal while promtool refuses what they wrote. */

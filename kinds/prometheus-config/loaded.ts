@@ -2,24 +2,99 @@
 // be compared: it must have been loaded after the last change of every file, and have our jobs as we have them.
 import path from 'node:path';
 import { milliseconds } from '../fields.ts';
-import type { Desired } from '../kind.ts';
+import type { Desired, Trial, Verdict } from '../kind.ts';
 import type { FileState, Files } from '../ports.ts';
+import { no, notYet, unknown, YES } from '../shared/verdicts.ts';
 import { isMapping, listOf, parseYaml, type Yaml } from '../shared/yaml.ts';
 import { contentOf, type Form, jobsFileOf, namesIn, pathOf } from './parts.ts';
 import type { PrometheusConfigSpec } from './schema.ts';
-import type { Running } from './server.ts';
+import { type Answer, ask, flags, type Io, type Running, scraped, serverOf } from './server.ts';
+import type { Before } from './undo.ts';
+import { type Refusal, refusedOnDisk } from './validate.ts';
 
 type D = Desired<PrometheusConfigSpec>;
 
+export const WITHIN_MS = 30_000;
+/** Until Prometheus scrapes the jobs of a new file (its discovery waits 5 s). */
+const POOLS_WITHIN_MS = 15_000;
+
 const WILDCARD = /[*?[]/;
 const MOST_LINKS = 8;
+
+/** What runs, asked once the files are right. */
+export interface Runs {
+  readonly answer: Answer;
+  /** Why what runs is not what is on disk, though a reload would mend it. */
+  readonly stale: string | undefined;
+  /** Why a reload would not. */
+  readonly refused: Refusal | undefined;
+  /** What of ours does not run, though what is on disk was loaded. */
+  readonly missing: readonly string[];
+  /** Since the last good reload. */
+  readonly loadedForMs: number;
+}
+
+export async function whatRuns(d: D, form: Form, io: Io, signal: AbortSignal): Promise<Runs> {
+  const { spec } = d;
+  const server = serverOf(spec);
+  const answer = await ask(server, io, signal);
+  const nothing = { answer, stale: undefined, refused: undefined, missing: [], loadedForMs: 0 };
+  if (answer.state !== 'running') return nothing;
+  const nowMs = io.clock.now();
+  const loadedForMs = nowMs - answer.loadedAtMs;
+  const missing = await notRunning(spec, form, answer.yaml);
+  const stale =
+    staleBecause(d, answer, form, io.files, nowMs) ??
+    (missing.length > 0 && (await readsThis(spec, io, signal))
+      ? `it does not run ${missing.join(', ')}, and reads this file`
+      : undefined);
+  if (stale !== undefined) {
+    const refused = await refusedOnDisk(spec, io, signal);
+    return { ...nothing, stale, refused, loadedForMs };
+  }
+  if (form === 'file') missing.push(...notScraped(spec, await scraped(server, io, signal)));
+  return { ...nothing, missing, loadedForMs };
+}
+
+/** Whether it was started with this very file; what a container calls it says nothing. */
+async function readsThis(spec: PrometheusConfigSpec, io: Io, signal: AbortSignal): Promise<boolean> {
+  if (spec.container !== undefined) return false;
+  const started = await flags(serverOf(spec), io, signal);
+  return started?.['config.file'] === (io.files.hostPath?.(pathOf(spec)) ?? pathOf(spec));
+}
+
+export function verdictOf(d: D, form: Form, runs: Runs, trial: Trial<Before> | undefined): Verdict {
+  const { answer, refused, missing, stale } = runs;
+  switch (answer.state) {
+    case 'silent':
+      return trial?.before.answered === true
+        ? notYet(trial, WITHIN_MS, 'PrometheusStopped', `it answered before the change; ${answer.words}`)
+        : unknown('PrometheusNotRunning', answer.words);
+    case 'starting':
+      return unknown('PrometheusStarting', answer.words);
+    case 'other':
+      return unknown('NotPrometheus', answer.words);
+    case 'running':
+      if (refused !== undefined) {
+        return notYet(trial, WITHIN_MS, refused.reason, `${stale}, and can't be loaded: ${refused.words}`);
+      }
+      if (missing.length === 0) return YES;
+  }
+  const since = `what it runs was loaded at ${timeOf(answer.loadedAtMs)}`;
+  const evidence = `Prometheus at ${serverOf(d.spec).address} does not run ${missing.join(', ')}; ${since}`;
+  if (form === 'file' && runs.loadedForMs < POOLS_WITHIN_MS) return unknown('NotLoadedYet', evidence);
+  const doubt = `does it read ${pathOf(d.spec)}? A config that a container has as a single file needs inPlace: true`;
+  return trial === undefined
+    ? no('NotLoaded', `${evidence}: ${doubt}`)
+    : notYet(trial, WITHIN_MS, 'NotLoaded', `${evidence}: ${doubt}`);
+}
 
 /** The document's rule files and patterns of them, as absolute paths. */
 export const rulePatterns = (spec: PrometheusConfigSpec): string[] =>
   (spec.ruleFiles ?? []).map((file) => path.resolve(path.dirname(pathOf(spec)), file));
 
 /** The files that fit a pattern, as Prometheus finds them. */
-export function expand(pattern: string, files: Files): string[] {
+function expand(pattern: string, files: Files): string[] {
   const steps = pattern.split('/').slice(1);
   return steps.reduce<string[]>(
     (found, step) =>
@@ -35,13 +110,7 @@ export function expand(pattern: string, files: Files): string[] {
 }
 
 /** Why what is on disk can't be what runs; undefined when nothing says so. */
-export function staleBecause(
-  d: D,
-  running: Running,
-  form: Form,
-  files: Files,
-  nowMs: number,
-): string | undefined {
+function staleBecause(d: D, running: Running, form: Form, files: Files, nowMs: number): string | undefined {
   if (!running.isReloadGood) return 'its last reload failed';
   const { spec } = d;
   const read = [
@@ -55,7 +124,7 @@ export function staleBecause(
   return after && `${after} changed after ${timeOf(running.loadedAtMs)}, when it was last loaded`;
 }
 
-export const timeOf = (ms: number): string => new Date(ms).toISOString();
+const timeOf = (ms: number): string => new Date(ms).toISOString();
 
 /** Of a link, what changed last: the link, or what it leads to. */
 function changedAtMs(file: string, files: Files, links = 0): number {
@@ -66,7 +135,7 @@ function changedAtMs(file: string, files: Files, links = 0): number {
 }
 
 /** What of ours it does not run as we have it, in words; of jobs in a file of ours it shows nothing here. */
-export async function notRunning(spec: PrometheusConfigSpec, form: Form, yaml: string): Promise<string[]> {
+async function notRunning(spec: PrometheusConfigSpec, form: Form, yaml: string): Promise<string[]> {
   const [config] = await parseYaml(yaml);
   const rules = listOf(config, 'rule_files').map(String);
   const missing = (spec.ruleFiles ?? [])
@@ -84,7 +153,7 @@ export async function notRunning(spec: PrometheusConfigSpec, form: Form, yaml: s
   return missing;
 }
 
-export function notScraped(spec: PrometheusConfigSpec, pools: readonly string[]): string[] {
+function notScraped(spec: PrometheusConfigSpec, pools: readonly string[]): string[] {
   return namesIn(contentOf(spec))
     .filter((name) => !pools.includes(name))
     .map((name) => `job ${name}`);

@@ -8,7 +8,7 @@ import { createHttp } from '../../agent/providers/http.ts';
 import { createProcesses } from '../../agent/providers/processes.ts';
 import { prometheusConfig } from '../../kinds/prometheus-config/index.ts';
 import { PROMTOOL } from '../support/capabilities.ts';
-import { startPrometheus } from '../support/prometheus.ts';
+import { startPrometheus, writeNewer } from '../support/prometheus.ts';
 import { temporaryDirectory } from '../support/sandbox.ts';
 import { treeText } from '../support/tree.ts';
 import type { Fixture } from './fixture.ts';
@@ -74,8 +74,8 @@ export const prometheusConfigFixture: Fixture = {
         'the whole file overwritten by its old self': () => put(THEIRS),
         'another config loaded, and the file put back': () => loadOther(() => THEIRS),
         'a reload that failed, and the file put back': () => loadOther(broken),
-        'a rule file changed': () => fs.writeFileSync(rules, RULES.replace('expr: up', 'expr: up + 1')),
-        'a rule file added': () => fs.writeFileSync(path.join(root, 'alert2.yml'), RULES),
+        'a rule file changed': () => writeNewer(rules, RULES.replace('expr: up', 'expr: up + 1')),
+        'a rule file added': () => writeNewer(path.join(root, 'alert2.yml'), RULES),
       },
       unwell: {
         'Prometheus stopped': { harm: () => prometheus.kill(), repair: () => prometheus.restart() },
@@ -90,7 +90,7 @@ export const prometheusConfigFixture: Fixture = {
           },
         },
         'a rule file broken': {
-          harm: () => fs.writeFileSync(rules, RULES.replace('expr: up', 'expr: up(')),
+          harm: () => writeNewer(rules, RULES.replace('expr: up', 'expr: up(')),
           repair: async () => {
             fs.writeFileSync(rules, RULES);
             await reload();

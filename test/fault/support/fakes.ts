@@ -189,15 +189,20 @@ export class ServedPrometheus {
   readonly #file: string;
   readonly version: string;
   loaded: string;
+  /** As it was started with. */
+  configFile: string;
   /** `--web.enable-lifecycle`. */
   hasLifecycle = true;
   #successful = true;
-  #loadedAtMs = Date.now();
+  /** When it last loaded its config. */
+  /** When it last loaded its config; not before what it read was written, whose times have parts of milliseconds. */
+  loadedAtMs = Date.now() + 1;
   address = '';
   #server: Served | undefined;
 
   constructor(file: string, version = '2.42.0') {
     this.#file = file;
+    this.configFile = file;
     this.version = version;
     this.loaded = this.whole();
   }
@@ -220,7 +225,7 @@ export class ServedPrometheus {
     this.#successful = !whole.includes('refused');
     if (this.#successful) {
       this.loaded = whole;
-      this.#loadedAtMs = Date.now();
+      this.loadedAtMs = Date.now() + 1;
     }
     return this.#successful;
   }
@@ -237,7 +242,7 @@ export class ServedPrometheus {
         case '/metrics': {
           const lines = [
             `prometheus_config_last_reload_successful ${Number(this.#successful)}`,
-            `prometheus_config_last_reload_success_timestamp_seconds ${this.#loadedAtMs / 1000}`,
+            `prometheus_config_last_reload_success_timestamp_seconds ${this.loadedAtMs / 1000}`,
           ];
           return void response.end(`${lines.join('\n')}\n`);
         }
@@ -245,7 +250,7 @@ export class ServedPrometheus {
           return void data({ version: this.version });
         case '/api/v1/status/flags':
           return void data({
-            'config.file': this.#file,
+            'config.file': this.configFile,
             'web.enable-lifecycle': String(this.hasLifecycle),
           });
         case '/api/v1/scrape_pools':

@@ -8,7 +8,7 @@ import { type TestContext, test } from 'node:test';
 import { systemClock } from '../../../agent/providers/clock.ts';
 import { createHttp } from '../../../agent/providers/http.ts';
 import type { Clock, Docker, Processes, Units } from '../../../kinds/ports.ts';
-import { knowsScrapeFiles } from '../../../kinds/prometheus-config/layout.ts';
+import { knowsScrapeFiles } from '../../../kinds/prometheus-config/validate.ts';
 import { ServedPrometheus } from '../../fault/support/fakes.ts';
 import { eventually } from '../../support/eventually.ts';
 import { resource, Timeline } from '../../support/timeline.ts';

@@ -1,0 +1,271 @@
+// What PrometheusConfig says of a Prometheus that does not run what is on disk, or does not say what it runs; and what it
+// leaves alone meanwhile. Prometheus's API is played by the test.
+import assert from 'node:assert/strict';
+import fs from 'node:fs';
+import http from 'node:http';
+import type { AddressInfo } from 'node:net';
+import path from 'node:path';
+import { type TestContext, test } from 'node:test';
+import { systemClock } from '../../../agent/providers/clock.ts';
+import { Stalled, Waiting } from '../../../api/errors.ts';
+import type { Processes } from '../../../kinds/ports.ts';
+import { writeNewer } from '../../support/prometheus.ts';
+import { evidenceOf, PrometheusHost } from '../../support/prometheus-passes.ts';
+
+const SPEC = { scrapeConfigs: { content: "- job_name: ours\n  static_configs: [{targets: ['b:2']}]\n" } };
+
+/** Another program at an address of its own. */
+async function answering(t: TestContext, status: number, body: string): Promise<string> {
+  const server = http.createServer((_, response) => response.writeHead(status).end(body));
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  t.after(() => server.close());
+  return `127.0.0.1:${(server.address() as AddressInfo).port}`;
+}
+
+/** Brought there and confirmed. */
+async function confirmed(host: PrometheusHost, spec: Record<string, unknown> = SPEC) {
+  const { before } = await host.pass(host.desire('p', spec));
+  return { d: host.desire('p', spec, { heal: true }), before };
+}
+
+test('a heal that was killed before its reload shows as a difference, to any agent, and is loaded', async (t) => {
+  const host = await PrometheusHost.open(t);
+  const { d } = await confirmed(host);
+  const right = host.text;
+  host.put('# theirs\n');
+  host.served.reload();
+  host.put(right);
+  assert.deepEqual(
+    (await host.changes(d)).map(({ what }) => what),
+    ['loaded'],
+  );
+  await host.pass(d);
+  assert.match(host.served.loaded, /job_name: ours/);
+  assert.equal((await host.assess(d)).verdict, 'Yes');
+});
+
+test('a reload that failed shows as a difference, whatever the file looks like since', async (t) => {
+  const host = await PrometheusHost.open(t);
+  const { d } = await confirmed(host);
+  const right = host.text;
+  host.put(`${right}# refused\n`);
+  host.served.reload();
+  host.put(right);
+  const [change] = await host.changes(d);
+  assert.match(`${change?.what}: ${change?.from}`, /^loaded: its last reload failed/);
+  await host.pass(d);
+  assert.equal((await host.assess(d)).verdict, 'Yes');
+});
+
+for (const [name, status, body, reason, words] of [
+  [
+    'a password is wanted',
+    401,
+    'Unauthorized',
+    'NotPrometheus',
+    /answers 401 \("Unauthorized"\).*password.*sends none/,
+  ],
+  [
+    'another path',
+    404,
+    '404 page not found',
+    'NotPrometheus',
+    /answers 404.*below a path.*address with that path/,
+  ],
+  ['a page', 200, '<html>Grafana</html>', 'NotPrometheus', /answers 200 \("<html>Grafana<\/html>"\)/],
+  ['not ready', 503, 'Service Unavailable', 'PrometheusStarting', /is starting/],
+] as const) {
+  test(`what answers is no Prometheus that says what it runs: ${name}`, async (t) => {
+    const host = await PrometheusHost.open(t);
+    await confirmed(host);
+    const spec = { ...SPEC, address: await answering(t, status, body) };
+    const words0 = evidenceOf(await host.assess(host.desire('p', spec, { heal: true })));
+    assert.match(words0, new RegExp(`^Unknown ${reason}`));
+    assert.match(words0, words);
+    if (reason !== 'NotPrometheus') return;
+    // Nothing is written that nobody would know of whether it is loaded.
+    const text = host.text;
+    const more = { ...spec, scrapeConfigs: { content: '- job_name: more\n' } };
+    await assert.rejects(
+      host.pass(host.desire('p', more)),
+      (e) => e instanceof Waiting && e.reason === reason,
+    );
+    assert.equal(host.text, text);
+  });
+}
+
+test('nobody answers: Unknown, and a change is rolled back for it only when it takes too long', async (t) => {
+  const host = await PrometheusHost.open(t);
+  const { d, before } = await confirmed(host);
+  await host.served.close();
+  assert.match(evidenceOf(await host.assess(d)), /^Unknown PrometheusNotRunning: nobody answers at 127/);
+  const trial = (elapsedMs: number) => host.assess(d, { before, elapsedMs });
+  assert.match(evidenceOf(await trial(1_000)), /^Unknown PrometheusStopped/);
+  assert.match(evidenceOf(await trial(60_000)), /^No PrometheusStopped: it answered before the change/);
+  const stopped = { ...(before as object), answered: false };
+  assert.match(evidenceOf(await host.assess(d, { before: stopped, elapsedMs: 60_000 })), /^Unknown/);
+});
+
+test('a Prometheus that reads another file is said to, and not reloaded for it', async (t) => {
+  const host = await PrometheusHost.open(t);
+  const { d } = await confirmed(host);
+  host.served.configFile = '/etc/prometheus/prometheus.yml';
+  host.served.loaded = '# another file\n';
+  const words = evidenceOf(await host.assess(d));
+  assert.match(
+    words,
+    /^No NotLoaded: .*does not run job ours; .*loaded at 20\S+Z: does it read \/prometheus\.yml\?/,
+  );
+  host.served.loaded = host.text.replace('b:2', 'c:3');
+  assert.match(evidenceOf(await host.assess(d)), /does not run job ours as it stands here.*inPlace/);
+});
+
+test('below a path, Prometheus is asked there', async (t) => {
+  const host = await PrometheusHost.open(t);
+  const paths: string[] = [];
+  const { request } = host.ports.http;
+  Object.assign(host.ports.http, {
+    request: (url: string, options: Parameters<typeof request>[1]) => {
+      paths.push(new URL(url).pathname);
+      return request(url.replace('/prom/', '/'), options);
+    },
+  });
+  await confirmed(host, { ...SPEC, address: `${host.served.address}/prom` });
+  assert.ok(
+    paths.every((p) => p.startsWith('/prom/')),
+    paths.join(),
+  );
+  assert.ok(paths.includes('/prom/-/reload'));
+});
+
+test('where it can be neither reloaded over HTTP nor signalled, nothing is written', async (t) => {
+  const host = await PrometheusHost.open(t);
+  host.served.hasLifecycle = false;
+  const message = /start it with --web.enable-lifecycle, or name its unit or container/;
+  await assert.rejects(host.pass(host.desire('p', SPEC)), message);
+  assert.equal(host.text, '# theirs\n');
+});
+
+test('what was written just now is waited for, also by a heal, a removal and a reload', async (t) => {
+  // Before what the file system calls now, so that it says nothing of what was loaded.
+  let nowMs = Date.now() - 3_600_000;
+  const clock = { ...systemClock, now: () => nowMs };
+  const host = await PrometheusHost.open(t, { ports: { clock } });
+  const { d, before } = await confirmed(host);
+  const right = host.text;
+  const isEdited = (e: unknown) => e instanceof Waiting && e.reason === 'BeingEdited' && e.afterMs > 0;
+  const write = (text: string) => {
+    fs.writeFileSync(host.file, text);
+    fs.utimesSync(host.file, nowMs / 1000, nowMs / 1000);
+  };
+  // Half of it, cut at a line's end, with the block still to come.
+  const theirs = 'global: {}\nscrape_configs:\n  - job_name: theirs\n';
+  for (const [text, attempt] of [
+    [theirs, () => host.pass(d)],
+    [`${right}global: {}\n`, () => host.pass(d)],
+    [`${right}global: {}\n`, () => host.undo(before, d)],
+  ] as const) {
+    nowMs += 60_000;
+    host.served.loaded = '# what was there before\n';
+    write(text);
+    nowMs += 800;
+    await assert.rejects(attempt(), isEdited);
+    assert.equal(host.text, text);
+    nowMs += 3_000;
+    await attempt();
+  }
+});
+
+test('what we wrote ourselves is not waited for, and an empty file is nobody’s config', async (t) => {
+  const host = await PrometheusHost.open(t);
+  await confirmed(host);
+  await confirmed(host, { scrapeConfigs: { content: '- job_name: other\n' } });
+  host.put('');
+  const d = host.desire('p', SPEC, { heal: true });
+  await assert.rejects(host.pass(d), (e) => e instanceof Waiting && e.reason === 'Empty');
+  assert.equal(host.text, '');
+});
+
+test('a broken rule file is reported, with promtool’s words, and never reloaded; a good one is loaded', async (t) => {
+  let isBroken = false;
+  const processes: Processes = {
+    run: async () => ({
+      exitCode: isBroken ? 1 : 0,
+      stdout: 'Checking x\n SUCCESS: x is valid prometheus config file syntax\n',
+      stderr: isBroken ? '  FAILED:\n r.yml: 1:48: could not parse expression: parse error' : '',
+    }),
+  };
+  const host = await PrometheusHost.open(t, { ports: { processes } });
+  fs.mkdirSync(path.join(host.root, 'rules'));
+  const rule = path.join(host.root, 'rules', 'r.yml');
+  fs.writeFileSync(rule, 'groups: []\n');
+  const { d, before } = await confirmed(host, { ...SPEC, ruleFiles: ['rules/*.yml'] });
+  const loaded = host.served.loadedAtMs;
+  isBroken = true;
+  writeNewer(rule, 'groups: [1]\n');
+  const words = evidenceOf(await host.assess(d));
+  assert.match(words, /^No RulesRefused: \/rules\/r\.yml changed after .*FAILED.*could not parse expression/);
+  assert.match(evidenceOf(await host.assess(d, { before, elapsedMs: 1_000 })), /^Unknown RulesRefused/);
+  assert.equal(host.served.loadedAtMs, loaded);
+  isBroken = false;
+  assert.deepEqual(
+    (await host.changes(d)).map(({ what }) => what),
+    ['loaded'],
+  );
+  await host.pass(d);
+  assert.ok(host.served.loadedAtMs > loaded);
+});
+
+test('what another document wrote since is loaded', async (t) => {
+  const clock = { ...systemClock, now: () => Date.now() + 1_000 };
+  const host = await PrometheusHost.open(t, { ports: { clock } });
+  const spec = { ...SPEC, reloadOn: ['File/token'] };
+  const { d } = await confirmed(host, spec);
+  const inputs = (appliedAtMs: number) => ({ ...d, inputs: { 'File/token': { digest: 'x', appliedAtMs } } });
+  assert.deepEqual(await host.changes(inputs(0)), []);
+  assert.deepEqual(await host.changes(inputs(host.served.loadedAtMs - 1)), []);
+  const [change] = await host.changes(inputs(host.served.loadedAtMs + 1));
+  assert.match(`${change?.what} ${change?.from}`, /^loaded File\/token changed after/);
+});
+
+for (const [name, spec, theirs, reason, words] of [
+  [
+    'a name over several lines',
+    SPEC,
+    'scrape_configs:\n- metrics_path: /x\n  "job_name": >-\n    ours\n',
+    'JobNameTaken',
+    /a job ours that is not ours: remove it there/,
+  ],
+  [
+    'a name with an escape',
+    SPEC,
+    'scrape_configs:\n- {job_name: "o\\x75rs"}\n',
+    'JobNameTaken',
+    /a job ours/,
+  ],
+  [
+    'a rule file',
+    { ...SPEC, ruleFiles: ['a.yml'] },
+    'rule_files:\n- a.yml\n',
+    'RuleFileTaken',
+    /prometheus\.yml:3: rule file a\.yml is listed already/,
+  ],
+  [
+    'jobs that a parser finds and a reader does not',
+    { scrapeConfigs: { content: '- job_name: ours\n- "job_n\\x61me": hidden\n' } },
+    '',
+    'Invalid',
+    /write each job as/,
+  ],
+] as const) {
+  test(`refused before anything is written: ${name}`, async (t) => {
+    const host = await PrometheusHost.open(t, { theirs: `# theirs\n${theirs}` });
+    const text = host.text;
+    await assert.rejects(host.pass(host.desire('p', spec)), (e) => {
+      assert.ok(e instanceof Stalled && e.reason === reason, String(e));
+      assert.match(e.message, words);
+      return true;
+    });
+    assert.equal(host.text, text);
+  });
+}
