@@ -19,6 +19,7 @@ import {
 import { EnrollAnswer, isGenuine } from '../../api/enroll.ts';
 import { signRequest } from '../../api/signatures.ts';
 import type { AgentStatus } from '../../api/status.ts';
+import { healthHere } from '../../cli/status.ts';
 import { Fleet } from '../../controller/fleet/fleet.ts';
 import { addKey, newSeed } from '../../controller/fleet/keys.ts';
 import type { FleetView } from '../../controller/fleet/view.ts';
@@ -478,6 +479,51 @@ test('a status is shown: on the page, in the API, in the metrics; a bad one is r
   assert.equal(codeOf(await put(agent, c, '{"host":')), 'BadRequest');
   assert.equal(codeOf(await put(agent, c, 'x'.repeat(1024 * 1024 + 1))), 'TooLarge');
   assert.equal(codeOf(await c.app.inject('/v1/hosts/nobody')), 'NotFound');
+});
+
+test('a host that observes is not in order while one of its resources can’t be looked at, and all say so alike', async () => {
+  const c = await controller();
+  const published = await c.publish(MANIFESTS.replace('{mode: enforce}', '{mode: observe}'));
+  const { agent } = await enroll(c, 'pi');
+  const { sequence } = published!;
+  const resource = (key: string, status: 'True' | 'False', reason: string, message: string) => ({
+    key,
+    conditions: [{ type: 'Ready', status, reason, message, lastTransitionTime: '2026-11-23T12:00:00Z' }],
+    desiredDigest: 'a',
+    runningDigest: '',
+    drift: [],
+    healedTotal: 0,
+    source: 'a.yaml:17',
+  });
+  const status = statusOf('pi', {
+    mode: 'observe',
+    sequence: { desired: sequence, attempted: sequence, running: 0 },
+    resources: [
+      resource('File/motd', 'True', 'InSync', 'as the manifest says'),
+      resource('File/shadow', 'False', 'NotAllowed', 'the path /etc/shadow is not allowed here'),
+    ],
+  });
+  assert.equal((await put(agent, c, status)).statusCode, 204);
+  const host = c.fleet.host('pi')!;
+  assert.equal(host.state, 'Degraded');
+  assert.match(host.reason, /^1 of 2 resources .*can’t be looked at: File\/shadow \(NotAllowed\)/);
+  assert.deepEqual(host.resources, { total: 2, ready: 1, drifted: 0, failing: 1 });
+  assert.equal(c.fleet.view().healthy, false);
+  const here = healthHere(status);
+  assert.deepEqual([here.state, here.reason], [host.state, host.reason], 'the host’s own word is the same');
+  const metrics = (await c.app.inject('/metrics')).body;
+  for (const line of [
+    'homeostat_controller_host_condition{host="pi",condition="Degraded"} 1',
+    'homeostat_controller_host_condition{host="pi",condition="Observing"} 0',
+    'homeostat_controller_host_observing{host="pi"} 1',
+    'homeostat_controller_host_resources{host="pi",state="failing"} 1',
+  ]) {
+    assert.ok(metrics.includes(line), `${line} is missing`);
+  }
+  const fleetPage = (await c.app.inject('/')).body;
+  assert.match(fleetPage, /badge Degraded/);
+  assert.match(fleetPage, /File\/shadow \(NotAllowed\)/);
+  assert.match((await c.app.inject('/hosts/pi')).body, /\/etc\/shadow is not allowed here/);
 });
 
 test('operators are told by login, capability or token; pages of others get nothing', async () => {
