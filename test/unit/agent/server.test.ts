@@ -7,6 +7,7 @@ import { startServers } from '../../../agent/server.ts';
 import { tally } from '../../../api/health.ts';
 import { AgentStatus } from '../../../api/status.ts';
 import { askAgent } from '../../../cli/socket.ts';
+import { Devices } from '../../support/device.ts';
 import { eventually } from '../../support/eventually.ts';
 import { resource, Timeline } from '../../support/timeline.ts';
 
@@ -68,6 +69,21 @@ test('metrics count as ready what the status calls ready', async (t) => {
   ]) {
     assert.ok(text.includes(`${expected}\n`), `${expected} is missing`);
   }
+});
+
+test('the status says of which resources a pass is running', async (t) => {
+  const devices = new Devices();
+  const line = new Timeline(t, { kinds: devices.kinds });
+  const seconds = () => line.agent.status().resources.map((r) => r.passRunningSeconds);
+  let during: (number | undefined)[] = [];
+  devices.hook = (step) => {
+    if (step === 'apply') during = seconds();
+  };
+  line.start().assign(resource('Device', 'a', { value: 'one' }));
+  await line.expect('Device/a', 'True');
+  assert.equal(during.length, 1);
+  assert.ok(Number(during[0]) >= 0, 'while it runs, it has run for some seconds');
+  await eventually(() => assert.deepEqual(seconds(), [undefined]));
 });
 
 test('the commit of the past leaves no series behind', async (t) => {
