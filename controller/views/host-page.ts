@@ -36,7 +36,7 @@ ${status === undefined ? unheard(host) : heard(host, status, now)}`;
 
 function heard(host: HostView, status: AgentStatus, now: string): Html {
   const trouble = status.conditions.filter(isTrouble);
-  return html`${trouble.length === 0 ? undefined : html`<h2>The agent</h2><div class="card"><table><tbody>${trouble.map((c) => conditionRow(c, now))}</tbody></table></div>`}
+  return html`${host.state === 'StatusRefused' ? html`<div class="panel warn" role="alert"><p>What follows is the last report that could be taken, of ${since(status.at, now)}.</p></div>` : undefined}${trouble.length === 0 ? undefined : html`<h2>The agent</h2><div class="card"><table><tbody>${trouble.map((c) => conditionRow(c, now))}</tbody></table></div>`}
 <h2>Resources</h2>
 <div class="card">${
     host.resources.total === 0

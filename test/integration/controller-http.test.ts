@@ -526,6 +526,53 @@ test('a host that observes is not in order while one of its resources can’t be
   assert.match((await c.app.inject('/hosts/pi')).body, /\/etc\/shadow is not allowed here/);
 });
 
+test('a host whose report can’t be taken is there, and everybody sees why', async () => {
+  const c = await controller();
+  const { sequence } = (await c.publish())!;
+  const { agent } = await enroll(c, 'pi');
+  const fine = statusOf('pi', { sequence: { desired: sequence, attempted: sequence, running: sequence } });
+  const rows = [
+    [
+      'TooLarge',
+      'x'.repeat(1024 * 1024 + 1),
+      /status is refused: the status has 1048577 bytes, and 1048576 are/,
+    ],
+    ['BadRequest', { ...fine, mode: 'pretend' }, /status is refused: .*mode/],
+    ['BadRequest', '{"host":', /status is refused: the body is not JSON/],
+    ['BadRequest', statusOf('mac'), /status is refused: the status is of host mac/],
+  ] as const;
+  for (const [code, status, reason] of rows) {
+    c.clock.advance(200_000);
+    assert.equal(codeOf(await put(agent, c, status)), code);
+    const host = c.fleet.host('pi')!;
+    assert.deepEqual([host.state, host.lastSeen], ['StatusRefused', new Date(c.clock.now()).toISOString()]);
+    assert.match(host.reason, reason);
+  }
+  assert.match((await c.app.inject('/')).body, /Status refused/);
+  assert.match((await c.app.inject('/hosts/pi')).body, /status is refused/);
+  const { body } = await c.app.inject('/metrics');
+  assert.ok(body.includes('homeostat_controller_host_condition{host="pi",condition="StatusRefused"} 1'));
+  assert.equal((await put(agent, c, fine)).statusCode, 204);
+  assert.equal(c.fleet.host('pi')?.state, 'Ready');
+  await put(agent, c, { ...fine, mode: 'pretend' });
+  assert.match((await c.app.inject('/hosts/pi')).body, /the last report that could be taken/);
+  c.clock.advance(101_000);
+  assert.equal(c.fleet.host('pi')?.state, 'Unseen', 'a host that says nothing any more is silent');
+});
+
+test('only the host itself can have its report refused', async () => {
+  const c = await controller();
+  await c.publish();
+  const { agent } = await enroll(c, 'pi');
+  const large = 'x'.repeat(1024 * 1024 + 1);
+  const forged = { ...newAgent('pi') };
+  assert.equal(codeOf(await put(forged, c, large)), 'BadSignature');
+  const claimed = headers(agent, c, 'PUT', '/v1/hosts/pi/status', 'another body')['signature-input'];
+  const codes = [codeOf(await put(forged, c, large, { 'signature-input': claimed! }))];
+  assert.deepEqual(codes, ['BadSignature']);
+  assert.equal(c.fleet.host('pi')?.state, 'Unseen');
+});
+
 test('operators are told by login, capability or token; pages of others get nothing', async () => {
   let peer: Peer | undefined = { nodeID: 'n', nodeName: 'laptop', login: 'me@example.com', capabilities: [] };
   const c = await controller({ openReads: false, whois: { whois: async () => peer, close: async () => {} } });
