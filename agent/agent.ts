@@ -291,7 +291,11 @@ export class Agent {
       },
       commit: { desired: assignment?.commit ?? '', running: this.#running.commit },
       conditions: this.#conditions.list(),
-      resources: this.#world.states().map((state) => resourceStatus(state, this.#journal.holding(state.key))),
+      resources: this.#world.states().map((state) => {
+        const ms = this.#queue.runningMs(state.key);
+        const running = ms === undefined ? {} : { passRunningSeconds: Math.floor(ms / 1000) };
+        return { ...resourceStatus(state, this.#journal.holding(state.key)), ...running };
+      }),
       events: this.#events,
     };
   }
