@@ -1,7 +1,8 @@
 // A change: New begins one, Resume goes on with one that was begun. Both end confirmed, on trial, or rolled back.
-import { digestOf, type Json } from '../../api/json.ts';
+
 import type { Resource } from '../../api/bundle.ts';
 import { Stalled, Waiting } from '../../api/errors.ts';
+import { digestOf, type Json } from '../../api/json.ts';
 import type { AnyKind } from '../../kinds/kind.ts';
 import { readVersioned } from '../../kinds/shared/versioned.ts';
 import type { Entry, Intent, InventoryEntry, Snapshot } from '../journal/journal.ts';

@@ -60,7 +60,10 @@ export function decide(question: Question): Decision {
   if (verdict.verdict === 'Yes') {
     const seenMs = yes === undefined ? 0 : nowMs - yes.sinceMs;
     // A run is as old as the host says, whoever looked at it, and since when.
-    const lastedMs = Math.max(verdict.run?.ageMs ?? 0, verdict.run !== undefined && seenMs === Infinity ? 0 : seenMs);
+    const lastedMs = Math.max(
+      verdict.run?.ageMs ?? 0,
+      verdict.run !== undefined && seenMs === Infinity ? 0 : seenMs,
+    );
     if (lastedMs >= gate.settleMs) return { is: 'Ready' };
     const seconds = Math.ceil(gate.settleMs / 1000);
     return {

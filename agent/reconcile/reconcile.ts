@@ -3,6 +3,7 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { Resource } from '../../api/bundle.ts';
 import { errnoOf, inWords, Stalled, Waiting } from '../../api/errors.ts';
+import type { Reason } from '../../api/reasons.ts';
 import type { Change } from '../../kinds/kind.ts';
 import type { Item } from '../queue/queue.ts';
 import { presentable } from '../secrets/redact.ts';
@@ -18,6 +19,8 @@ import { undo } from './undo.ts';
 import type { ResourceState } from './world.ts';
 
 const PASS_TIMEOUT_MS = 180_000;
+/** Only a person or git lifts these; anything else that parks a heal or a removal may pass. */
+const HELD: readonly Reason[] = ['Suspended', 'RemovalParked', 'WouldRemove'];
 
 export class Reconciler {
   readonly targets: Targets;
@@ -185,9 +188,7 @@ export class Reconciler {
   }
 
   #suspension(state: ResourceState, resource: Resource): string | undefined {
-    return resource.suspend
-      ? 'the manifest says suspend: true'
-      : this.#deps.suspensions.reasonFor(state.key);
+    return resource.suspend ? 'the manifest says suspend: true' : this.#deps.suspensions.reasonFor(state.key);
   }
 
   /** Once a start: what a killed agent left half-written beside the files of this key. */
@@ -208,10 +209,8 @@ export class Reconciler {
     if (this.#deps.stopping.aborted) return { outcome: 'waiting' };
     if (error instanceof Waiting) return parkedResult(pass, error);
     if (error instanceof Stalled) {
-      // Out of a heal it may pass; out of anything else something has to change.
-      const isHeld = pass.state.resource === undefined;
       const result = parkedResult(pass, error);
-      return isHeld ? result : { ...result, requeueAfterMs: 'backoff' };
+      return HELD.includes(error.reason) ? result : { ...result, requeueAfterMs: 'backoff' };
     }
     const timedOut = pass.signal.aborted ? `the pass took longer than ${timeoutMs / 1000} s: ` : '';
     const message = `${timedOut}${inWords(error)}`;

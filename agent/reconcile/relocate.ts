@@ -45,7 +45,13 @@ export function openElsewhere(
   // Nothing was ever confirmed: all of it goes back to how it began, which another kind may have recorded.
   if (entry.confirmed === undefined) {
     const { quarantined: _, ...rest } = entry;
-    return { key: other, entries: [{ key, entry: null }, { key: other, entry: rest }] };
+    return {
+      key: other,
+      entries: [
+        { key, entry: null },
+        { key: other, entry: rest },
+      ],
+    };
   }
   const stays = new Set(kind.owns(entry.confirmed.spec));
   const { existed } = intent.snapshot;

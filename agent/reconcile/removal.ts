@@ -16,8 +16,7 @@ export async function remove(pass: Pass): Promise<PassResult> {
   }
   requireMayRemove(pass);
   const own = world.kindOf(key);
-  const elsewhere =
-    own && openElsewhere(journal, key, own, confirmedPlace(own, journal.entry(key)));
+  const elsewhere = own && openElsewhere(journal, key, own, confirmedPlace(own, journal.entry(key)));
   if (elsewhere !== undefined) {
     journal.write(...elsewhere.entries);
     world.leave(elsewhere.key, ports.clock.monotonic());

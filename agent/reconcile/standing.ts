@@ -29,16 +29,19 @@ export async function heal(pass: Pass, target: Target): Promise<PassResult> {
 
 /** What git asks for can't be had: say why, and keep up what was confirmed. */
 export async function fallback(pass: Pass, trouble: Stalled | Waiting): Promise<PassResult> {
-  const told = parkedResult(pass, trouble);
+  const parked = parkedResult(pass, trouble);
   const target = pass.targets.confirmed(pass.state);
-  if (target === undefined) return told;
+  if (target === undefined) return parked;
   const kept = await heal(pass, target);
-  const unwell = kept.reports?.find(({ type, status }) => type === 'Ready' && status !== 'True');
-  if (unwell === undefined) return { ...kept, ...told };
+  const requeueAfterMs = soonest(parked.requeueAfterMs, kept.requeueAfterMs);
+  const result = { ...kept, ...parked, ...(requeueAfterMs === undefined ? {} : { requeueAfterMs }) };
+  const unwell = kept.reports?.find(({ type, status }) => type === 'Ready' && status === 'False');
+  if (unwell === undefined) return result;
   const message = `${trouble.message}; and what is kept up meanwhile does not work: ${unwell.reason}: ${unwell.message}`;
-  const reports = told.reports!.map((report) => (report.type === 'Ready' ? { ...report, message } : report));
-  const requeueAfterMs = soonest(told.requeueAfterMs, kept.requeueAfterMs);
-  return { ...kept, ...told, reports, ...(requeueAfterMs === undefined ? {} : { requeueAfterMs }) };
+  const reports = parked.reports!.map((report) =>
+    report.type === 'Ready' ? { ...report, message } : report,
+  );
+  return { ...result, reports };
 }
 
 /** Look and assess; touch nothing. */

@@ -1,7 +1,8 @@
 // What the agent currently wants and knows, key by key: the assigned payload beside each resource's state in
 // memory. Everything that must survive a crash is in the journal instead.
-import type { Stalled } from '../../api/errors.ts';
+
 import { keyOf, type Payload, type Resource } from '../../api/bundle.ts';
+import type { Stalled } from '../../api/errors.ts';
 import { digestOf, sha256 } from '../../api/json.ts';
 import type { ResourceStatus } from '../../api/status.ts';
 import { type AnyKind, type Claim, type Concern, claimsOverlap } from '../../kinds/kind.ts';
@@ -28,6 +29,10 @@ export interface ResourceState {
   yes: YesSeen | undefined;
   /** How often in a row it was looked at without being Ready; undefined before the first look. */
   looks: number | undefined;
+  /** Something new was written, or taken back, for those that restart on it. */
+  wroteNew: boolean;
+  /** Keys under which what it left in other places is undone, to be looked at. */
+  readonly relocated: string[];
   /** Whether stale temporary files of a killed agent were looked for. */
   cleaned: boolean;
   readonly conditions: ConditionSet;
@@ -45,6 +50,8 @@ export interface Parked {
   /** An event on the host tries it again from then on, where that can lift it; monotonic milliseconds. */
   readonly notBeforeMs: number;
   readonly tries: number;
+  /** An event came that may have lifted it, too early. */
+  readonly wasWoken: boolean;
 }
 
 export interface Assignment {
@@ -141,6 +148,8 @@ export class World {
         inForce: undefined,
         yes: undefined,
         looks: undefined,
+        wroteNew: false,
+        relocated: [],
         cleaned: false,
         conditions: new ConditionSet(),
         concerns: [],
