@@ -161,10 +161,8 @@ function confirmed(pass: Pass, { target }: Look): PassResult {
     },
     intent: null,
   });
-  if (old !== undefined) {
-    world.leave(old.key, ports.clock.monotonic());
-    state.relocated.push(old.key);
-  }
+  if (old !== undefined) world.leave(old.key, ports.clock.monotonic());
+  state.relocated.push(...journal.keys().filter((key) => key.startsWith(`${state.key}~`)));
   // A revert goes on as Heal, which says whether it works; and what a kind kept for a rollback may go now.
   if (desired.heal) return { outcome: 'applied', reports: [AS_WRITTEN], requeueAfterMs: 0 };
   return {

@@ -1,9 +1,11 @@
 // Remove: what left the manifest. What we created goes, what we adopted is put back as it was before our first write,
 // what is orphaned is only forgotten.
-import { Stalled } from '../../api/errors.ts';
+import { Stalled, Waiting } from '../../api/errors.ts';
 import { readVersioned } from '../../kinds/shared/versioned.ts';
-import { kindOf, type Pass, type PassResult, recordOf } from './loop.ts';
+import { kindOf, type Pass, type PassResult, type ReconcilerDeps, recordOf } from './loop.ts';
 import { confirmedPlace, openElsewhere } from './relocate.ts';
+
+const RELOCATION_AGAIN_MS = 60_000;
 
 /** @throws Stalled while it may not be removed; what the kind's undo throws: the entry then stays, for another try. */
 export async function remove(pass: Pass): Promise<PassResult> {
@@ -44,9 +46,10 @@ export async function remove(pass: Pass): Promise<PassResult> {
   return { outcome: 'removed', event: { type: 'Normal', reason: 'Removed', message } };
 }
 
-/** @throws Stalled */
+/** @throws Stalled, Waiting */
 function requireMayRemove({ deps, state }: Pass): void {
   const { world, suspensions } = deps;
+  requireSuccessor(deps, state.key);
   const suspension = suspensions.reasonFor(state.key);
   if (suspension !== undefined) throw new Stalled('Suspended', suspension);
   if (world.heldBack?.keys.includes(state.key)) {
@@ -60,4 +63,14 @@ function requireMayRemove({ deps, state }: Pass): void {
     const message = 'it left the manifest; the host is in mode observe, so nothing is touched';
     throw new Stalled('WouldRemove', message);
   }
+}
+
+/** What was confirmed in an old place stays until its document is confirmed in the new one. @throws Waiting */
+function requireSuccessor({ world, journal }: ReconcilerDeps, key: string): void {
+  const [document, n] = key.split('~');
+  const successor = world.get(document!);
+  if (n === undefined || journal.entry(key)?.confirmed === undefined) return;
+  if (successor?.resource === undefined || journal.entry(document!)?.confirmed !== undefined) return;
+  const message = `it stays until ${document} is confirmed in its new place`;
+  throw new Waiting('Relocation', message, RELOCATION_AGAIN_MS);
 }

@@ -5,10 +5,11 @@ import { keyOf, type Payload, type Resource } from '../../api/bundle.ts';
 import type { Stalled } from '../../api/errors.ts';
 import { digestOf, sha256 } from '../../api/json.ts';
 import type { ResourceStatus } from '../../api/status.ts';
-import { type AnyKind, type Claim, type Concern, claimsOverlap } from '../../kinds/kind.ts';
+import type { AnyKind, Claim, Concern } from '../../kinds/kind.ts';
 import type { InventoryEntry, Journal } from '../journal/journal.ts';
 import { ConditionSet } from './conditions.ts';
 import type { YesSeen } from './gate.ts';
+import { handOver } from './handover.ts';
 import { DEFAULT_HEAL_RATE, HealLimit } from './heal-limit.ts';
 
 export interface ResourceState {
@@ -163,19 +164,16 @@ export class World {
     return state;
   }
 
-  /** A claim that moved to another document takes its record along: handed over, never pruned. */
   #handOver(wanted: ReadonlyMap<string, Resource>): void {
-    for (const oldKey of this.#journal.keys()) {
-      if (wanted.has(oldKey)) continue;
-      const { owns, origin, original, policy } = this.#journal.entry(oldKey)!;
-      for (const [newKey, resource] of wanted) {
-        if (this.#journal.entry(newKey) !== undefined) continue;
-        if (!overlap(owns, this.#claimsOf(resource))) continue;
-        const entry = { owns, origin, original, policy };
-        this.#journal.write({ key: oldKey, entry: null }, { key: newKey, entry });
-        break;
-      }
-    }
+    const held = new Map(this.#journal.keys().map((key) => [key, this.#journal.entry(key)!]));
+    const asked = new Map(
+      [...wanted].map(([key, resource]) => {
+        const kind = this.#kinds.get(resource.kind);
+        return [key, { claims: this.#claimsOf(resource), hasPlace: kind?.place !== undefined }];
+      }),
+    );
+    const entries = handOver(held, asked);
+    if (entries.length > 0) this.#journal.write(...entries);
   }
 
   #claimsOf(resource: Resource): readonly Claim[] {
@@ -199,10 +197,6 @@ export class World {
       }
     }
   }
-}
-
-function overlap(a: readonly Claim[], b: readonly Claim[]): boolean {
-  return a.some((x) => b.some((y) => claimsOverlap(x, y)));
 }
 
 /** More than max(3, 20 %) of removals at once wait until git names their digest, or the host is decommissioned. */
