@@ -152,6 +152,12 @@ export function failing({ by }: Tally): number {
   return by.UndoFailing.count + by.RolledBack.count + by.Degraded.count;
 }
 
+/** For lists: what needs people most comes first. */
+export function worstFirst(a: ResourceStatus, b: ResourceStatus): number {
+  const rank = (r: ResourceStatus): number => RESOURCE_STATES.indexOf(resourceState(r.conditions));
+  return rank(a) - rank(b) || (a.key < b.key ? -1 : 1);
+}
+
 export function isDrifted({ drift, conditions }: Pick<ResourceStatus, 'drift' | 'conditions'>): boolean {
   return drift.length > 0 || resourceState(conditions) === 'Drifted';
 }
@@ -249,8 +255,8 @@ const PHRASES: Readonly<
   RolledBack: (c) => `a change failed and was undone, the last confirmed state runs: ${list(c)}`,
   Degraded: (c, total, mode) =>
     mode === 'observe'
-      ? `${some(c, total)} not well, or can’t be looked at: ${list(c)}`
-      : `${some(c, total)} not as git says, or not well: ${list(c)}`,
+      ? `${some(c, total)} can’t be looked at, or ${isAre(c)} not well: ${list(c)}`
+      : `${some(c, total)} ${isAre(c)} not as git says, or not well: ${list(c)}`,
   Drifted: (c, _total, mode) =>
     mode === 'observe'
       ? `${count(c.count, 'resource')} would change`
@@ -260,7 +266,11 @@ const PHRASES: Readonly<
 };
 
 function some({ count: n }: Counted, total: number): string {
-  return `${n} of ${count(total, 'resource')} ${n === 1 ? 'is' : 'are'}`;
+  return `${n} of ${count(total, 'resource')}`;
+}
+
+function isAre({ count: n }: Counted): string {
+  return n === 1 ? 'is' : 'are';
 }
 
 /** At most two names; of more, the first and how many there are. */

@@ -111,7 +111,7 @@ function shortened(status: AgentStatus, cut: Cut, bytes: number, maxBytes: numbe
     leftOut(status.events.length - events.length, status.events.length, 'events'),
     leftOut(rest.length, status.resources.length, 'resources', 'the detail of '),
   ].filter((part) => part !== '');
-  const message = `the status has ${bytes} bytes, and ${maxBytes} are taken: ${said.join(', ')}; homeostat status on the host shows everything`;
+  const message = `the status has ${inBytes(bytes)}, and ${inBytes(maxBytes)} are taken: ${said.join(', ')}; homeostat status on the host shows everything`;
   const shortened = { type: 'StatusShortened', status: 'True' as const, reason: 'TooLarge', message };
   short.conditions.push({ ...shortened, lastTransitionTime: '' });
   return short;
@@ -166,6 +166,11 @@ function briefly(resources: readonly ResourceStatus[], most: number): BriefStatu
 
 function leftOut(n: number, of: number, noun: string, before = ''): string {
   return n === 0 ? '' : `${before}${n} of ${of} ${noun} ${before === '' ? 'are' : 'is'} left out`;
+}
+
+/** `1,480,221 bytes`. */
+export function inBytes(bytes: number): string {
+  return `${bytes.toLocaleString('en-US')} bytes`;
 }
 
 function bytesOf(status: AgentStatus): number {

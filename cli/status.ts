@@ -13,6 +13,7 @@ import {
   resourceReason,
   resourceState,
   shownState,
+  worstFirst,
 } from '../api/health.ts';
 import { AgentStatus, type BriefStatus, findCondition, type ResourceStatus } from '../api/status.ts';
 import { askAgent, CONFIG_OPTION, SOCKET_OPTION, type SocketOptions } from './socket.ts';
@@ -67,7 +68,7 @@ export function describe(status: AgentStatus): string {
   }
   if (total > 0) lines.push('', `${ready} of ${count(total, 'resource')} ready`);
   const width = Math.max(8, ...status.resources.map((r) => r.key.length));
-  for (const r of status.resources) lines.push(...resourceLines(r, status.mode, width));
+  for (const r of status.resources.toSorted(worstFirst)) lines.push(...resourceLines(r, status.mode, width));
   for (const b of status.brief ?? []) lines.push(briefLine(b, status.mode));
   return lines.join('\n');
 }

@@ -2,11 +2,11 @@
 import {
   ago,
   concernsOf,
-  HOST_STATES,
   isTrouble,
   resourceReason,
   resourceState,
   shownState,
+  worstFirst,
 } from '../../api/health.ts';
 import type { AgentStatus, BriefStatus, Condition, ResourceStatus } from '../../api/status.ts';
 import { findCondition } from '../../api/status.ts';
@@ -90,7 +90,9 @@ function briefRow(b: BriefStatus, mode: AgentStatus['mode']): Html {
 function messageOf(r: ResourceStatus): string {
   const message = findCondition(r.conditions, 'Ready')?.message;
   const running = r.passRunningSeconds;
-  if (message !== undefined) return message;
+  // The lines of drift are a list of their own.
+  const lines = r.drift.join('; ');
+  if (message !== undefined) return message.startsWith(lines) ? message.slice(lines.length).trim() : message;
   return running === undefined ? 'not looked at yet' : `its first pass has run for ${ago(running * 1000)}`;
 }
 
@@ -98,11 +100,6 @@ function empty(host: HostView): string {
   return host.desired.sequence === 0
     ? 'Nothing is assigned to this host.'
     : 'No document of the commit that is assigned selects this host.';
-}
-
-function worstFirst(a: ResourceStatus, b: ResourceStatus): number {
-  const rank = (r: ResourceStatus): number => HOST_STATES.indexOf(resourceState(r.conditions));
-  return rank(a) - rank(b) || (a.key < b.key ? -1 : 1);
 }
 
 function unheard(host: HostView): Html {

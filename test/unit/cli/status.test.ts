@@ -72,7 +72,7 @@ test('the terminal names the worst of the resources in its second line', () => {
   const [, second, , counted] = shown({ mode: 'observe', resources }).split('\n');
   assert.match(
     second!,
-    /^✗ Degraded: 1 of 2 resources is not well, or can’t be looked at: File\/b \(NotAllowed\)/,
+    /^✗ Degraded: 1 of 2 resources can’t be looked at, or is not well: File\/b \(NotAllowed\)/,
   );
   assert.equal(counted, '1 of 2 resources ready');
 });
