@@ -9,6 +9,7 @@ import {
   RESOURCE_STATES,
   type ResourceStatus,
 } from './status.ts';
+import { inBytes } from './words.ts';
 
 /** Of a status's JSON. The controller takes no more, and the agent sends no more. */
 export const MAX_STATUS_BYTES = 1024 * 1024;
@@ -166,11 +167,6 @@ function briefly(resources: readonly ResourceStatus[], most: number): BriefStatu
 
 function leftOut(n: number, of: number, noun: string, before = ''): string {
   return n === 0 ? '' : `${before}${n} of ${of} ${noun} ${before === '' ? 'are' : 'is'} left out`;
-}
-
-/** `1,480,221 bytes`. */
-export function inBytes(bytes: number): string {
-  return `${bytes.toLocaleString('en-US')} bytes`;
 }
 
 function bytesOf(status: AgentStatus): number {

@@ -2,8 +2,9 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import * as z from 'zod';
 import { EnrollRequest, parseToken, signEnrollment } from '../../api/enroll.ts';
-import { clip, inBytes, MAX_STATUS_BYTES } from '../../api/limits.ts';
+import { clip, MAX_STATUS_BYTES } from '../../api/limits.ts';
 import { AgentStatus } from '../../api/status.ts';
+import { inBytes } from '../../api/words.ts';
 import { Assignments } from '../fleet/assignments.ts';
 import type { AppDeps } from './deps.ts';
 import { HttpError } from './errors.ts';
