@@ -9,6 +9,7 @@ import {
   type ResourceState,
   type ResourceStatus,
 } from './status.ts';
+import { ago, count } from './words.ts';
 
 /** Three heartbeats of the agent (30 s each) missed, and some seconds. */
 export const UNSEEN_AFTER_MS = 100_000;
@@ -90,6 +91,24 @@ export function resourceReason(conditions: readonly Condition[]): string {
     : (ready?.reason ?? 'Pending');
 }
 
+/** Why it isn't Ready, for people. */
+export function messageOf({ conditions, passRunningSeconds }: ResourceStatus): string {
+  const message = findCondition(conditions, 'Ready')?.message;
+  if (message !== undefined) return message;
+  return passRunningSeconds === undefined
+    ? 'not looked at yet'
+    : `its first pass has run for ${ago(passRunningSeconds * 1000)}`;
+}
+
+/** A pass takes milliseconds; what takes longer waits for something that a reader wants to know of. */
+const LONG_PASS_SECONDS = 5;
+
+/** That a pass takes long, where the message does not say so. */
+export function longPassOf({ conditions, passRunningSeconds: seconds = 0 }: ResourceStatus): string {
+  const isFirst = findCondition(conditions, 'Ready') === undefined;
+  return isFirst || seconds < LONG_PASS_SECONDS ? '' : `a pass has run for ${ago(seconds * 1000)}`;
+}
+
 /** In mode observe, drift is what would change; that is news and no fault. */
 export function shownState(state: ResourceState, mode: AgentStatus['mode']): HostState {
   return state === 'Drifted' && mode === 'observe' ? 'Observing' : state;
@@ -150,6 +169,12 @@ export function tally(status: Pick<AgentStatus, 'resources' | 'brief'>): Tally {
 /** How many are broken, were rolled back, or can't be looked at. */
 export function failing({ by }: Tally): number {
   return by.UndoFailing.count + by.RolledBack.count + by.Degraded.count;
+}
+
+/** For lists: what needs people most comes first. */
+export function worstFirst(a: ResourceStatus, b: ResourceStatus): number {
+  const rank = (r: ResourceStatus): number => RESOURCE_STATES.indexOf(resourceState(r.conditions));
+  return rank(a) - rank(b) || (a.key < b.key ? -1 : 1);
 }
 
 export function isDrifted({ drift, conditions }: Pick<ResourceStatus, 'drift' | 'conditions'>): boolean {
@@ -249,8 +274,8 @@ const PHRASES: Readonly<
   RolledBack: (c) => `a change failed and was undone, the last confirmed state runs: ${list(c)}`,
   Degraded: (c, total, mode) =>
     mode === 'observe'
-      ? `${some(c, total)} not well, or can’t be looked at: ${list(c)}`
-      : `${some(c, total)} not as git says, or not well: ${list(c)}`,
+      ? `${some(c, total)} can’t be looked at, or ${isAre(c)} not well: ${list(c)}`
+      : `${some(c, total)} ${isAre(c)} not as git says, or not well: ${list(c)}`,
   Drifted: (c, _total, mode) =>
     mode === 'observe'
       ? `${count(c.count, 'resource')} would change`
@@ -260,24 +285,15 @@ const PHRASES: Readonly<
 };
 
 function some({ count: n }: Counted, total: number): string {
-  return `${n} of ${count(total, 'resource')} ${n === 1 ? 'is' : 'are'}`;
+  return `${n} of ${count(total, 'resource')}`;
+}
+
+function isAre({ count: n }: Counted): string {
+  return n === 1 ? 'is' : 'are';
 }
 
 /** At most two names; of more, the first and how many there are. */
 function list({ count: n, named }: Counted): string {
   if (n <= 2 && named.length === n) return named.join(' and ');
   return named.length === 0 ? count(n, 'resource') : `${named[0]} and ${n - 1} more`;
-}
-
-export function count(n: number, noun: string): string {
-  return `${n} ${noun}${n === 1 ? '' : 's'}`;
-}
-
-/** A duration for people: `45 s`, `12 min`, `3 h`, `5 days`. */
-export function ago(ms: number): string {
-  const seconds = Math.max(0, Math.round(ms / 1000));
-  if (seconds < 90) return `${seconds} s`;
-  if (seconds < 90 * 60) return `${Math.round(seconds / 60)} min`;
-  if (seconds < 36 * 3600) return `${Math.round(seconds / 3600)} h`;
-  return count(Math.round(seconds / 86_400), 'day');
 }

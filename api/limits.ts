@@ -9,6 +9,7 @@ import {
   RESOURCE_STATES,
   type ResourceStatus,
 } from './status.ts';
+import { inBytes } from './words.ts';
 
 /** Of a status's JSON. The controller takes no more, and the agent sends no more. */
 export const MAX_STATUS_BYTES = 1024 * 1024;
@@ -111,7 +112,7 @@ function shortened(status: AgentStatus, cut: Cut, bytes: number, maxBytes: numbe
     leftOut(status.events.length - events.length, status.events.length, 'events'),
     leftOut(rest.length, status.resources.length, 'resources', 'the detail of '),
   ].filter((part) => part !== '');
-  const message = `the status has ${bytes} bytes, and ${maxBytes} are taken: ${said.join(', ')}; homeostat status on the host shows everything`;
+  const message = `the status has ${inBytes(bytes)}, and ${inBytes(maxBytes)} are taken: ${said.join(', ')}; homeostat status on the host shows everything`;
   const shortened = { type: 'StatusShortened', status: 'True' as const, reason: 'TooLarge', message };
   short.conditions.push({ ...shortened, lastTransitionTime: '' });
   return short;

@@ -1,7 +1,14 @@
 // `homeostat describe host NAME`: everything that a controller knows of one host.
 import type { Command } from 'commander';
-import { concernsOf, resourceReason, resourceState, shownState } from '../api/health.ts';
-import { type AgentStatus, findCondition } from '../api/status.ts';
+import {
+  concernsOf,
+  longPassOf,
+  messageOf,
+  resourceReason,
+  resourceState,
+  shownState,
+} from '../api/health.ts';
+import type { AgentStatus } from '../api/status.ts';
 import type { HostView } from '../controller/fleet/view.ts';
 import { ask, type ClientOptions, clientOptions } from './controller-client.ts';
 import { table } from './table.ts';
@@ -49,16 +56,16 @@ function text(host: HostAnswer): string {
   if (conditions.length > 0) lines.push('', table(['CONDITION', 'STATUS', 'REASON', 'MESSAGE'], conditions));
   const resources = status.resources.map((r) => {
     const state = resourceState(r.conditions);
-    const message = findCondition(r.conditions, 'Ready')?.message ?? 'not looked at yet';
+    const longPass = longPassOf(r);
     const concerns = concernsOf(r.conditions).map((c) => `${c.type}: ${c.message}`);
-    const detail = [...(state === 'Ready' ? [] : [message]), ...concerns].join('; ');
+    const detail = [...(state === 'Ready' ? [] : [messageOf(r)]), longPass, ...concerns];
     return [
       r.key,
       shownState(state, status.mode),
       resourceReason(r.conditions),
       String(r.healedTotal),
       r.source,
-      detail,
+      detail.filter((part) => part !== '').join('; '),
     ];
   });
   for (const b of status.brief ?? []) {

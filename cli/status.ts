@@ -2,19 +2,21 @@
 import { styleText } from 'node:util';
 import type { Command } from 'commander';
 import {
-  ago,
   concernsOf,
-  count,
   type Health,
   type HostState,
   hostHealth,
   isTrouble,
+  longPassOf,
+  messageOf,
   reportOf,
   resourceReason,
   resourceState,
   shownState,
+  worstFirst,
 } from '../api/health.ts';
 import { AgentStatus, type BriefStatus, findCondition, type ResourceStatus } from '../api/status.ts';
+import { count } from '../api/words.ts';
 import { askAgent, CONFIG_OPTION, SOCKET_OPTION, type SocketOptions } from './socket.ts';
 
 export function register(program: Command): void {
@@ -67,7 +69,7 @@ export function describe(status: AgentStatus): string {
   }
   if (total > 0) lines.push('', `${ready} of ${count(total, 'resource')} ready`);
   const width = Math.max(8, ...status.resources.map((r) => r.key.length));
-  for (const r of status.resources) lines.push(...resourceLines(r, status.mode, width));
+  for (const r of status.resources.toSorted(worstFirst)) lines.push(...resourceLines(r, status.mode, width));
   for (const b of status.brief ?? []) lines.push(briefLine(b, status.mode));
   return lines.join('\n');
 }
@@ -76,25 +78,14 @@ function resourceLines(r: ResourceStatus, mode: AgentStatus['mode'], width: numb
   const state = resourceState(r.conditions);
   const [mark, color] = LOOKS[shownState(state, mode)];
   const healed = r.healedTotal > 0 ? `  healed ${r.healedTotal}×` : '';
-  const detail = state === 'Ready' ? '' : `  ${detailOf(r)}`;
+  const detail = state === 'Ready' ? '' : `  ${messageOf(r)}`;
   const reason = resourceReason(r.conditions).padEnd(10);
-  const running =
-    r.passRunningSeconds !== undefined && r.passRunningSeconds >= LONG_PASS_SECONDS
-      ? [styleText('yellow', `  a pass has run for ${ago(r.passRunningSeconds * 1000)}`)]
-      : [];
+  const longPass = longPassOf(r);
   return [
     `${styleText(color, mark)} ${r.key.padEnd(width)}  ${reason}${healed}${detail}`.trimEnd(),
-    ...running,
+    ...(longPass === '' ? [] : [styleText('yellow', `  ${longPass}`)]),
     ...concernsOf(r.conditions).map((c) => styleText('yellow', `  ${c.type}: ${c.message}`)),
   ];
-}
-
-/** Passes take milliseconds; what takes longer waits for something that a reader wants to know of. */
-const LONG_PASS_SECONDS = 5;
-
-function detailOf(r: ResourceStatus): string {
-  const message = findCondition(r.conditions, 'Ready')?.message;
-  return message ?? (r.passRunningSeconds === undefined ? 'not looked at yet' : 'its first pass runs');
 }
 
 function briefLine(b: BriefStatus, mode: AgentStatus['mode']): string {

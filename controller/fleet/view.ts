@@ -118,7 +118,7 @@ export function summarise(view: Omit<FleetView, 'summary' | 'healthy'>): {
     phrase(by.get('UndoFailing'), 'can’t undo a change that failed'),
     phrase(by.get('RolledBack'), 'rolled a change back'),
     phrase(by.get('Degraded'), 'degraded', true),
-    phrase(by.get('StatusRefused'), 'reporting what can’t be taken', true),
+    phrase(by.get('StatusRefused'), 'whose status is refused'),
     phrase(by.get('Unseen'), 'not seen', true),
     phrase(by.get('Drifted'), 'drifted', true),
     phrase(by.get('Settling'), 'not settled yet', true),

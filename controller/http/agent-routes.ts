@@ -4,6 +4,7 @@ import * as z from 'zod';
 import { EnrollRequest, parseToken, signEnrollment } from '../../api/enroll.ts';
 import { clip, MAX_STATUS_BYTES } from '../../api/limits.ts';
 import { AgentStatus } from '../../api/status.ts';
+import { inBytes } from '../../api/words.ts';
 import { Assignments } from '../fleet/assignments.ts';
 import type { AppDeps } from './deps.ts';
 import { HttpError } from './errors.ts';
@@ -90,7 +91,7 @@ export function agentRoutes(app: FastifyInstance, deps: AppDeps, identity: Ident
     if (!(length > MAX_STATUS_BYTES)) return;
     const host = hostOf(request);
     await identity.requireHost(host, request, true, true);
-    const what = `the status has ${length} bytes, and ${MAX_STATUS_BYTES} are taken here`;
+    const what = `the status has ${inBytes(length)}, and ${inBytes(MAX_STATUS_BYTES)} are taken here`;
     const error = new HttpError(
       'TooLarge',
       `${what}: update the agent, a present one shortens what it sends`,

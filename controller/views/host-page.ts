@@ -1,12 +1,13 @@
 // One host: what it is to run and what it runs, every resource with its conditions, and what happened last.
 import {
-  ago,
   concernsOf,
-  HOST_STATES,
   isTrouble,
+  longPassOf,
+  messageOf,
   resourceReason,
   resourceState,
   shownState,
+  worstFirst,
 } from '../../api/health.ts';
 import type { AgentStatus, BriefStatus, Condition, ResourceStatus } from '../../api/status.ts';
 import { findCondition } from '../../api/status.ts';
@@ -67,8 +68,8 @@ function resourceRow(r: ResourceStatus, mode: AgentStatus['mode'], now: string):
   const state = resourceState(r.conditions);
   const others = concernsOf(r.conditions);
   return html`<tr><td class="name">${r.key}</td>
-<td>${badge(shownState(state, mode))} ${state === 'Ready' ? undefined : resourceReason(r.conditions)}${state === 'Ready' ? undefined : html`<span class="why">${messageOf(r)}</span>`}
-${others.map((c) => html`<span class="why">${c.type}: ${c.message}</span>`)}
+<td>${badge(shownState(state, mode))} ${state === 'Ready' ? undefined : resourceReason(r.conditions)}${state === 'Ready' ? undefined : html`<span class="why">${withoutDrift(messageOf(r), r)}</span>`}
+${longPassOf(r) === '' ? undefined : html`<span class="why">${longPassOf(r)}</span>`}${others.map((c) => html`<span class="why">${c.type}: ${c.message}</span>`)}
 ${r.drift.length === 0 ? undefined : html`<ul>${r.drift.map((line) => html`<li>${line}</li>`)}</ul>`}</td>
 <td class="wide"><code>${r.source}</code></td>
 <td class="num">${r.healedTotal}${r.lastHealSeconds === undefined ? undefined : html`<span class="why">last in ${milliseconds(r.lastHealSeconds)}</span>`}${
@@ -86,23 +87,16 @@ function briefRow(b: BriefStatus, mode: AgentStatus['mode']): Html {
 <td class="wide"></td><td class="num">${b.healedTotal}</td></tr>`;
 }
 
-/** Why it isn't Ready; while its first pass runs, for how long it has. */
-function messageOf(r: ResourceStatus): string {
-  const message = findCondition(r.conditions, 'Ready')?.message;
-  const running = r.passRunningSeconds;
-  if (message !== undefined) return message;
-  return running === undefined ? 'not looked at yet' : `its first pass has run for ${ago(running * 1000)}`;
+/** Its lines of drift are a list of their own. */
+function withoutDrift(message: string, { drift }: ResourceStatus): string {
+  const lines = drift.join('; ');
+  return message.startsWith(lines) ? message.slice(lines.length).trim() : message;
 }
 
 function empty(host: HostView): string {
   return host.desired.sequence === 0
     ? 'Nothing is assigned to this host.'
     : 'No document of the commit that is assigned selects this host.';
-}
-
-function worstFirst(a: ResourceStatus, b: ResourceStatus): number {
-  const rank = (r: ResourceStatus): number => HOST_STATES.indexOf(resourceState(r.conditions));
-  return rank(a) - rank(b) || (a.key < b.key ? -1 : 1);
 }
 
 function unheard(host: HostView): Html {

@@ -1,6 +1,7 @@
 // What all pages share: the frame, the looks, and the few lines of script that fetch the page again when the
 // controller says that something changed. No other files are loaded, so the page works on a cut-off tailnet.
-import { ago, type HostState } from '../../api/health.ts';
+import type { HostState } from '../../api/health.ts';
+import { ago } from '../../api/words.ts';
 import { type Html, html, Html as Markup } from './html.ts';
 import { STYLE } from './style.ts';
 

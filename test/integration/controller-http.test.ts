@@ -17,6 +17,7 @@ import {
   SignedBundle,
 } from '../../api/bundle.ts';
 import { EnrollAnswer, isGenuine } from '../../api/enroll.ts';
+import { fitted } from '../../api/limits.ts';
 import { signRequest } from '../../api/signatures.ts';
 import type { AgentStatus } from '../../api/status.ts';
 import { healthHere } from '../../cli/status.ts';
@@ -506,7 +507,10 @@ test('a host that observes is not in order while one of its resources can’t be
   assert.equal((await put(agent, c, status)).statusCode, 204);
   const host = c.fleet.host('pi')!;
   assert.equal(host.state, 'Degraded');
-  assert.match(host.reason, /^1 of 2 resources .*can’t be looked at: File\/shadow \(NotAllowed\)/);
+  assert.match(
+    host.reason,
+    /^1 of 2 resources can’t be looked at, or is not well: File\/shadow \(NotAllowed\)/,
+  );
   assert.deepEqual(host.resources, { total: 2, ready: 1, drifted: 0, failing: 1 });
   assert.equal(c.fleet.view().healthy, false);
   const here = healthHere(status);
@@ -535,7 +539,7 @@ test('a host whose report can’t be taken is there, and everybody sees why', as
     [
       'TooLarge',
       'x'.repeat(1024 * 1024 + 1),
-      /status is refused: the status has 1048577 bytes, and 1048576 are/,
+      /status is refused: the status has 1,048,577 bytes, and 1,048,576 bytes are/,
     ],
     ['BadRequest', { ...fine, mode: 'pretend' }, /status is refused: .*mode/],
     ['BadRequest', '{"host":', /status is refused: the body is not JSON/],
@@ -558,6 +562,41 @@ test('a host whose report can’t be taken is there, and everybody sees why', as
   assert.match((await c.app.inject('/hosts/pi')).body, /the last report that could be taken/);
   c.clock.advance(101_000);
   assert.equal(c.fleet.host('pi')?.state, 'Unseen', 'a host that says nothing any more is silent');
+});
+
+test('a status that had to be shortened is shown with every key, and counted whole', async () => {
+  const c = await controller();
+  const { sequence } = (await c.publish())!;
+  const { agent } = await enroll(c, 'pi');
+  const ready = {
+    type: 'Ready',
+    status: 'True' as const,
+    reason: 'InSync',
+    message: '',
+    lastTransitionTime: '',
+  };
+  const resources = Array.from({ length: 5000 }, (_, i) => ({
+    key: `File/number-${i}`,
+    conditions: [i === 0 ? { ...ready, status: 'False' as const, reason: 'ENOSPC', message: 'full' } : ready],
+    desiredDigest: 'd'.repeat(64),
+    runningDigest: 'd'.repeat(64),
+    drift: [],
+    healedTotal: 1,
+    source: 'a.yaml:17',
+  }));
+  const whole = statusOf('pi', {
+    sequence: { desired: sequence, attempted: sequence, running: 0 },
+    resources,
+  });
+  assert.equal((await put(agent, c, fitted(whole))).statusCode, 204);
+  const host = c.fleet.host('pi')!;
+  assert.deepEqual(host.resources, { total: 5000, ready: 4999, drifted: 0, failing: 1 });
+  assert.deepEqual([host.state, host.healedTotal], ['Degraded', 5000]);
+  assert.match(host.reason, /1 of 5000 resources .*File\/number-0 \(ENOSPC\)/);
+  const page = (await c.app.inject('/hosts/pi')).body;
+  for (const shown of ['StatusShortened', 'File/number-4999', '4999 more', 'full']) {
+    assert.ok(page.includes(shown), `${shown} is missing on the page`);
+  }
 });
 
 test('only the host itself can have its report refused', async () => {

@@ -125,7 +125,7 @@ const ROWS: Readonly<Record<string, Row>> = {
     resources: [READY, READY, ALL.notAllowed],
     is: [
       'Degraded',
-      '1 of 3 resources is not well, or can’t be looked at: File/not-allowed (NotAllowed); nothing else would change',
+      '1 of 3 resources can’t be looked at, or is not well: File/not-allowed (NotAllowed); nothing else would change',
     ],
   },
   'observed, and some can’t be looked at': {
@@ -133,7 +133,7 @@ const ROWS: Readonly<Record<string, Row>> = {
     resources: [ALL.secretMissing, ALL.unsupported, ALL.errno, ALL.drifted],
     is: [
       'Degraded',
-      '3 of 4 resources are not well, or can’t be looked at: File/secret-missing (SecretMissing) and 2 more; 1 resource would change',
+      '3 of 4 resources can’t be looked at, or are not well: File/secret-missing (SecretMissing) and 2 more; 1 resource would change',
     ],
   },
   'observed, not looked at yet': {

@@ -87,7 +87,7 @@ test('six rollbacks with long logs fit, each with the head and tail of its evide
   assert.equal(said?.status, 'True');
   assert.match(
     said!.message,
-    /bytes, and 1048576 are taken: messages are cut to 4096 characters; homeostat status/,
+    /bytes, and 1,048,576 bytes are taken: messages are cut to 4096 characters; homeostat status/,
   );
 });
 

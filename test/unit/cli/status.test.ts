@@ -59,8 +59,10 @@ test('before the first manifest the terminal says that none has come', () => {
 
 test('a first pass that takes long is shown as one that runs, and for how long', () => {
   const text = shown({ resources: [resource('Service/long', [], { passRunningSeconds: 372 })] });
-  assert.match(text, /… Service\/long {2}Pending {5}its first pass runs\n {2}a pass has run for 6 min/);
+  assert.match(text, /… Service\/long {2}Pending {5}its first pass has run for 6 min$/m);
   assert.doesNotMatch(text, /not looked at yet/);
+  const again = shown({ resources: [resource('Service/long', [READY], { passRunningSeconds: 372 })] });
+  assert.match(again, /✓ Service\/long {2}InSync\n {2}a pass has run for 6 min/);
   assert.match(shown({ resources: [resource('File/a', [])] }), /File\/a +Pending +not looked at yet/);
 });
 
@@ -72,7 +74,7 @@ test('the terminal names the worst of the resources in its second line', () => {
   const [, second, , counted] = shown({ mode: 'observe', resources }).split('\n');
   assert.match(
     second!,
-    /^✗ Degraded: 1 of 2 resources is not well, or can’t be looked at: File\/b \(NotAllowed\)/,
+    /^✗ Degraded: 1 of 2 resources can’t be looked at, or is not well: File\/b \(NotAllowed\)/,
   );
   assert.equal(counted, '1 of 2 resources ready');
 });
