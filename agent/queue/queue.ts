@@ -4,6 +4,7 @@
 // lane is looked at in the same turn of the event loop, the slow one starts one pass a turn, since many passes are
 // synchronous up to their first flush and no event is read meanwhile.
 import type { Clock } from '../../kinds/ports.ts';
+import { Turns } from './turns.ts';
 
 /** What made a pass necessary; `resync` alone means that no watch saw it. */
 export type Cause = 'watch' | 'resync' | 'bundle' | 'dependency' | 'retry' | 'request';
@@ -24,6 +25,8 @@ export interface QueueOptions {
   readonly locksOverlap: (a: string, b: string) => boolean;
   /** In [0, 1); for the jitter. */
   readonly random: () => number;
+  /** Shared with passes that ask for a turn of their own before they block the process. */
+  readonly turns?: Turns;
   readonly backoff?: { readonly baseMs: number; readonly maxMs: number };
 }
 
@@ -46,6 +49,7 @@ const EVENTS_WAIT_AT_MOST_MS = 30_000;
 
 export class Queue {
   readonly #options: QueueOptions;
+  readonly #turns: Turns;
   readonly #slowLimit: number;
   // Insertion order is the order of work. A key is in one of these three.
   readonly #fast = new Map<string, Pending>();
@@ -61,6 +65,7 @@ export class Queue {
 
   constructor(options: QueueOptions) {
     this.#options = options;
+    this.#turns = options.turns ?? new Turns();
     const { concurrency } = options;
     // A quarter of the workers is kept free for events.
     this.#slowLimit = Math.max(1, concurrency - Math.ceil(concurrency / 4));
@@ -202,7 +207,7 @@ export class Queue {
   #scheduleSlow(): void {
     if (this.#slowScheduled || this.#slow.size === 0) return;
     this.#slowScheduled = true;
-    setImmediate(() => {
+    void this.#turns.next().then(() => {
       this.#slowScheduled = false;
       if (!this.#stopped && this.#startSlow()) this.#scheduleSlow();
     });

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { type Item, Queue } from '../../../agent/queue/queue.ts';
+import { Turns } from '../../../agent/queue/turns.ts';
 import { claimsOverlap } from '../../../kinds/kind.ts';
 import { FakeClock, settle } from '../../support/clock.ts';
 
@@ -182,6 +183,28 @@ test('what happens while a pass of the slow lane blocks the process is worked on
   await queue.idle();
   port1.close();
   assert.deepEqual(order, ['a', 'heal', 'b', 'c']);
+});
+
+test('a pass of the slow lane begins in a turn that no running pass has asked for', async () => {
+  const turns = new Turns();
+  const order: string[] = [];
+  const queue: Queue = new Queue({
+    clock: new FakeClock(),
+    concurrency: 4,
+    random: () => 0.5,
+    locksOf: () => [],
+    locksOverlap: claimsOverlap,
+    turns,
+    async work({ key }) {
+      order.push(`${key} begins`);
+      await turns.next();
+      order.push(`${key} writes`);
+    },
+  });
+  queue.start();
+  for (const key of ['a', 'b']) queue.add(key, 'bundle');
+  await queue.idle();
+  assert.deepEqual(order, ['a begins', 'a writes', 'b begins', 'b writes']);
 });
 
 test('failures back off exponentially with jitter, key by key, up to a limit, and begin anew after forget', async () => {
