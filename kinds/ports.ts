@@ -34,6 +34,8 @@ export interface FileAttributes {
 export interface Files {
   /** @throws system errors other than ENOENT and ENOTDIR, which read as absent; EFBIG above 16 MiB. */
   read(path: string): FileState;
+  /** Whether anything is there, however large. */
+  exists(path: string): boolean;
   /**
    * A new file with these attributes takes the path's place in one step: readers see the old or the new whole.
    * Durable: it is on the disk before it takes the place, and the place is on the disk after (2–3 ms more each). For

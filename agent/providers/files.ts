@@ -112,6 +112,10 @@ export function createFiles(options: FilesOptions = {}): Files & { close(): Prom
       return readState(place(p));
     },
 
+    exists(p) {
+      return fs.lstatSync(place(p), { throwIfNoEntry: false }) !== undefined;
+    },
+
     replaceAtomic(p, content, attributes, { durable = false } = {}) {
       inParent(p, (entry, parentFd) => {
         // One fixed name an entry: what a kill -9 leaves behind is found and removed by the next write.

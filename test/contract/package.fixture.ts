@@ -48,6 +48,7 @@ export const packageFixture: Fixture = {
         'dpkg --purge': () => dpkg('--force-hold', '--purge', 'hello'),
         'another version installed': () => dpkg('--install', path.join(pool, 'hello_1.1_all.deb')),
         'apt-mark unhold': () => select('install'),
+        'a file of it removed': () => fs.rmSync(path.join(root, 'usr/share/hello')),
         'unpacked and not configured': () => dpkg('--unpack', path.join(pool, 'hello_1.0_all.deb')),
       },
       fingerprint: () => {

@@ -81,12 +81,15 @@ test('whatever happens to a repository and its package, it is mended', async (t)
     }
   }
 
-  // A pass that finds nothing to do starts no program.
+  // A pass that finds nothing to do only has apt read its sources, all of them, since others may break them for it.
   await line.agent.idle();
   ran.length = 0;
   line.agent.reconcile();
   await line.agent.idle();
-  assert.deepEqual(ran, []);
+  assert.deepEqual(
+    ran.filter((command) => !command.includes(' indextargets ')),
+    [],
+  );
 
   line.assign(repository());
   await line.expectGone(PACKAGE);
