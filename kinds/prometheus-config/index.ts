@@ -183,7 +183,7 @@ async function look(d: D, io: Io, signal: AbortSignal): Promise<{ form: Form; ed
   const text = config.content.toString();
   const now = readParts(io.files, path, text, key);
   const form = await formOf(d, now.get(key) ?? NO_PART, io, signal);
-  const wanted = wantedParts(now, spec, key, form);
+  const wanted = wantedParts(now, spec, key, form, d.held);
   return { form, edit: { path, inPlace: spec.inPlace === true, config, text, now, wanted } };
 }
 

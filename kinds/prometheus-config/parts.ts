@@ -90,20 +90,26 @@ export function ownPart(spec: PrometheusConfigSpec, owner: string, form: Form): 
 /**
  * What is to stand: this document's part, and what others are left with. Claims are exclusive, so that what this
  * document wants and another one still has is what that one is about to give up, or has left behind.
+ * @param held of a document that has no part yet, what it came by from one that was renamed: that goes, too.
  */
 export function wantedParts(
   now: Parts,
   spec: PrometheusConfigSpec,
   owner: string,
   form: Form,
+  held: readonly Claim[],
 ): Map<string, Part> {
   const wanted = new Map<string, Part>();
+  const inherited = held.filter((claim) => claim.startsWith(`file:${pathOf(spec)}#`));
+  const taken = [...claimsOf(spec), ...(isNothing(now.get(owner)) ? inherited : [])];
   for (const [other, part] of now) {
-    const left = other === owner ? part : withoutClaims(part, other, claimsOf(spec));
+    const left = other === owner ? part : withoutClaims(part, other, taken);
     if (left !== part) wanted.set(other, left);
   }
   return wanted.set(owner, ownPart(spec, owner, form));
 }
+
+const isNothing = (part: Part = NO_PART): boolean => KEYS.every((key) => part[key] === undefined);
 
 /** The part without these jobs and rule files; the same object where it has none of them. */
 export function withoutClaims(part: Part, owner: string, claims: readonly Claim[]): Part {

@@ -29,6 +29,7 @@ test('a config that a container has as a single file is rewritten in place, load
   const file = line.path('/stack/prometheus.yml');
   fs.mkdirSync(path.dirname(file));
   fs.writeFileSync(file, THEIRS);
+  fs.utimesSync(file, 1, 1); // what was written just now is waited for
   const address = `127.0.0.1:${await freePort()}`;
   // The machine's own Prometheus, with the libraries that it needs.
   const mounts = [

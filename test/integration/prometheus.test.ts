@@ -41,6 +41,7 @@ async function begin(
   const file = line.path('/etc/prometheus/prometheus.yml');
   fs.mkdirSync(path.dirname(file), { recursive: true });
   fs.writeFileSync(file, theirs);
+  fs.utimesSync(file, 1, 1); // what was written just now is waited for
   t.after(() => Promise.all([http.close(), processes.close()]));
   prometheus = await startPrometheus(t, file, args);
   const { address, ask } = prometheus;

@@ -17,6 +17,7 @@ function scenario(name: string, version: string): Scenario {
       const host = new FaultHost({ ...common, haste: HASTE });
       const file = path.join(host.root, 'prometheus.yml');
       fs.writeFileSync(file, THEIRS);
+      fs.utimesSync(file, 1, 1); // what was written just now is waited for
       const served = await new ServedPrometheus(file, version).start();
       const key = 'PrometheusConfig/p';
       const spec = (...jobs: string[]) => [

@@ -43,6 +43,7 @@ async function begin(
   const file = line.path(CONFIG);
   fs.mkdirSync(path.dirname(file), { recursive: true });
   fs.writeFileSync(file, options.theirs ?? THEIRS);
+  fs.utimesSync(file, 1, 1); // what was written just now is waited for
   const served = await new ServedPrometheus(file, options.version ?? '2.55.1').start();
   t.after(() => http.close());
   t.after(() => served.close());

@@ -94,3 +94,16 @@ test('a record that another document began with takes out what moved, and no mor
   await host.undo(before, host.desire('two', spec('b')), { owns });
   assert.deepEqual(await host.changes(host.desire('one', spec('a'))), []);
 });
+
+test('a document that was renamed and dropped a job leaves nothing of it', async (t) => {
+  const host = await PrometheusHost.open(t);
+  const spec = (...names: string[]) => ({ scrapeConfigs: { content: names.map(job).join('\n') } });
+  await host.pass(host.desire('old', spec('a', 'b')));
+  // The record came with all that the old one had.
+  const held = ['a', 'b'].map((name) => `file:/prometheus.yml#scrape_configs/${name}`);
+  await host.pass(host.desire('new', spec('b', 'c'), { held }));
+  assert.doesNotMatch(host.text, /PrometheusConfig\/old|job_name: a/);
+  // What it gave to another one since is that one's.
+  await host.pass(host.desire('other', spec('c')));
+  assert.deepEqual(await host.changes(host.desire('new', spec('b'), { held })), []);
+});
