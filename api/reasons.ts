@@ -42,6 +42,7 @@ export const REASONS = {
   ReloadRefused: 'git',
   RemovalParked: 'git',
   RolledBack: 'git',
+  RuleFileTaken: 'host',
   SecretMissing: 'host',
   SecretUndecryptable: 'host',
   SnapshotUnreadable: 'agent',

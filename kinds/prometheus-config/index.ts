@@ -27,6 +27,7 @@ import {
   knowsScrapeFiles,
   promtoolOf,
   refusedIfWritten,
+  refusedOnDisk,
   refuseOld,
   refuseTaken,
   requireItems,
@@ -120,8 +121,7 @@ export const prometheusConfig = defineKind<PrometheusConfigSpec, Observed, Needs
     const answer = await ask(serverOf(spec), io, signal);
     await requireReachable(spec, answer, io, signal);
     if (form === 'file') await refuseOld(spec, io, signal);
-    const refused = await refusedIfWritten(d, editedText(edit), form, io, signal);
-    if (refused !== undefined) throw new Stalled('Invalid', refused.words);
+    await requireValid(d, form, edit, io, signal);
     const { path, inPlace, now } = edit;
     const parts = partsBefore(edit, key);
     const before = { ...serverOf(spec), path, inPlace, ...parts, answered: answer.state === 'running' };
@@ -220,6 +220,16 @@ function changesOf({ path, now, wanted }: Edit, self: string): Change[] {
       ];
     });
   });
+}
+
+/** @throws Stalled when promtool refuses what is ours, Waiting when it refuses what others have to mend. */
+async function requireValid(d: D, form: Form, edit: Edit, io: Io, signal: AbortSignal): Promise<void> {
+  const refused = await refusedIfWritten(d, editedText(edit), form, io, signal);
+  if (refused === undefined) return;
+  const isTheirs =
+    refused.reason === 'RulesRefused' || (await refusedOnDisk(d.spec, io, signal)) !== undefined;
+  if (isTheirs) throw new Waiting(refused.reason, refused.words, AGAIN_MS);
+  throw new Stalled('Invalid', refused.words);
 }
 
 /** @throws Waiting while somebody edits the config, and for a heal while promtool refuses what they wrote. */

@@ -214,6 +214,13 @@ test('a broken rule file is reported, with promtool’s words, and never reloade
   );
   await host.pass(d);
   assert.ok(host.served.loadedAtMs > loaded);
+  // A change is not refused for good for what others have to mend.
+  isBroken = true;
+  const more = { ...SPEC, ruleFiles: ['rules/*.yml', 'more.yml'] };
+  await assert.rejects(
+    host.pass(host.desire('p', more)),
+    (e) => e instanceof Waiting && e.reason === 'RulesRefused',
+  );
 });
 
 test('what another document wrote since is loaded', async (t) => {
