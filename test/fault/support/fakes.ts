@@ -186,7 +186,7 @@ export class ServedSystemd {
  * `refused`. From 2.43 on it reads the files of `scrape_config_files`, too: no such Prometheus can be had here.
  */
 export class ServedPrometheus {
-  readonly #file: string;
+  #file: string;
   readonly version: string;
   loaded: string;
   /** As it was started with. */
@@ -217,6 +217,13 @@ export class ServedPrometheus {
     );
     const files = listed.filter((file) => fs.existsSync(file)).map((file) => fs.readFileSync(file, 'utf8'));
     return [text, ...files].join('');
+  }
+
+  /** As started anew with another config. */
+  readFrom(file: string): void {
+    this.#file = file;
+    this.configFile = file;
+    this.reload();
   }
 
   /** As after a SIGHUP or `POST /-/reload`. @returns whether it was loaded */

@@ -291,3 +291,18 @@ test('an editor that writes in steps is waited for', async (t) => {
   await eventually(() => assert.match(line.read(CONFIG), /BEGIN homeostat/));
   assert.ok(line.read(CONFIG).startsWith('# one\n# two\nrule_files: []\n'), line.read(CONFIG));
 });
+
+test('with another path the document begins anew there, and the old config is as it was', async (t) => {
+  const { line, config, file, served } = await begin(t, { version: '2.42.0', theirs: '# theirs\n' });
+  line.assign(config());
+  await line.expect(KEY, 'True');
+  const elsewhere = '/srv/prometheus.yml';
+  fs.mkdirSync(line.path('/srv'));
+  fs.writeFileSync(line.path(elsewhere), '# elsewhere\n');
+  fs.utimesSync(line.path(elsewhere), 1, 1);
+  served.readFrom(line.path(elsewhere));
+  line.assign(config({ path: elsewhere }));
+  await eventually(() => assert.match(line.read(elsewhere), /job_name: ours/));
+  await eventually(() => assert.equal(fs.readFileSync(file, 'utf8'), '# theirs\n'));
+  await line.expect(KEY, 'True');
+});
