@@ -2,7 +2,7 @@
 // everything else byte for byte as it was; or the jobs in a file of ours beside it. Prometheus is to run what stands there.
 import { Stalled, Waiting } from '../../api/errors.ts';
 import { type Ask, type Change, type Desired, defineKind, type Finding } from '../kind.ts';
-import { YES } from '../shared/verdicts.ts';
+import { unknown } from '../shared/verdicts.ts';
 import { watchAll } from '../watch-all.ts';
 import { type Runs, rulePatterns, verdictOf, WITHIN_MS, whatRuns } from './loaded.ts';
 import {
@@ -109,7 +109,10 @@ export const prometheusConfig = defineKind<PrometheusConfigSpec, Observed, Needs
     return [...changes, { what: 'loaded', from: runs.stale, to: 'what is on disk' }];
   },
 
-  assess: (d, { form, runs }, trial) => (runs === undefined ? YES : verdictOf(d, form, runs, trial)),
+  assess: (d, { form, runs }, trial) =>
+    runs === undefined
+      ? unknown('NotWritten', 'the files are not as they are to be')
+      : verdictOf(d, form, runs, trial),
   gate: () => ({ withinMs: WITHIN_MS, settleMs: 1_000 }),
 
   async prepare(d, { form, edit }, io, signal) {

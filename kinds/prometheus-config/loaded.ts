@@ -8,7 +8,7 @@ import { no, notYet, unknown, YES } from '../shared/verdicts.ts';
 import { isMapping, listOf, parseYaml, type Yaml } from '../shared/yaml.ts';
 import { contentOf, type Form, jobsFileOf, namesIn, pathOf } from './parts.ts';
 import type { PrometheusConfigSpec } from './schema.ts';
-import { type Answer, ask, flags, type Io, type Running, scraped, serverOf } from './server.ts';
+import { type Answer, ask, flags, type Io, type Running, ruleFilesOf, scraped, serverOf } from './server.ts';
 import type { Before } from './undo.ts';
 import { type Refusal, refusedOnDisk } from './validate.ts';
 
@@ -43,17 +43,33 @@ export async function whatRuns(d: D, form: Form, io: Io, signal: AbortSignal): P
   const nowMs = io.clock.now();
   const loadedForMs = nowMs - answer.loadedAtMs;
   const missing = await notRunning(spec, form, answer.yaml);
+  const lags = [
+    ...missing.map((what) => `it does not run ${what}`),
+    ...(await goneRules(spec, io, signal)).map((file) => `it runs the rules of ${file}, which is gone`),
+  ];
   const stale =
     staleBecause(d, answer, form, io.files, nowMs) ??
-    (missing.length > 0 && (await readsThis(spec, io, signal))
-      ? `it does not run ${missing.join(', ')}, and reads this file`
-      : undefined);
+    (lags.length > 0 && (await readsThis(spec, io, signal)) ? lags.join(', ') : undefined);
   if (stale !== undefined) {
     const refused = await refusedOnDisk(spec, io, signal);
     return { ...nothing, stale, refused, loadedForMs };
   }
   if (form === 'file') missing.push(...notScraped(spec, await scraped(server, io, signal)));
   return { ...nothing, missing, loadedForMs };
+}
+
+/** Rule files of the document that it runs, and that are no longer there. */
+async function goneRules(spec: PrometheusConfigSpec, io: Io, signal: AbortSignal): Promise<string[]> {
+  const real = (file: string) => io.files.hostPath?.(file) ?? file;
+  const patterns = rulePatterns(spec);
+  if (patterns.length === 0) return [];
+  const there = patterns
+    .flatMap((pattern) => expand(pattern, io.files))
+    .filter((file) => io.files.read(file).type !== 'absent')
+    .map(real);
+  const run = await ruleFilesOf(serverOf(spec), io, signal);
+  const isOurs = (file: string) => patterns.some((pattern) => path.matchesGlob(file, real(pattern)));
+  return run.filter((file) => isOurs(file) && !there.includes(file));
 }
 
 /** Whether it was started with this very file; what a container calls it says nothing. */

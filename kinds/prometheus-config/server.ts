@@ -48,6 +48,7 @@ const SIGNALLED_POLL_MS = 100;
 const Config = z.object({ data: z.object({ yaml: z.string() }) });
 const BuildInfo = z.object({ data: z.object({ version: z.string() }) });
 const Flags = z.object({ data: z.record(z.string(), z.string()) });
+const Rules = z.object({ data: z.object({ groups: z.array(z.object({ file: z.string() })) }) });
 const Pools = z.object({ data: z.object({ scrapePools: z.array(z.string()).nullable() }) });
 
 export async function ask({ address }: Server, io: Io, signal: AbortSignal): Promise<Answer> {
@@ -108,6 +109,12 @@ async function api<T>(
 /** The jobs that it scrapes, from whichever file; it takes some seconds to begin with a new one. */
 export async function scraped({ address }: Server, io: Io, signal: AbortSignal): Promise<string[]> {
   return (await api(address, '/scrape_pools', Pools, io, signal))?.data.scrapePools ?? [];
+}
+
+/** The files of the rules that it runs, as it names them. */
+export async function ruleFilesOf({ address }: Server, io: Io, signal: AbortSignal): Promise<string[]> {
+  const rules = await api(address, '/rules', Rules, io, signal);
+  return [...new Set(rules?.data.groups.map(({ file }) => file))];
 }
 
 /** What it was started with; undefined when it does not say. */

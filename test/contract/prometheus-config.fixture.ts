@@ -76,6 +76,7 @@ export const prometheusConfigFixture: Fixture = {
         'a reload that failed, and the file put back': () => loadOther(broken),
         'a rule file changed': () => writeNewer(rules, RULES.replace('expr: up', 'expr: up + 1')),
         'a rule file added': () => writeNewer(path.join(root, 'alert2.yml'), RULES),
+        'a rule file removed': () => fs.rmSync(path.join(root, 'alert2.yml')),
       },
       unwell: {
         'Prometheus stopped': { harm: () => prometheus.kill(), repair: () => prometheus.restart() },
