@@ -58,18 +58,21 @@ export async function refuseTaken(spec: PrometheusConfigSpec, text: string): Pro
     .map((job) => (isMapping(job) ? String(job['job_name']) : ''))
     .find((name) => namesIn(contentOf(spec)).includes(name));
   if (taken !== undefined) {
-    const line = named.find(({ name }) => name === taken)?.line;
-    const at = line === undefined ? pathOf(spec) : `${pathOf(spec)}:${line}`;
+    const line = named.find(({ name }) => name === taken)?.line ?? lineWith(theirs, taken);
+    const at = line === 0 ? pathOf(spec) : `${pathOf(spec)}:${line}`;
     const message = `${at}: there is a job ${taken} that is not ours: remove it there, or rename ours`;
     throw new Stalled('JobNameTaken', message);
   }
   const rules = listOf(config, 'rule_files').map(String);
   const twice = spec.ruleFiles?.find((file) => rules.includes(file));
   if (twice === undefined) return;
-  const line = theirs.split('\n').findIndex((l) => l.includes(twice)) + 1;
-  const message = `${pathOf(spec)}:${line}: rule file ${twice} is listed already: remove it there, or from ruleFiles`;
+  const message = `${pathOf(spec)}:${lineWith(theirs, twice)}: rule file ${twice} is listed already: remove it there, or from ruleFiles`;
   throw new Stalled('RuleFileTaken', message);
 }
+
+/** From 1; 0 where a name is written in another way. */
+const lineWith = (text: string, name: string): number =>
+  text.split('\n').findIndex((line) => !/^\s*#/.test(line) && line.includes(name)) + 1;
 
 /** @throws Stalled where the jobs are to stand in a file and Prometheus is known to be too old for that. */
 export async function refuseOld(spec: PrometheusConfigSpec, io: Io, signal: AbortSignal): Promise<void> {

@@ -1,6 +1,8 @@
 // An edit of a prometheus.yml that people write adds ours and changes nothing else, or it is refused with a line,
 // whatever the file looks like. The judge is a parser.
 import assert from 'node:assert/strict';
+import fs from 'node:fs';
+import path from 'node:path';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { loadAll } from 'js-yaml';
@@ -8,6 +10,7 @@ import { Stalled, Waiting } from '../../../api/errors.ts';
 import { NO_PART, type Part, type Parts } from '../../../kinds/prometheus-config/parts.ts';
 import { type Edit, editedText, requirePlaceable } from '../../../kinds/prometheus-config/write.ts';
 import { parseYaml } from '../../../kinds/shared/yaml.ts';
+import { RECORDINGS, require, SHARED_DATA } from '../../support/capabilities.ts';
 import { THEIRS } from '../../support/prometheus-yml.ts';
 
 const OWNER = 'PrometheusConfig/jobs';
@@ -197,4 +200,14 @@ test('a block that YAML does not read is not taken for ours, and not taken out o
   const kept = await place(quoted, NO_PART, OURS);
   assert.ok(kept instanceof Stalled, String(kept));
   assert.match(kept.message, /inside a value/);
+});
+
+test('files as people have them take a block, or are refused with a line', async (t) => {
+  if (!require(t, RECORDINGS)) return;
+  const cases = path.join(path.dirname(SHARED_DATA), 'cases');
+  const folder = path.join(cases, '27-prometheus-yml-as-people-have-them', 'layouts');
+  for (const name of fs.readdirSync(folder)) {
+    const text = fs.readFileSync(path.join(folder, name), 'utf8');
+    for (const form of [text, text.replaceAll('\n', '\r\n'), text.trimEnd()]) await requireRight(form);
+  }
 });

@@ -241,7 +241,7 @@ for (const [name, spec, theirs, reason, words] of [
     SPEC,
     'scrape_configs:\n- metrics_path: /x\n  "job_name": >-\n    ours\n',
     'JobNameTaken',
-    /a job ours that is not ours: remove it there/,
+    /prometheus\.yml:5: there is a job ours that is not ours: remove it there/,
   ],
   [
     'a name with an escape',
