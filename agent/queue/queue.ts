@@ -1,8 +1,8 @@
 // The work queue. Its promises are the names of the tests in test/unit/agent/queue.test.ts.
 //
 // There are two lanes. Events and people come first, so that a heal never waits behind a thousand new files: the fast
-// lane is looked at in the same turn of the event loop, the slow one starts one pass a turn, since many passes are
-// synchronous up to their first flush and no event is read meanwhile.
+// lane is looked at in the same turn of the event loop, the slow one in turns of its own (turns.ts), since many passes
+// are synchronous up to their first flush and no event is read meanwhile.
 import type { Clock } from '../../kinds/ports.ts';
 import { Turns } from './turns.ts';
 
@@ -65,7 +65,7 @@ export class Queue {
 
   constructor(options: QueueOptions) {
     this.#options = options;
-    this.#turns = options.turns ?? new Turns();
+    this.#turns = options.turns ?? new Turns(() => options.clock.monotonic());
     const { concurrency } = options;
     // A quarter of the workers is kept free for events.
     this.#slowLimit = Math.max(1, concurrency - Math.ceil(concurrency / 4));
@@ -203,7 +203,7 @@ export class Queue {
     this.#checkIdle();
   }
 
-  /** One pass a turn: before the next one, the event loop reads what has happened. */
+  /** Before each pass it asks for a turn, so that the event loop reads what has happened. */
   #scheduleSlow(): void {
     if (this.#slowScheduled || this.#slow.size === 0) return;
     this.#slowScheduled = true;
