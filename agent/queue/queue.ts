@@ -240,8 +240,8 @@ export class Queue {
     const { clock } = this.#options;
     const eventsFrom = this.#failures.get(key)?.eventsFrom ?? 0;
     const ms = eventsFrom - clock.monotonic();
-    const isOnlyWatch = pending.causes.size === 1 && pending.causes.has('watch');
-    if (!isOnlyWatch || ms <= 0) return false;
+    const isOnlyEvents = [...pending.causes].every((cause) => cause === 'watch' || cause === 'armed');
+    if (!isOnlyEvents || ms <= 0) return false;
     this.#fast.delete(key);
     const delayed = this.#delayed.get(key);
     // Joined by the retry, where that comes as soon: one pass, not two.
