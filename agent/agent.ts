@@ -16,6 +16,7 @@ import { removeUnfinished } from './journal/durable.ts';
 import { Journal } from './journal/journal.ts';
 import { type AgentMetrics, createAgentMetrics } from './metrics.ts';
 import { type Item, Queue } from './queue/queue.ts';
+import { Turns } from './queue/turns.ts';
 import { ConditionSet } from './reconcile/conditions.ts';
 import type { Observer, Requeue } from './reconcile/loop.ts';
 import { Reconciler } from './reconcile/reconcile.ts';
@@ -84,6 +85,7 @@ export class Agent {
       age: createAgeIdentity(config.ageIdentity, config.host),
       ...(config.keyFile === undefined ? {} : { ownKeys: [config.keyFile] }),
     });
+    const turns = new Turns(() => ports.clock.monotonic());
     this.#reconciler = new Reconciler({
       kinds,
       ports,
@@ -94,6 +96,7 @@ export class Agent {
       allow: config.allow,
       observer: this.#observer(),
       queue: this.#requeue(),
+      turns,
       stopping: this.#stopping.signal,
       ...(deps.passTimeoutMs === undefined ? {} : { passTimeoutMs: deps.passTimeoutMs }),
     });
@@ -101,6 +104,7 @@ export class Agent {
       clock: ports.clock,
       concurrency: CONCURRENCY,
       random: deps.random,
+      turns,
       work: (item) => this.#work(item),
       locksOf: (key) => this.#locksOf(key),
       locksOverlap: claimsOverlap,
@@ -116,7 +120,7 @@ export class Agent {
       ports,
       hide: (text) => this.#secrets.hide(text),
       log: deps.log,
-      wake: (key) => this.#queue.add(key, 'watch'),
+      wake: (key, cause) => this.#queue.add(key, cause),
       up: (key, up) => this.#watchHealth.changed(key, up),
     });
   }
