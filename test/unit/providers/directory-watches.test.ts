@@ -91,3 +91,33 @@ test('an event does not have a directory listed', async (t) => {
   await settle();
   assert.equal(listed.mock.callCount(), 0);
 });
+
+test('a name with wildcards stands for every entry that fits, and wakes for no other', async (t) => {
+  const directory = temporaryDirectory(t);
+  const watches = new DirectoryWatches();
+  t.after(() => watches.close());
+  const stop = new AbortController();
+  let [fitting, all] = [0, 0];
+  const ended = [
+    watches.watch(path.join(directory, '*.yml'), () => (fitting += 1), stop.signal),
+    watches.watch(path.join(directory, '{*,.*}'), () => (all += 1), stop.signal),
+  ];
+  await eventually(() => assert.deepEqual([fitting, all], [1, 1], 'armed'));
+  for (const name of ['other.txt', '.a.yml.swp']) {
+    const before = all;
+    fs.writeFileSync(path.join(directory, name), 'x');
+    await eventually(() => assert.ok(all > before));
+  }
+  assert.equal(fitting, 1);
+  for (const change of [
+    () => fs.writeFileSync(path.join(directory, 'a.yml'), 'x'),
+    () => fs.renameSync(path.join(directory, 'a.yml'), path.join(directory, 'b.yml')),
+    () => fs.rmSync(path.join(directory, 'b.yml')),
+  ]) {
+    const before = fitting;
+    change();
+    await eventually(() => assert.ok(fitting > before, String(change)));
+  }
+  stop.abort();
+  await Promise.all(ended);
+});
