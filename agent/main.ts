@@ -1,5 +1,5 @@
 // The agent as a process: the only place in agent/ that reads argv-derived options and the environment. Takes
-// what is needed from the machine, runs the agent, and drains it on SIGTERM.
+// what is needed from the machine, runs the agent, and drains it on a signal to stop.
 import { randomBytes } from 'node:crypto';
 import fs from 'node:fs';
 import os from 'node:os';
@@ -99,12 +99,26 @@ export function createLog(level = 'info'): Logger {
   });
 }
 
+/** Has the signals that stop a program handled: the first one, and each that follows (cli/stop-signals.ts). */
+export type OnStopSignal = (first: (signal: string) => void, again: (signal: string) => void) => void;
+
 /**
- * Runs until SIGTERM or SIGINT.
+ * Runs until it gets a signal to stop. Then nothing new is begun, and what runs is seen to its end, however often the
+ * signal is repeated.
  * @throws Error when the configuration is wrong, the key is missing, or another agent runs.
  */
-export async function runAgent(configFile: string, version: string): Promise<void> {
+export async function runAgent(
+  configFile: string,
+  version: string,
+  onStopSignal: OnStopSignal,
+): Promise<void> {
   const log = createLog(process.env['HOMEOSTAT_LOG_LEVEL']);
+  // Before anything is begun that could be cut off.
+  const stopped = new Promise<string>((resolve) =>
+    onStopSignal(resolve, (signal) =>
+      log.warn({ signal }, 'agent stops already, and waits for what runs to end'),
+    ),
+  );
   const config = readAgentConfig(configFile);
   const { agent, ports } = createAgent(config, version, log);
   const servers = await startServers(agent, config.listen, config.socket);
@@ -120,11 +134,8 @@ export async function runAgent(configFile: string, version: string): Promise<voi
   log.info({ host: config.host, metrics: servers.address, socket: config.socket, version }, 'agent started');
   await notifier.ready();
 
-  await new Promise<void>((resolve) => {
-    process.once('SIGTERM', resolve);
-    process.once('SIGINT', resolve);
-  });
-  log.info('agent stops');
+  const signal = await stopped;
+  log.info({ signal }, 'agent stops');
   await notifier.stopping();
   await servers.stop();
   await agent.stop();
