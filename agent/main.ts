@@ -25,13 +25,16 @@ import { pathAllowed } from './reconcile/allow.ts';
 import { startServers } from './server.ts';
 
 export interface OpenPorts extends Ports {
+  /** Before the agent is stopped: what runs in units of their own goes on without it. */
+  leaveUnits(): void;
   close(): Promise<void>;
 }
 
 /** The real ports of this machine. */
 export function openPorts(config: AgentConfig, log: Logger): OpenPorts {
   const clock = systemClock;
-  const processes = createProcesses();
+  // Below a sandbox root, nothing is done to the host's systemd.
+  const processes = createProcesses(config.root === undefined ? {} : { units: false });
   const http = createHttp();
   const files = createFiles({
     ...(config.root === undefined ? {} : { root: config.root }),
@@ -58,6 +61,7 @@ export function openPorts(config: AgentConfig, log: Logger): OpenPorts {
     docker,
     sockets,
     clock,
+    leaveUnits: () => processes.leaveUnits(),
     async close() {
       await Promise.all(
         [files, http, processes, units, supervised, tailscale, docker].map((port) => port.close()),
@@ -136,6 +140,7 @@ export async function runAgent(
 
   const signal = await stopped;
   log.info({ signal }, 'agent stops');
+  ports.leaveUnits();
   await notifier.stopping();
   await servers.stop();
   await agent.stop();

@@ -117,6 +117,7 @@ async function main(): Promise<void> {
     tailscale: counted('tailscale', opened.tailscale),
     docker: counted('docker', opened.docker),
     sockets: counted('sockets', opened.sockets),
+    leaveUnits: () => opened.leaveUnits(),
     close: () => opened.close(),
   };
   const agent = new Agent({

@@ -46,7 +46,7 @@ function programs(directory: string) {
   execFileSync('mkfifo', [at('gate')]);
   const policy =
     'demo:\n  Installed: (none)\n  Candidate: 1.0\n  Version table:\n     1.0 500\n        500 x';
-  const install = `: >${at('runs')}; read -r _ <${at('gate')}; : >${at('ended')}`;
+  const install = `: >${at('runs')}; read -r _ <${at('gate')}; echo words; : >${at('ended')}`;
   const script = (name: string, text: string): void =>
     fs.writeFileSync(at(name), `#!/bin/sh\n${text}\n`, { mode: 0o755 });
   script('apt-cache', `cat <<'END'\n${policy}\nEND`);
@@ -58,7 +58,8 @@ function programs(directory: string) {
   return { runs: () => fs.existsSync(at('runs')), ended: () => fs.existsSync(at('ended')), gate: at('gate') };
 }
 
-test('SIGTERM while a program runs: the agent sees it to its end, also when the signal is repeated', async (t) => {
+/** An agent below a sandbox root whose one resource is a package. */
+function agentWithPackage(t: TestContext) {
   const directory = temporaryDirectory(t);
   const at = (name: string): string => path.join(directory, name);
   for (const name of ['bin', 'state', 'root/var/lib/dpkg']) fs.mkdirSync(at(name), { recursive: true });
@@ -71,9 +72,12 @@ test('SIGTERM while a program runs: the agent sees it to its end, also when the 
   });
   fs.writeFileSync(at('agent.json'), files['agent.json']);
   fs.writeFileSync(at('state/bundle.json'), files['bundle.json']);
-  const { child, ended, logged } = start(t, ['agent', '--config', at('agent.json')], {
-    PATH: `${at('bin')}:${process.env['PATH']}`,
-  });
+  const env = { PATH: `${at('bin')}:${process.env['PATH']}` };
+  return { apt, ...start(t, ['agent', '--config', at('agent.json')], env) };
+}
+
+test('SIGTERM while a program runs: the agent sees it to its end, also when the signal is repeated', async (t) => {
+  const { apt, child, ended, logged } = agentWithPackage(t);
   await eventually(() => assert.ok(apt.runs(), 'apt-get install runs'));
   child.kill('SIGTERM');
   assert.equal((await logged('agent stops'))['signal'], 'SIGTERM');
@@ -83,6 +87,15 @@ test('SIGTERM while a program runs: the agent sees it to its end, also when the 
   fs.writeFileSync(apt.gate, '\n');
   assert.deepEqual(await ended, [0, null]);
   assert.ok(apt.ended());
+});
+
+test('SIGKILL while dpkg works: it goes on, and can go on writing what it has to say', async (t) => {
+  const { apt, child, ended } = agentWithPackage(t);
+  await eventually(() => assert.ok(apt.runs(), 'apt-get install runs'));
+  child.kill('SIGKILL');
+  await ended;
+  fs.writeFileSync(apt.gate, '\n');
+  await eventually(() => assert.ok(apt.ended()));
 });
 
 test('SIGTERM while the controller waits for git: it ends in order, also when the signal is repeated', async (t) => {
