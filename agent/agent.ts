@@ -37,6 +37,8 @@ export interface AgentDeps {
   readonly random: () => number;
   /** For signed requests; without one no controller is asked. */
   readonly privateKey?: KeyObject;
+  /** For `plan`: an agent may run on the same state directory, and nothing of it is touched. */
+  readonly readOnly?: boolean;
 }
 
 const EVENTS_KEPT = 50;
@@ -61,6 +63,7 @@ export class Agent {
   readonly #startedAt: string;
   #informer: Informer | undefined;
   #attempted = 0;
+  #hasCandidates = true;
   #running = { sequence: 0, commit: '' };
   #endOfSuspension: { cancel(): void } | undefined;
 
@@ -82,6 +85,7 @@ export class Agent {
       env: deps.env,
       age: createAgeIdentity(config.ageIdentity, config.host),
       ...(config.keyFile === undefined ? {} : { ownKeys: [config.keyFile] }),
+      readOnly: deps.readOnly ?? false,
     });
     this.#reconciler = new Reconciler({
       kinds,
@@ -122,7 +126,6 @@ export class Agent {
   /** Loads what the last run left behind, works on it, and asks the controller for news. */
   start(): void {
     this.load();
-    this.#deps.ports.files.removeCandidates?.();
     this.#queue.start();
     if (this.cache.current !== undefined) {
       const { envelope, payload } = this.cache.current;
@@ -152,10 +155,12 @@ export class Agent {
 
   /** State from disk, and nothing started. */
   load(): void {
-    const { config, log } = this.#deps;
-    fs.mkdirSync(config.stateDir, { recursive: true, mode: 0o700 });
-    removeUnfinished(config.stateDir);
-    for (const file of this.#journal.load()) {
+    const { config, log, readOnly = false } = this.#deps;
+    if (!readOnly) {
+      fs.mkdirSync(config.stateDir, { recursive: true, mode: 0o700 });
+      removeUnfinished(config.stateDir);
+    }
+    for (const file of this.#journal.load({ readOnly })) {
       log.error({ file }, 'the journal is damaged: what can be read of it is used, and it was copied');
     }
     this.suspensions.load();
@@ -165,7 +170,7 @@ export class Agent {
 
   /** Takes over a manifest only to `plan` it: nothing is started, nothing is written. */
   preview(assignment: Assignment): void {
-    if (fs.existsSync(this.#deps.config.stateDir)) this.load();
+    this.load();
     this.#world.assign(assignment, this.#deps.ports.clock.monotonic(), { handOver: false });
   }
 
@@ -182,6 +187,7 @@ export class Agent {
 
   assign(assignment: Assignment): void {
     const { ports, log } = this.#deps;
+    if (assignment.payload.host.mode === 'enforce') this.#removeCandidates();
     const before = this.#world.states().map((s) => s.key);
     const keys = this.#world.assign(assignment, ports.clock.monotonic());
     this.#attempted = assignment.sequence;
@@ -195,10 +201,16 @@ export class Agent {
     this.#informer?.statusChanged();
   }
 
+  /** Of an agent that was killed; before the first of our own, and never on a host that is only observed. */
+  #removeCandidates(): void {
+    if (!this.#hasCandidates) return;
+    this.#hasCandidates = false;
+    this.#deps.ports.files.removeCandidates?.();
+  }
+
   /** One pass over everything that is assigned; resolves when nothing is left to do at once. */
   async runOnce(assignment: Assignment, settleMs: number): Promise<AgentStatus> {
-    const { clock, files } = this.#deps.ports;
-    files.removeCandidates?.();
+    const { clock } = this.#deps.ports;
     this.#queue.start();
     this.assign(assignment);
     const deadline = clock.monotonic() + settleMs;

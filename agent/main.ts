@@ -27,11 +27,21 @@ import { startServers } from './server.ts';
 export interface OpenPorts extends Ports {
   /** Before the agent is stopped: what runs in units of their own goes on without it. */
   leaveUnits(): void;
-  close(): Promise<void>;
+  /** @param children what becomes of those that the agent supervises; by default they stop with it. */
+  close(children?: 'stop' | 'leave'): Promise<void>;
+}
+
+export interface OpenOptions {
+  /** To look only, maybe beside an agent that runs: opening and closing ends nothing and removes nothing. */
+  readonly readOnly?: boolean;
 }
 
 /** The real ports of this machine. */
-export function openPorts(config: AgentConfig, log: Logger): OpenPorts {
+export function openPorts(
+  config: AgentConfig,
+  log: Logger,
+  { readOnly = false }: OpenOptions = {},
+): OpenPorts {
   const clock = systemClock;
   // Below a sandbox root, nothing is done to the host's systemd.
   const processes = createProcesses(config.root === undefined ? {} : { units: false });
@@ -44,7 +54,7 @@ export function openPorts(config: AgentConfig, log: Logger): OpenPorts {
       log.warn({ directories }, 'directories that are polled, since the system has no file watch left'),
   });
   const units = createSystemd();
-  const supervised = createSupervised({ stateDir: config.stateDir, clock, log });
+  const supervised = createSupervised({ stateDir: config.stateDir, clock, log, readOnly });
   const tailscale = createTailscale({
     processes,
     clock,
@@ -62,10 +72,9 @@ export function openPorts(config: AgentConfig, log: Logger): OpenPorts {
     sockets,
     clock,
     leaveUnits: () => processes.leaveUnits(),
-    async close() {
-      await Promise.all(
-        [files, http, processes, units, supervised, tailscale, docker].map((port) => port.close()),
-      );
+    async close(children) {
+      const others = [files, http, processes, units, tailscale, docker];
+      await Promise.all([supervised.close(children), ...others.map((port) => port.close())]);
     },
   };
 }
@@ -75,8 +84,9 @@ export function createAgent(
   config: AgentConfig,
   version: string,
   log: Logger,
+  options: OpenOptions = {},
 ): { agent: Agent; ports: OpenPorts } {
-  const ports = openPorts(config, log);
+  const ports = openPorts(config, log, options);
   const keyFile = config.keyFile ?? path.join(config.stateDir, 'agent.key');
   const privateKey = config.controller === undefined ? undefined : readKey(keyFile);
   const agent = new Agent({
@@ -89,6 +99,7 @@ export function createAgent(
     bootID: bootID(),
     random: Math.random,
     ...(privateKey === undefined ? {} : { privateKey }),
+    ...options,
   });
   return { agent, ports };
 }
@@ -144,7 +155,8 @@ export async function runAgent(
   await notifier.stopping();
   await servers.stop();
   await agent.stop();
-  await ports.close();
+  // Of a host that is only observed no process is ended.
+  await ports.close(agent.status().mode === 'observe' ? 'leave' : 'stop');
 }
 
 function readKey(file: string) {

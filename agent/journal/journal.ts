@@ -75,11 +75,14 @@ export class Journal {
     this.#log = new Log(path.join(stateDir, 'journal.log'), () => this.#contents());
   }
 
-  /** @returns copies of what could not be read; all that could is used. @throws system errors */
-  load(): string[] {
+  /**
+   * @param readOnly nothing is copied
+   * @returns copies of what could not be read; all that could is used. @throws system errors
+   */
+  load({ readOnly = false } = {}): string[] {
     this.#holdings.clear();
     this.#intents.clear();
-    return this.#log.load((record) => {
+    return this.#log.load({ readOnly }, (record) => {
       const entries = (record as unknown as readonly Entry[]).map((entry) => turned(entry, this.#seal.open));
       for (const entry of entries) this.#take(entry);
     });

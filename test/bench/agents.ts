@@ -28,8 +28,9 @@ export function fileResources(n: number): Resource[] {
 export function agentFiles(
   resources: readonly Resource[],
   config: Readonly<Record<string, unknown>>,
+  mode: 'enforce' | 'observe' = 'enforce',
 ): { 'agent.json': string; 'bundle.json': string } {
-  const host = { name: 'bench', labels: {}, mode: 'enforce', decommission: false, confirmRemovals: [] };
+  const host = { name: 'bench', labels: {}, mode, decommission: false, confirmRemovals: [] };
   const payload = JSON.stringify({ apiVersion: 'homeostat.dev/v1', host, resources });
   const signed = signEnvelope(
     {
