@@ -208,22 +208,26 @@ export class Agent {
     this.#deps.ports.files.removeCandidates?.();
   }
 
-  /** One pass over everything that is assigned; resolves when nothing is left to do at once. */
-  async runOnce(assignment: Assignment, settleMs: number): Promise<AgentStatus> {
+  /**
+   * One pass over everything that is assigned; resolves when nothing is left to do at once, when `timeoutMs` is over,
+   * whatever runs then, or when the agent is stopped.
+   */
+  async runOnce(assignment: Assignment, timeoutMs: number): Promise<AgentStatus> {
     const { clock } = this.#deps.ports;
+    const over = Promise.withResolvers<'over'>();
+    const end = (): void => over.resolve('over');
+    const timer = clock.setTimeout(end, timeoutMs);
+    this.#stopping.signal.addEventListener('abort', end, { once: true });
     this.#queue.start();
     this.assign(assignment);
-    const deadline = clock.monotonic() + settleMs;
     for (;;) {
-      await this.#queue.idle();
+      const ended = await Promise.race([over.promise, this.#queue.idle()]);
       const status = this.status();
-      const settled = status.resources.every((r) => {
-        const ready = findCondition(r.conditions, 'Ready');
-        return ready !== undefined && (ready.status !== 'Unknown' || ready.reason === 'Suspended');
-      });
-      if (settled && !this.#hasWaiting(status)) return status;
-      if (clock.monotonic() >= deadline) return status;
-      await clock.sleep(50);
+      if (ended === 'over' || isSettled(status)) {
+        timer.cancel();
+        return status;
+      }
+      await Promise.race([over.promise, clock.sleep(50)]);
     }
   }
 
@@ -341,10 +345,6 @@ export class Agent {
     throw new Error(`there is no ${key} on this host; there is ${known.join(', ') || 'nothing yet'}`);
   }
 
-  #hasWaiting(status: AgentStatus): boolean {
-    return status.resources.some((r) => findCondition(r.conditions, 'Ready')?.reason === 'Dependency');
-  }
-
   /** When all of the assigned revision is ready, that revision is the one that runs. */
   #changed(): void {
     const { assignment } = this.#world;
@@ -390,6 +390,15 @@ export class Agent {
       wake: (key, cause) => this.#queue.add(key, cause),
     };
   }
+}
+
+/** Whether each resource had its verdict, and none waits for another one. */
+function isSettled(status: AgentStatus): boolean {
+  return status.resources.every((r) => {
+    const ready = findCondition(r.conditions, 'Ready');
+    if (ready === undefined || ready.reason === 'Dependency') return false;
+    return ready.status !== 'Unknown' || ready.reason === 'Suspended';
+  });
 }
 
 /** Whether everything that the manifest asks for is as it says. */

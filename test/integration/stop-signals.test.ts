@@ -58,13 +58,18 @@ function programs(directory: string) {
   return { runs: () => fs.existsSync(at('runs')), ended: () => fs.existsSync(at('ended')), gate: at('gate') };
 }
 
-/** An agent below a sandbox root whose one resource is a package. */
-function agentWithPackage(t: TestContext) {
+/** A sandbox root for an agent whose one resource is a package. */
+function sandbox(t: TestContext) {
   const directory = temporaryDirectory(t);
   const at = (name: string): string => path.join(directory, name);
   for (const name of ['bin', 'state', 'root/var/lib/dpkg']) fs.mkdirSync(at(name), { recursive: true });
   fs.writeFileSync(at('root/var/lib/dpkg/status'), '');
   const apt = programs(at('bin'));
+  return { at, apt, env: { PATH: `${at('bin')}:${process.env['PATH']}` } };
+}
+
+function agentWithPackage(t: TestContext) {
+  const { at, apt, env } = sandbox(t);
   const files = agentFiles([resource('Package', 'demo', { name: 'demo' })], {
     root: at('root'),
     stateDir: at('state'),
@@ -72,8 +77,31 @@ function agentWithPackage(t: TestContext) {
   });
   fs.writeFileSync(at('agent.json'), files['agent.json']);
   fs.writeFileSync(at('state/bundle.json'), files['bundle.json']);
-  const env = { PATH: `${at('bin')}:${process.env['PATH']}` };
   return { apt, ...start(t, ['agent', '--config', at('agent.json')], env) };
+}
+
+/** `homeostat once` with the same package. @param aptGet in the place of all that apt-get does */
+function onceWithPackage(t: TestContext, more: readonly string[] = [], aptGet?: string) {
+  const { at, apt, env } = sandbox(t);
+  if (aptGet !== undefined) fs.writeFileSync(at('bin/apt-get'), aptGet);
+  const document = (kind: string, name: string, fields: object): string =>
+    JSON.stringify({ apiVersion: 'homeostat.dev/v1', kind, metadata: { name }, ...fields });
+  fs.mkdirSync(at('manifests'));
+  const all = [
+    document('Host', 'pi', { spec: { mode: 'enforce' } }),
+    document('Package', 'demo', { hosts: { all: true }, spec: { name: 'demo' } }),
+  ];
+  fs.writeFileSync(at('manifests/all.yaml'), all.join('\n---\n'));
+  const where = ['--dir', at('manifests'), '--host', 'pi', '--root', at('root'), '--state', at('state')];
+  const child = spawn(process.execPath, [CLI, 'once', ...where, ...more], {
+    stdio: ['ignore', 'pipe', 'pipe'],
+    env: { ...process.env, ...env, NO_COLOR: '1' },
+  });
+  t.after(() => void child.kill('SIGKILL'));
+  let output = '';
+  for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk) => (output += chunk));
+  const said = (pattern: RegExp): Promise<void> => eventually(() => assert.match(output, pattern));
+  return { apt, child, ended: once(child, 'close'), said };
 }
 
 test('SIGTERM while a program runs: the agent sees it to its end, also when the signal is repeated', async (t) => {
@@ -87,6 +115,26 @@ test('SIGTERM while a program runs: the agent sees it to its end, also when the 
   fs.writeFileSync(apt.gate, '\n');
   assert.deepEqual(await ended, [0, null]);
   assert.ok(apt.ended());
+});
+
+test('SIGINT while once runs a program: it sees it to its end, also when the signal is repeated', async (t) => {
+  const { apt, child, ended, said } = onceWithPackage(t);
+  await eventually(() => assert.ok(apt.runs(), 'apt-get install runs'));
+  child.kill('SIGINT');
+  await said(/^SIGINT: nothing new is begun, and what runs is seen to its end$/m);
+  child.kill('SIGINT');
+  await said(/^SIGINT: it stops already/m);
+  await said(/^0 of 1 ready$/m);
+  assert.ok(alive(child) && !apt.ended());
+  fs.writeFileSync(apt.gate, '\n');
+  assert.deepEqual(await ended, [2, null]);
+  assert.ok(apt.ended());
+});
+
+test('once ends when its time is over, though a program would run on', async (t) => {
+  const { ended, said } = onceWithPackage(t, ['--timeout', '0.1'], '#!/bin/sh\nexec sleep 1000\n');
+  assert.deepEqual(await ended, [2, null]);
+  await said(/^0 of 1 ready$/m);
 });
 
 test('SIGKILL while dpkg works: it goes on, and can go on writing what it has to say', async (t) => {
