@@ -8,6 +8,7 @@ import { type AgentEvent, type AgentStatus, findCondition, isTrue } from '../api
 import { type AnyKind, type Change, claimsOverlap } from '../kinds/kind.ts';
 import type { Ports } from '../kinds/ports.ts';
 import type { AgentConfig } from './config.ts';
+import { RunningPasses } from './health/running-passes.ts';
 import { WatchHealth } from './health/watch-health.ts';
 import { BundleCache } from './informer/cache.ts';
 import { createControllerClient } from './informer/client.ts';
@@ -39,6 +40,10 @@ export interface AgentDeps {
   readonly privateKey?: KeyObject;
   /** For `plan`: an agent may run on the same state directory, and nothing of it is touched. */
   readonly readOnly?: boolean;
+  /** The agent's own; given by whoever has conditions to add. */
+  readonly conditions?: ConditionSet;
+  /** While it says so, a pass observes and reports, and applies nothing (crash loop). */
+  readonly applyNothing?: () => boolean;
 }
 
 const EVENTS_KEPT = 50;
@@ -57,7 +62,8 @@ export class Agent {
   readonly #watches: Watches;
   readonly #watchHealth: WatchHealth;
   readonly #secrets: SecretStore;
-  readonly #conditions = new ConditionSet();
+  readonly #conditions: ConditionSet;
+  readonly #passes: RunningPasses;
   readonly #stopping = new AbortController();
   readonly #events: AgentEvent[] = [];
   readonly #startedAt: string;
@@ -70,6 +76,8 @@ export class Agent {
   constructor(deps: AgentDeps) {
     const { config, kinds, ports } = deps;
     this.#deps = deps;
+    this.#conditions = deps.conditions ?? new ConditionSet();
+    this.#passes = new RunningPasses(ports.clock);
     this.#startedAt = new Date(ports.clock.now()).toISOString();
     this.metrics = createAgentMetrics(deps.version);
     this.suspensions = new Suspensions(config.stateDir, ports.clock);
@@ -275,6 +283,11 @@ export class Agent {
     );
   }
 
+  /** For the watchdog: the age of the oldest pass that runs, and since when the informer has done nothing. */
+  facts(): { readonly oldestPassMs: number | undefined; readonly informerIdleMs: number | undefined } {
+    return { oldestPassMs: this.#passes.oldestAgeMs(), informerIdleMs: this.#informer?.idleMs() };
+  }
+
   /** Resolves when no pass runs and none is due at once. */
   idle(): Promise<void> {
     return this.#queue.idle();
@@ -313,7 +326,7 @@ export class Agent {
   }
 
   async #work(item: Item): Promise<void> {
-    await this.#reconciler.reconcile(item);
+    await this.#passes.during(this.#reconciler.reconcile(item));
     const state = this.#world.get(item.key);
     if (state === undefined) return this.#dropped(item.key);
     if (this.#stopping.signal.aborted) return;

@@ -9,9 +9,11 @@ import { privateKeyOf } from '../api/bundle.ts';
 import { inWords } from '../api/errors.ts';
 import { kinds } from '../kinds/index.ts';
 import type { Ports } from '../kinds/ports.ts';
-import { Agent } from './agent.ts';
+import { Agent, type AgentDeps } from './agent.ts';
 import { type AgentConfig, readAgentConfig } from './config.ts';
+import { CrashLoop } from './health/crash-loop.ts';
 import { createNotifier } from './health/notify.ts';
+import { Watchdog } from './health/watchdog.ts';
 import { systemClock } from './providers/clock.ts';
 import { createDocker, DEFAULT_DOCKER_HOST } from './providers/docker.ts';
 import { createFiles } from './providers/files.ts';
@@ -22,11 +24,13 @@ import { createSupervised } from './providers/supervised.ts';
 import { createSystemd } from './providers/systemd.ts';
 import { createTailscale } from './providers/tailscale.ts';
 import { pathAllowed } from './reconcile/allow.ts';
+import { ConditionSet } from './reconcile/conditions.ts';
 import { startServers } from './server.ts';
 
 export interface OpenPorts extends Ports {
   /** Before the agent is stopped: what runs in units of their own goes on without it. */
   leaveUnits(): void;
+  detachedPrograms(): number;
   /** @param children what becomes of those that the agent supervises; by default they stop with it. */
   close(children?: 'stop' | 'leave'): Promise<void>;
 }
@@ -72,6 +76,7 @@ export function openPorts(
     sockets,
     clock,
     leaveUnits: () => processes.leaveUnits(),
+    detachedPrograms: () => processes.detachedPrograms(),
     async close(children) {
       const others = [files, http, processes, units, tailscale, docker];
       await Promise.all([supervised.close(children), ...others.map((port) => port.close())]);
@@ -84,7 +89,7 @@ export function createAgent(
   config: AgentConfig,
   version: string,
   log: Logger,
-  options: OpenOptions = {},
+  options: OpenOptions & Pick<AgentDeps, 'conditions' | 'applyNothing'> = {},
 ): { agent: Agent; ports: OpenPorts } {
   const ports = openPorts(config, log, options);
   const keyFile = config.keyFile ?? path.join(config.stateDir, 'agent.key');
@@ -114,6 +119,9 @@ export function createLog(level = 'info'): Logger {
   });
 }
 
+/** EX_TEMPFAIL of sysexits.h: whoever starts the agent is to start it anew. */
+const EXIT_MEMORY = 75;
+
 /** Has the signals that stop a program handled: the first one, and each that follows (cli/stop-signals.ts). */
 export type OnStopSignal = (first: (signal: string) => void, again: (signal: string) => void) => void;
 
@@ -135,28 +143,57 @@ export async function runAgent(
     ),
   );
   const config = readAgentConfig(configFile);
-  const { agent, ports } = createAgent(config, version, log);
-  const servers = await startServers(agent, config.listen, config.socket);
+  const conditions = new ConditionSet();
+  const crashLoop = new CrashLoop({
+    ...{ stateDir: config.stateDir, clock: systemClock, log, conditions },
+    onEnd: () => agent.reconcile(),
+  });
+  const applyNothing = (): boolean => crashLoop.crashLooping();
+  const { agent, ports } = createAgent(config, version, log, { conditions, applyNothing });
+  const servers = await startServers(agent, config.listen, config.socket, () => crashLoop.resume());
+  const { watchdog, full } = watchOver(config, { agent, ports, conditions, log });
   const notifier = createNotifier({
-    env: process.env,
-    processes: ports.processes,
-    clock: ports.clock,
-    healthy: () => true,
+    ...{ env: process.env, processes: ports.processes, clock: ports.clock },
+    healthy: () => watchdog.healthy(),
   });
   // A bug in one kind must not end the others: what escapes a pass is logged, and the process lives on.
   process.on('unhandledRejection', (error) => log.error({ error: inWords(error) }, 'unhandled rejection'));
+  crashLoop.started();
   agent.start();
   log.info({ host: config.host, metrics: servers.address, socket: config.socket, version }, 'agent started');
   await notifier.ready();
 
-  const signal = await stopped;
+  const signal = await Promise.race([stopped, full]);
   log.info({ signal }, 'agent stops');
+  if (signal === undefined) process.exitCode = EXIT_MEMORY;
+  crashLoop.stopped(signal !== undefined);
   ports.leaveUnits();
   await notifier.stopping();
   await servers.stop();
   await agent.stop();
+  watchdog.stop();
+  notifier.stop();
   // Of a host that is only observed no process is ended.
   await ports.close(agent.status().mode === 'observe' ? 'leave' : 'stop');
+}
+
+/** @returns the watchdog, started, and what resolves when the process is to end for its memory's sake. */
+function watchOver(
+  { memoryCeilingMiB }: AgentConfig,
+  parts: { agent: Agent; ports: OpenPorts; conditions: ConditionSet; log: Logger },
+): { watchdog: Watchdog; full: Promise<undefined> } {
+  const { agent, ports, conditions, log } = parts;
+  const full = Promise.withResolvers<undefined>();
+  const watchdog = new Watchdog({
+    ...{ clock: ports.clock, log, conditions, memoryCeilingMiB },
+    oldestPassAgeMs: () => agent.facts().oldestPassMs,
+    informerIdleMs: () => agent.facts().informerIdleMs,
+    detachedPrograms: () => ports.detachedPrograms(),
+    residentBytes: () => process.memoryUsage.rss(),
+    onMemory: () => full.resolve(undefined),
+  });
+  watchdog.start();
+  return { watchdog, full: full.promise };
 }
 
 function readKey(file: string) {

@@ -17,12 +17,15 @@ export interface ProcessesOptions {
 export interface ClosableProcesses extends Processes {
   /** What runs in a unit of its own is no longer waited for: it goes on without the agent. */
   leaveUnits(): void;
+  /** How many detached programs are waited for. */
+  detachedPrograms(): number;
   close(): Promise<void>;
 }
 
 export function createProcesses(options: ProcessesOptions = {}): ClosableProcesses {
   const closing = new AbortController();
   const leaving = new AbortController();
+  let detachedPrograms = 0;
 
   return {
     async run(command, args, { timeoutMs, signal, input, env, cwd, detached }) {
@@ -36,10 +39,13 @@ export function createProcesses(options: ProcessesOptions = {}): ClosableProcess
         const leave = [signal, closing.signal, unit && leaving.signal].filter(
           (s) => s instanceof AbortSignal,
         );
+        detachedPrograms += 1;
         return runDetached({
           ...{ command, args, timeoutMs, cwd, unit },
           env: { LC_ALL: 'C', ...env },
           leave: AbortSignal.any(leave),
+        }).finally(() => {
+          detachedPrograms -= 1;
         });
       }
       const { execa } = await import('execa');
@@ -67,6 +73,7 @@ export function createProcesses(options: ProcessesOptions = {}): ClosableProcess
     },
 
     leaveUnits: () => leaving.abort(),
+    detachedPrograms: () => detachedPrograms,
 
     async close() {
       closing.abort();

@@ -118,6 +118,7 @@ async function main(): Promise<void> {
     docker: counted('docker', opened.docker),
     sockets: counted('sockets', opened.sockets),
     leaveUnits: () => opened.leaveUnits(),
+    detachedPrograms: () => opened.detachedPrograms(),
     close: (children) => opened.close(children),
   };
   const agent = new Agent({

@@ -13,6 +13,7 @@ import { ConditionSet } from '../../../agent/reconcile/conditions.ts';
 import { BundleRefused } from '../../../api/bundle.ts';
 import type { AgentStatus } from '../../../api/status.ts';
 import { testBundle, testKey } from '../../support/bundle.ts';
+import { FakeClock } from '../../support/clock.ts';
 import { eventually } from '../../support/eventually.ts';
 import { temporaryDirectory } from '../../support/sandbox.ts';
 
@@ -51,6 +52,34 @@ test('a bundle that the disk does not take is not the controller’s fault, and 
   assert.match(conditions.get('ManifestAccepted')!.message, /could not be kept.*ENOENT/);
   fs.mkdirSync(stateDir);
   await eventually(() => assert.equal(conditions.get('ManifestAccepted')?.status, 'True'));
+});
+
+test('how long the informer has done nothing: a controller that is down keeps it busy, one that hangs shows', async (t) => {
+  const clock = new FakeClock();
+  let pull = async (): Promise<never> => {
+    throw new Error('nobody answers');
+  };
+  const informer = new Informer({
+    client: { pull: () => pull(), report: async () => undefined },
+    cache: new BundleCache({ stateDir: temporaryDirectory(t), host: 'pi', trustedKeys: [] }),
+    ...{ clock, log: pino({ level: 'silent' }), random: () => 0.5, conditions: new ConditionSet() },
+    onBundle: () => undefined,
+    onPull: () => undefined,
+    status: () => ({}) as AgentStatus,
+  });
+  informer.start();
+  for (let i = 0; i < 20; i++) {
+    await clock.advance(60_000);
+    assert.ok(informer.idleMs() <= 60_000, String(informer.idleMs()));
+  }
+  const hangs = Promise.withResolvers<never>();
+  pull = () => hangs.promise;
+  await clock.advance(60_000);
+  const before = informer.idleMs();
+  await clock.advance(300_000);
+  assert.equal(informer.idleMs(), before + 300_000);
+  hangs.reject(new Error('it ends'));
+  await informer.stop();
 });
 
 test('a bundle is taken however its texts are quoted', () => {
