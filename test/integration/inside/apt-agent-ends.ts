@@ -46,7 +46,7 @@ async function ready() {
   return findCondition(status.resources.find((r) => r.key === PACKAGE)?.conditions ?? [], 'Ready');
 }
 
-test('dpkg goes on when the agent is stopped, and when it is killed with all of its unit', async (t) => {
+test('dpkg goes on when the agent is stopped, when all of its unit is killed, and when its own is stopped', async (t) => {
   const directory = temporaryDirectory(t);
   fs.chmodSync(directory, 0o755);
   const gate = makeGate(directory);
@@ -90,7 +90,13 @@ test('dpkg goes on when the agent is stopped, and when it is killed with all of 
   await waits();
   assert.equal(await systemctl('is-active', transaction), 'active');
 
+  // As before a shutdown: what stops its own unit waits for it.
+  const stopped = systemctl('stop', transaction);
+  await eventually(async () => {
+    assert.equal(await systemctl('show', '--property=ActiveState', '--value', transaction), 'deactivating');
+  }, WITHIN_MS);
   gate.open();
+  await stopped;
   await eventually(async () => {
     assert.equal(await stateOf('hs-slow'), '1 installed install');
     assert.equal((await ready())?.status, 'True');
