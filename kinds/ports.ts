@@ -99,6 +99,12 @@ export interface Processes {
       env?: Readonly<Record<string, string>>;
       /** Where it runs, as the host's programs see it (Files.hostPath). */
       cwd?: string;
+      /**
+       * For a program that must not be cut off halfway, and takes no input: `signal` and the agent's end, a kill
+       * included, end the waiting and not the program. Where systemd runs the host it is a transient unit whose name
+       * begins with `unit`. Whoever comes later finds it by the lock that it holds.
+       */
+      detached?: { unit: string };
     },
   ): Promise<ProcessResult>;
 }
