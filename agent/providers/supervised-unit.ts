@@ -53,6 +53,10 @@ type State = Pick<UnitState, 'activeState' | 'subState' | 'result'>;
 const DEAD: State = { activeState: 'inactive', subState: 'dead', result: 'success' };
 const RUNNING: State = { activeState: 'active', subState: 'running', result: 'success' };
 
+/** Of this agent's time: what ended while none ran left nothing behind. */
+type Facts = Pick<UnitState, 'restarts' | 'inactiveSinceMs' | 'livedMs' | 'endedItself'>;
+const NEVER_RAN: Facts = { restarts: 0, inactiveSinceMs: 0, livedMs: undefined, endedItself: false };
+
 export class SupervisedUnit {
   readonly name: string;
   readonly #env: UnitEnvironment;
@@ -61,6 +65,7 @@ export class SupervisedUnit {
   #running: Running | undefined;
   #lastInvocationID = '';
   #state: State = DEAD;
+  #facts: Facts = NEVER_RAN;
   #restartDelay = FIRST_RESTART_MS;
   #timer: { cancel(): void } | undefined;
   /** Jobs wait for each other. */
@@ -124,6 +129,8 @@ export class SupervisedUnit {
       serviceType: 'simple',
       fragmentPath: command === undefined ? '' : this.#file('unit'),
       dropInPaths: [],
+      ...this.#facts,
+      freezer: '',
     };
   }
 
@@ -139,6 +146,7 @@ export class SupervisedUnit {
     removeDurably(this.#file('log'));
     this.#definition = undefined;
     this.#state = DEAD;
+    this.#facts = NEVER_RAN;
     this.#wake();
   }
 
@@ -181,7 +189,7 @@ export class SupervisedUnit {
     this.#timer?.cancel();
   }
 
-  async #start(): Promise<void> {
+  async #start(restarts = 0): Promise<void> {
     if (this.#definition === undefined) throw new Error(`there is no unit ${this.name}`);
     if (this.#definition.masked) throw new Error(`${this.name} is masked`);
     if (this.#running !== undefined) return;
@@ -209,6 +217,7 @@ export class SupervisedUnit {
       await new Promise((resolve, reject) => child.once('spawn', resolve).once('error', reject));
     } catch (error) {
       removeDurably(this.#file('pid'));
+      this.#facts = { restarts, inactiveSinceMs: this.#env.clock.now(), livedMs: 0, endedItself: true };
       this.#become({ activeState: 'failed', subState: 'failed', result: 'exec' });
       throw new JobFailed('failed', `${program} could not be started: ${(error as Error).message}`);
     }
@@ -221,13 +230,14 @@ export class SupervisedUnit {
     writeDurably(this.#file('pid'), JSON.stringify(running));
     this.#running = running;
     this.#lastInvocationID = invocationID;
+    this.#facts = { ...this.#facts, restarts, livedMs: undefined, endedItself: false };
     this.#become(RUNNING);
   }
 
   /** Unless somebody stopped or started it while this waited for its turn. */
   #restart(): Promise<void> {
     const done = this.#jobs.then(() => {
-      if (this.#state.subState === 'auto-restart') return this.#start();
+      if (this.#state.subState === 'auto-restart') return this.#start(this.#facts.restarts + 1);
     });
     this.#jobs = done.catch(() => undefined);
     return done;
@@ -261,11 +271,14 @@ export class SupervisedUnit {
     removeDurably(this.#file('pid'));
     this.#running = undefined;
     const wanted = this.#state.activeState !== 'deactivating' && !this.#closed;
+    const now = this.#env.clock.now();
+    const lived = Math.max(0, now - running.startedAtMs);
+    this.#facts = { ...this.#facts, inactiveSinceMs: now, livedMs: lived, endedItself: wanted };
     if (!wanted || this.#definition === undefined) {
       this.#become({ ...DEAD, result });
       return;
     }
-    if (this.#env.clock.now() - running.startedAtMs >= RAN_WELL_MS) this.#restartDelay = FIRST_RESTART_MS;
+    if (lived >= RAN_WELL_MS) this.#restartDelay = FIRST_RESTART_MS;
     const delay = this.#restartDelay;
     this.#restartDelay = Math.min(delay * 2, LAST_RESTART_MS);
     this.#env.log.warn({ unit: this.name, pid: running.pid, result, restartInMs: delay }, 'a process ended');

@@ -4,7 +4,18 @@ import type { UnitState } from '../../kinds/ports.ts';
 export const UNIT = 'org.freedesktop.systemd1.Unit';
 export const SERVICE = 'org.freedesktop.systemd1.Service';
 
-export const SERVICE_PROPERTIES = ['MainPID', 'Result', 'Type', 'ExecMainStartTimestamp'] as const;
+export const SERVICE_PROPERTIES = [
+  'MainPID',
+  'Result',
+  'Type',
+  'ExecMainStartTimestamp',
+  'ExecMainStartTimestampMonotonic',
+  'ExecMainExitTimestampMonotonic',
+  'ExecMainCode',
+  'ExecMainStatus',
+  'RemainAfterExit',
+  'NRestarts',
+] as const;
 
 /**
  * A unit's object path: each byte other than ASCII letters and digits, and a digit in front, as _ and two hex
@@ -46,7 +57,46 @@ export function fromProperties(p: Readonly<Record<string, unknown>>, unitFileSta
     serviceType: String(p['Type'] ?? ''),
     fragmentPath: String(p['FragmentPath'] ?? ''),
     dropInPaths: Array.isArray(p['DropInPaths']) ? p['DropInPaths'].map(String) : [],
+    restarts: Number(p['NRestarts'] ?? 0),
+    inactiveSinceMs: micros(p['InactiveEnterTimestamp']),
+    livedMs: runs ? undefined : livedMs(p),
+    endedItself: !runs && endedItself(p),
+    freezer: String(p['FreezerState'] ?? ''),
   };
+}
+
+const CLD_KILLED = 2; // siginfo_t, sigaction(2)
+const SIGTERM = 15;
+
+/** From the start of the main process to its end; of units without one, from active to no longer active. */
+function livedMs(p: Readonly<Record<string, unknown>>): number | undefined {
+  const at = (name: string): number => Number(p[name] ?? 0);
+  const exit = at('ExecMainExitTimestampMonotonic');
+  if (exit !== 0) return (exit - at('ExecMainStartTimestampMonotonic')) / 1000;
+  const left = at('ActiveExitTimestampMonotonic');
+  const entered = at('ActiveEnterTimestampMonotonic');
+  // Older than the last start: that one ended before it became active, and before it had a main process.
+  if (left < at('InactiveExitTimestampMonotonic')) return 0;
+  return left === 0 ? undefined : (left - entered) / 1000;
+}
+
+/**
+ * A stop makes the unit leave `active` first, and then ends the main process; the two times are of one clock. An
+ * older ActiveExitTimestamp belongs to an earlier run. A run that never became active (a oneshot job, a service that
+ * is not ready yet) left no such time: of it, the end by the signal that a stop sends counts as a stop.
+ * systemd itself leaves `active` first, too, when a watchdog or the lack of memory ends a service.
+ */
+function endedItself(p: Readonly<Record<string, unknown>>): boolean {
+  const at = (name: string): number => Number(p[name] ?? 0);
+  const exit = at('ExecMainExitTimestampMonotonic');
+  if (exit === 0) return false;
+  if (p['Result'] === 'watchdog' || p['Result'] === 'oom-kill') return true;
+  // It stays active after its main process ended well; only a stop ends that.
+  const succeeded = p['Result'] === 'success' || at('ExecMainStatus') === 0;
+  if (p['RemainAfterExit'] === true && succeeded) return false;
+  const left = at('ActiveExitTimestampMonotonic');
+  if (left >= at('ExecMainStartTimestampMonotonic')) return exit <= left;
+  return !(at('ExecMainCode') === CLD_KILLED && at('ExecMainStatus') === SIGTERM);
 }
 
 function hex(bytes: unknown): string {

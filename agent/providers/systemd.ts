@@ -4,8 +4,8 @@
 //
 // - Without Manager.Subscribe() no signal comes. It is undone when systemd re-executes or restarts, which ends in
 //   a new owner of the bus name; the connection is then closed, so that everybody begins anew.
-// - A unit must be loaded for its signals, and one that nothing keeps loaded is unloaded once it is dead: its
-//   signals then come from the same path after the next LoadUnit, so the match rule stays.
+// - A unit must be loaded for its signals. One that nothing refers to is unloaded as soon as it is inactive, and what
+//   systemd knew of its last run is gone: a watch refers to its unit (RefUnit), which ends with the connection.
 // - One transition sends many PropertiesChanged: wakes are told once a turn of the event loop.
 // - A job's return value is its path; how it ended is told by JobRemoved, which may come before the return value.
 import { errnoOf, Stalled, Waiting } from '../../api/errors.ts';
@@ -143,16 +143,20 @@ export function createSystemd(options: SystemdOptions = {}): Units & { close(): 
     const set = existing ?? new Set();
     wakes.set(path, set);
     set.add(wakeSoon);
+    let isReferred = false;
     const aborted = new Promise<void>((resolve) => {
       signal.addEventListener('abort', () => resolve(), { once: true });
     });
     try {
       if (existing === undefined) await addMatch(bus, rule, callTimeoutMs);
       await manager('LoadUnit', 's', [unit]);
+      isReferred = await referTo(bus, 'RefUnit', unit, callTimeoutMs);
       wakeSoon();
       const why = await Promise.race([aborted, bus.ended]);
       if (why instanceof Error) throw why;
     } finally {
+      if (isReferred && bus.isOpen)
+        await referTo(bus, 'UnrefUnit', unit, callTimeoutMs).catch(() => undefined);
       set.delete(wakeSoon);
       if (set.size === 0) {
         wakes.delete(path);
@@ -284,6 +288,17 @@ function callManager(
     { destination: SYSTEMD, path: MANAGER_PATH, interface: MANAGER, member, signature, body },
     timeoutMs,
   );
+}
+
+/** @returns false where systemd refuses: an agent that may not manage units, or a unit that can't be loaded. */
+async function referTo(bus: Bus, member: 'RefUnit' | 'UnrefUnit', unit: string, timeoutMs: number) {
+  try {
+    await callManager(bus, member, 's', [unit], timeoutMs);
+    return true;
+  } catch (error) {
+    if (error instanceof BusError) return false;
+    throw error;
+  }
 }
 
 function addMatch(bus: Bus, rule: string, timeoutMs: number) {
