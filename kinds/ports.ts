@@ -139,7 +139,10 @@ export interface UnitState {
   /** When the running invocation began, unix milliseconds; 0 when none runs. */
   readonly startedAtMs: number;
   readonly mainPID: number;
-  /** The result of the last run: 'success', 'exit-code', 'signal', … */
+  /**
+   * The result of the last run: 'success', 'exit-code', 'signal', … 'start-limit-hit' only where the last run had no
+   * failure of its own: systemd keeps the first.
+   */
   readonly result: string;
   /** 'simple', 'oneshot', 'notify', …; '' for units that are no services. */
   readonly serviceType: string;
@@ -156,7 +159,7 @@ export interface UnitState {
   /**
    * Nothing runs, and nobody stopped the last run: its main process ended before the unit left its active state.
    * False where the manager does not know: a unit that systemd unloaded meanwhile, which it does with an inactive
-   * unit that nothing refers to and nobody watches.
+   * unit that nothing refers to and nobody watches; one with ExitType=cgroup; one without a main process.
    */
   readonly endedItself: boolean;
   /** FreezerState; '' where it is unknown. */

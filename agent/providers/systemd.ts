@@ -11,14 +11,7 @@
 import { errnoOf, Stalled, Waiting } from '../../api/errors.ts';
 import { JobFailed, type UnitJob, type Units } from '../../kinds/ports.ts';
 import { type Bus, BusError, type BusSignal, connectBus } from './dbus.ts';
-import {
-  fromProperties,
-  pathOfUnit,
-  SERVICE,
-  SERVICE_PROPERTIES,
-  UNIT,
-  variantValues,
-} from './systemd-unit.ts';
+import { fromProperties, type Properties, pathOfUnit, type Variants, valuesOf } from './systemd-unit.ts';
 
 export const SYSTEM_BUS = 'unix:path=/run/dbus/system_bus_socket';
 
@@ -71,23 +64,18 @@ export function createSystemd(options: SystemdOptions = {}): Units & { close(): 
 
   async function show(unit: string) {
     const { bus } = await connection();
-    const call = (member: string, signature: string, body: readonly string[]) =>
-      bus.call(
-        { destination: SYSTEMD, path: pathOfUnit(unit), interface: PROPERTIES, member, signature, body },
-        callTimeoutMs,
-      );
-    // All at once, answered in this order. Asking an object loads its unit. Of a service only some properties:
-    // it has hundreds, and some are read from cgroups when asked.
-    const names = unit.endsWith('.service') ? SERVICE_PROPERTIES : [];
-    const [[ofUnit], ...ofService] = await Promise.all([
-      call('GetAll', 's', [UNIT]),
-      ...names.map((name) => call('Get', 'ss', [SERVICE, name])),
-    ]);
-    const properties = {
-      ...(variantValues(ofUnit) as Record<string, unknown>),
-      ...Object.fromEntries(names.map((name, i) => [name, variantValues(ofService[i]?.[0])])),
+    // Asking an object loads its unit. Every interface in one answer, as systemctl(1) asks, so that what is said of the
+    // unit and of its process is of one moment; property by property it took as long.
+    const all = {
+      path: pathOfUnit(unit),
+      interface: PROPERTIES,
+      member: 'GetAll',
+      signature: 's',
+      body: [''],
     };
-    return fromProperties(properties, await unitFileState(unit, properties));
+    const [properties] = (await bus.call({ destination: SYSTEMD, ...all }, callTimeoutMs)) as [Variants];
+    const facts = valuesOf(properties);
+    return fromProperties(facts, await unitFileState(unit, facts));
   }
 
   /**
@@ -95,7 +83,7 @@ export function createSystemd(options: SystemdOptions = {}): Units & { close(): 
    * (3.5 ms) than all the rest. systemctl always reloads, so only a link that was made or removed by hand makes a
    * difference. That can wait for the pass that finds the unit running; starting a stopped one can't.
    */
-  async function unitFileState(unit: string, properties: Readonly<Record<string, unknown>>): Promise<string> {
+  async function unitFileState(unit: string, properties: Properties): Promise<string> {
     if (properties['ActiveState'] !== 'active') return String(properties['UnitFileState'] ?? '');
     try {
       return String((await manager('GetUnitFileState', 's', [unit]))[0]);
