@@ -12,6 +12,7 @@ import { type Clock, JobFailed, type UnitJob, type UnitState } from '../../kinds
 import { readIfThere, removeDurably, writeDurably } from '../journal/durable.ts';
 import type { Seal } from '../secrets/seal.ts';
 import { groupExists, processesWithEnvironment, signalGroup, startTimeOf } from './process-identity.ts';
+import { firstOf, onAbort } from './waits.ts';
 
 export interface Definition {
   readonly command: readonly string[];
@@ -179,7 +180,7 @@ export class SupervisedUnit {
     if (signal.aborted) return;
     this.#wakes.add(wake);
     wake();
-    await new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }));
+    await firstOf<void>((resolve) => onAbort(signal, () => resolve()));
     this.#wakes.delete(wake);
   }
 

@@ -12,6 +12,7 @@ import { errnoOf, Stalled, Waiting } from '../../api/errors.ts';
 import { JobFailed, type UnitJob, type Units } from '../../kinds/ports.ts';
 import { type Bus, BusError, type BusSignal, connectBus } from './dbus.ts';
 import { fromProperties, type Properties, pathOfUnit, type Variants, valuesOf } from './systemd-unit.ts';
+import { after, firstOf, onAbort } from './waits.ts';
 
 export const SYSTEM_BUS = 'unix:path=/run/dbus/system_bus_socket';
 
@@ -27,6 +28,8 @@ export interface SystemdOptions {
   readonly callTimeoutMs?: number;
   /** For a job's end; above systemd's own DefaultTimeoutStartSec of 90 s, so that its word comes first. */
   readonly jobTimeoutMs?: number;
+  /** For tests. */
+  readonly open?: typeof connectBus;
 }
 
 interface Connection {
@@ -39,6 +42,7 @@ interface Connection {
 
 export function createSystemd(options: SystemdOptions = {}): Units & { close(): Promise<void> } {
   const address = options.busAddress ?? SYSTEM_BUS;
+  const open = options.open ?? connectBus;
   const callTimeoutMs = options.callTimeoutMs ?? 30_000;
   const jobTimeoutMs = options.jobTimeoutMs ?? 150_000;
   let connecting: Promise<Connection> | undefined;
@@ -47,12 +51,12 @@ export function createSystemd(options: SystemdOptions = {}): Units & { close(): 
   function connection(): Promise<Connection> {
     if (closed) return Promise.reject(new Error('the agent stops, and makes no more calls to systemd'));
     if (connecting === undefined) {
-      const attempt = connect(address, callTimeoutMs);
+      const attempt = connect(open, address, callTimeoutMs);
       connecting = attempt;
       const forget = (): void => {
         if (connecting === attempt) connecting = undefined;
       };
-      attempt.then(({ bus }) => bus.ended.then(forget), forget);
+      attempt.then(({ bus }) => void bus.ended.on(forget), forget);
     }
     return connecting;
   }
@@ -99,25 +103,20 @@ export function createSystemd(options: SystemdOptions = {}): Units & { close(): 
     signal?.throwIfAborted();
     const members = { start: 'StartUnit', stop: 'StopUnit', restart: 'RestartUnit', reload: 'ReloadUnit' };
     const [path] = (await callManager(bus, members[job], 'ss', [unit, 'replace'], callTimeoutMs)) as [string];
-    const { promise, resolve, reject } = Promise.withResolvers<string>();
-    const early = finished.get(path);
-    if (early !== undefined) resolve(early);
-    const abort = (): void => reject(signal?.reason);
-    const timer = setTimeout(
-      () => reject(new Error(`${job} of ${unit} did not end within ${jobTimeoutMs} ms`)),
-      jobTimeoutMs,
+    const result = await firstOf<string>(
+      (resolve) => {
+        const early = finished.get(path);
+        if (early !== undefined) resolve(early);
+        jobs.set(path, resolve);
+        return () => jobs.delete(path);
+      },
+      (_, reject) => onAbort(signal, reject),
+      (_, reject) => bus.ended.on(reject),
+      (_, reject) =>
+        after(jobTimeoutMs, () =>
+          reject(new Error(`${job} of ${unit} did not end within ${jobTimeoutMs} ms`)),
+        ),
     );
-    jobs.set(path, resolve);
-    signal?.addEventListener('abort', abort, { once: true });
-    bus.ended.then(reject);
-    let result: string;
-    try {
-      result = await promise;
-    } finally {
-      clearTimeout(timer);
-      signal?.removeEventListener('abort', abort);
-      jobs.delete(path);
-    }
     if (result !== 'done') throw new JobFailed(result, jobFailed(job, unit, result));
   }
 
@@ -132,16 +131,15 @@ export function createSystemd(options: SystemdOptions = {}): Units & { close(): 
     wakes.set(path, set);
     set.add(wakeSoon);
     let isReferred = false;
-    const aborted = new Promise<void>((resolve) => {
-      signal.addEventListener('abort', () => resolve(), { once: true });
-    });
     try {
       if (existing === undefined) await addMatch(bus, rule, callTimeoutMs);
       await manager('LoadUnit', 's', [unit]);
       isReferred = await referTo(bus, 'RefUnit', unit, callTimeoutMs);
       wakeSoon();
-      const why = await Promise.race([aborted, bus.ended]);
-      if (why instanceof Error) throw why;
+      await firstOf<void>(
+        (resolve) => onAbort(signal, () => resolve()),
+        (_, reject) => bus.ended.on(reject),
+      );
     } finally {
       if (isReferred && bus.isOpen)
         await referTo(bus, 'UnrefUnit', unit, callTimeoutMs).catch(() => undefined);
@@ -179,16 +177,16 @@ export function createSystemd(options: SystemdOptions = {}): Units & { close(): 
     resetFailed: async (unit) => void (await manager('ResetFailedUnit', 's', [unit])),
     async close() {
       closed = true;
-      const open = await connecting?.catch(() => undefined);
-      open?.bus.close();
+      const connected = await connecting?.catch(() => undefined);
+      connected?.bus.close();
     },
   };
 }
 
-async function connect(address: string, timeoutMs: number): Promise<Connection> {
+async function connect(open: typeof connectBus, address: string, timeoutMs: number): Promise<Connection> {
   let bus: Bus;
   try {
-    bus = await connectBus(address);
+    bus = await open(address);
   } catch (error) {
     if (errnoOf(error) !== 'ENOENT' && errnoOf(error) !== 'ECONNREFUSED') throw error;
     throw new Waiting(
