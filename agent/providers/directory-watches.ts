@@ -12,7 +12,7 @@ import type { FSWatcher } from 'chokidar';
 import { errnoOf } from '../../api/errors.ts';
 import type { Clock } from '../../kinds/ports.ts';
 import { systemClock } from './clock.ts';
-import { keyOf, lookAt, type Step, stepsTo } from './path-steps.ts';
+import { keyOf, lookAt, type Step, type Way, wayTo } from './path-steps.ts';
 import { firstOf, onAbort } from './waits.ts';
 import { watchDirectory } from './watch-directory.ts';
 
@@ -46,8 +46,8 @@ interface Subscription {
   readonly follow: boolean;
   readonly wake: () => void;
   readonly fail: (error: Error) => void;
-  steps: readonly Step[];
-  /** Of the steps that it hangs on now. */
+  way: Way;
+  /** Of the way that it hangs on now. */
   key: string;
   /** Nobody cares any more. */
   ended: boolean;
@@ -92,7 +92,8 @@ export class DirectoryWatches {
   async watch(target: string, wake: () => void, signal: AbortSignal, follow = false): Promise<void> {
     if (signal.aborted) return;
     const { promise: failed, reject: fail } = Promise.withResolvers<never>();
-    const state = { steps: [], key: '', ended: false, seen: '' };
+    const way = { steps: [], endsAtPath: false };
+    const state = { way, key: '', ended: false, seen: '' };
     const subscription: Subscription = { target, follow, wake, fail, ...state };
     try {
       await firstOf<void>(
@@ -105,7 +106,7 @@ export class DirectoryWatches {
       );
     } finally {
       subscription.ended = true;
-      this.#detach(subscription, subscription.steps);
+      this.#detach(subscription, subscription.way.steps);
     }
   }
 
@@ -119,11 +120,12 @@ export class DirectoryWatches {
   /** Hangs the subscription on the way as it is now, if that is another than before, and wakes it once it hangs. */
   async #track(subscription: Subscription): Promise<void> {
     while (!subscription.ended) {
-      const before = subscription.steps;
-      const steps = stepsTo(subscription.target, subscription.follow);
+      const before = subscription.way.steps;
+      const way = wayTo(subscription.target, subscription.follow);
+      const { steps } = way;
       const key = keyOf(steps);
       if (key === subscription.key) return;
-      Object.assign(subscription, { steps, key, seen: lookAt(steps) });
+      Object.assign(subscription, { way, key, seen: lookAt(steps) });
       const on = steps.map((step) => this.#attach(subscription, step));
       this.#detach(
         subscription,
@@ -212,7 +214,7 @@ export class DirectoryWatches {
       if (EXHAUSTED.includes(errnoOf(error))) return this.#fallBack(watched, watcher);
       watched.error = error as Error;
       for (const s of allOf(watched))
-        if (s.steps.at(-1)?.directory === watched.directory) s.fail(watched.error);
+        if (s.way.steps.at(-1)?.directory === watched.directory) s.fail(watched.error);
     });
     return watcher;
   }
@@ -222,7 +224,7 @@ export class DirectoryWatches {
     void watcher.close();
     if (watched.watcher !== watcher) return; // a retry, which polling goes on without
     watched.watcher = undefined;
-    for (const s of allOf(watched)) s.seen = lookAt(s.steps);
+    for (const s of allOf(watched)) s.seen = lookAt(s.way.steps);
     this.#tellPolling();
     if (this.#poll !== undefined) return;
     this.#retryAt = this.#clock.monotonic() + RETRY_MS;
@@ -243,7 +245,7 @@ export class DirectoryWatches {
   }
 
   #look(s: Subscription): void {
-    const seen = lookAt(s.steps);
+    const seen = lookAt(s.way.steps);
     if (seen === s.seen) return;
     s.seen = seen;
     s.wake();
@@ -281,7 +283,9 @@ export class DirectoryWatches {
     const concerned = name === null ? allOf(watched) : [...(watched.subscriptions.get(name) ?? [])];
     for (const s of concerned) {
       s.wake();
-      this.#retrack(s);
+      const last = s.way.steps.at(-1);
+      const isThePath = s.way.endsAtPath && last?.name === name && last.directory === watched.directory;
+      if (!isThePath) this.#retrack(s);
     }
   }
 }

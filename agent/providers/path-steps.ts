@@ -12,6 +12,12 @@ export interface Step {
   readonly name: string;
 }
 
+export interface Way {
+  readonly steps: readonly Step[];
+  /** Whether a change of the last step's entry leaves the way as it is: it is the path itself, and is not followed. */
+  readonly endsAtPath: boolean;
+}
+
 /** As path_resolution(7): more links than these are a loop. */
 const MOST_LINKS = 40;
 
@@ -19,12 +25,13 @@ const MOST_LINKS = 40;
  * Ends where the way does: at the path, or at an entry that is missing, no directory, or may not be searched.
  * @param follow whether a link at the path itself is followed
  */
-export function stepsTo(target: string, follow: boolean): Step[] {
+export function wayTo(target: string, follow: boolean): Way {
   const steps = new Map<string, Step>();
   const left = namesOf(target);
   let directory = '/';
   let identity = identityOf(lstat('/'));
   let links = 0;
+  let isNew = true;
   for (let name = left.shift(); name !== undefined; name = left.shift()) {
     if (name === '..') {
       directory = path.dirname(directory);
@@ -32,6 +39,8 @@ export function stepsTo(target: string, follow: boolean): Step[] {
       continue;
     }
     const entry = path.join(directory, name);
+    // An entry that is looked up again stands where it was looked up last.
+    isNew = !steps.delete(entry);
     steps.set(entry, { directory, identity, name });
     const stat = lstat(entry);
     if (stat?.isSymbolicLink()) {
@@ -49,7 +58,7 @@ export function stepsTo(target: string, follow: boolean): Step[] {
       break;
     }
   }
-  return [...steps.values()];
+  return { steps: [...steps.values()], endsAtPath: left.length === 0 && !follow && isNew };
 }
 
 /** The same for two walks that went the same way. */

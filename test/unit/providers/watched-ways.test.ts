@@ -6,7 +6,7 @@ import path from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { DirectoryWatches } from '../../../agent/providers/directory-watches.ts';
 import { createFiles } from '../../../agent/providers/files.ts';
-import { keyOf, stepsTo } from '../../../agent/providers/path-steps.ts';
+import { keyOf, wayTo } from '../../../agent/providers/path-steps.ts';
 import { settle } from '../../support/clock.ts';
 import { eventually } from '../../support/eventually.ts';
 import { temporaryDirectory } from '../../support/sandbox.ts';
@@ -370,7 +370,7 @@ test('a thousand files of one directory cost one watch for each directory on the
     watches.watch(place.at(`link/f${i}`), () => woken.add(i), stop.signal),
   );
   await eventually(() => assert.equal(woken.size, 1000));
-  const directories = new Set(stepsTo(place.at('link/f1'), false).map(({ directory }) => directory));
+  const directories = new Set(wayTo(place.at('link/f1'), false).steps.map(({ directory }) => directory));
   assert.equal(watches.size, directories.size);
   if (process.platform === 'linux') {
     const instances = fs.readdirSync('/proc/self/fd').filter((fd) => {
@@ -409,25 +409,31 @@ test('a directory that the agent may search and not read does not end a watch be
 test('the steps to a path', (t) => {
   const place = new Place(t);
   const steps = (target: string, follow: boolean): string[] =>
-    stepsTo(place.at(target), follow)
-      .map(({ directory, name }) => path.join(directory, name))
+    wayTo(place.at(target), follow)
+      .steps.map(({ directory, name }) => path.join(directory, name))
       .filter((entry) => entry.startsWith(`${place.directory}/`))
       .map((entry) => entry.slice(place.directory.length + 1));
   place.write('a/b/f', '');
   place.link('a/link', '../a/b/');
   place.link('loop', 'loop');
   place.link('last', 'a/link/f');
+  place.link('d', 'a');
   assert.deepEqual(steps('a/b/f', false), ['a', 'a/b', 'a/b/f']);
   assert.deepEqual(steps('a/b/../b/f', false), ['a', 'a/b', 'a/b/f']);
-  assert.deepEqual(steps('a/link/f', false), ['a', 'a/link', 'a/b', 'a/b/f']);
+  assert.deepEqual(steps('a/link/f', false), ['a/link', 'a', 'a/b', 'a/b/f']);
   assert.deepEqual(steps('last', false), ['last']);
-  assert.deepEqual(steps('last', true), ['last', 'a', 'a/link', 'a/b', 'a/b/f']);
+  assert.deepEqual(steps('last', true), ['last', 'a/link', 'a', 'a/b', 'a/b/f']);
   assert.deepEqual(steps('a/b/f/below', false), ['a', 'a/b', 'a/b/f']);
   assert.deepEqual(steps('none/f', false), ['none']);
   assert.deepEqual(steps('loop/f', true), ['loop']);
-  const before = keyOf(stepsTo(place.at('a/b/f'), false));
+  const endsAtPath = ['a/b/f', 'a/b/none', 'last', 'a/none/f', 'a/b/f/below', 'loop/f', 'd/../d'].filter(
+    (target) => wayTo(`${place.directory}/${target}`, false).endsAtPath,
+  );
+  assert.deepEqual(endsAtPath, ['a/b/f', 'a/b/none', 'last']);
+  assert.equal(wayTo(place.at('a/b/f'), true).endsAtPath, false);
+  const before = keyOf(wayTo(place.at('a/b/f'), false).steps);
   place.write('a/b/g', '');
-  assert.equal(keyOf(stepsTo(place.at('a/b/f'), false)), before);
+  assert.equal(keyOf(wayTo(place.at('a/b/f'), false).steps), before);
   place.mode('a/b', 0o700);
-  assert.notEqual(keyOf(stepsTo(place.at('a/b/f'), false)), before);
+  assert.notEqual(keyOf(wayTo(place.at('a/b/f'), false).steps), before);
 });
