@@ -4,9 +4,11 @@ import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import path from 'node:path';
 import { type TestContext, test } from 'node:test';
+import { FSWatcher } from 'chokidar';
 import { DirectoryWatches } from '../../../agent/providers/directory-watches.ts';
 import { createFiles } from '../../../agent/providers/files.ts';
 import { keyOf, wayTo } from '../../../agent/providers/path-steps.ts';
+import { watchDirectory } from '../../../agent/providers/watch-directory.ts';
 import { settle } from '../../support/clock.ts';
 import { eventually } from '../../support/eventually.ts';
 import { temporaryDirectory } from '../../support/sandbox.ts';
@@ -388,22 +390,32 @@ test('a thousand files of one directory cost one watch for each directory on the
 });
 
 test('a directory that the agent may search and not read does not end a watch below it', async (t) => {
-  if (process.getuid?.() === 0) return t.skip('root may read every directory');
   const place = new Place(t);
+  place.write('closed/f', 'one');
   place.write('closed/open/f', 'one');
-  place.mode('closed', 0o311);
-  t.after(() => place.mode('closed', 0o755));
-  const watches = new DirectoryWatches();
+  const watches = new DirectoryWatches({
+    open(directory) {
+      if (directory !== place.at('closed')) return watchDirectory(directory);
+      const watcher = new FSWatcher();
+      const error = Object.assign(new Error(`permission denied, watch '${directory}'`), { code: 'EACCES' });
+      setImmediate(() => watcher.emit('error', error));
+      return watcher;
+    },
+  });
   const stop = new AbortController();
   let wakes = 0;
   const ended = watches.watch(place.at('closed/open/f'), () => wakes++, stop.signal);
   await eventually(() => assert.equal(wakes, 1));
+  await assert.rejects(
+    watches.watch(place.at('closed/f'), () => undefined, stop.signal),
+    /permission denied/,
+  );
+  assert.deepEqual(watches.polled, [], 'there is a watch left, it may not be had');
   place.write('closed/open/f', 'two');
   await eventually(() => assert.ok(wakes > 1));
-  await settle();
   stop.abort();
   await ended;
-  await watches.close();
+  assert.equal(watches.size, 0);
 });
 
 test('the steps to a path', (t) => {
