@@ -12,9 +12,9 @@ import type { FSWatcher } from 'chokidar';
 import { errnoOf } from '../../api/errors.ts';
 import type { Clock } from '../../kinds/ports.ts';
 import { systemClock } from './clock.ts';
-import { keyOf, lookAt, type Step, type Way, wayTo } from './path-steps.ts';
+import { isSame, keyOf, lookAt, type Step, type Way, wayTo } from './path-steps.ts';
 import { firstOf, onAbort } from './waits.ts';
-import { watchDirectory } from './watch-directory.ts';
+import { ready, watchDirectory } from './watch-directory.ts';
 
 /** Some lstat a path; 1,000 paths take some milliseconds. */
 const POLL_MS = 2_000;
@@ -290,22 +290,10 @@ export class DirectoryWatches {
   }
 }
 
-function isSame(a: Step, b: Step): boolean {
-  return a.directory === b.directory && a.identity === b.identity && a.name === b.name;
-}
-
 function isPolled(watched: Watched): boolean {
   return watched.watcher === undefined && !UNCHANGING.includes(watched.directory);
 }
 
 function allOf(watched: Watched): Subscription[] {
   return [...new Set([...watched.subscriptions.values()].flatMap((named) => [...named]))];
-}
-
-/** @throws what chokidar could not do. */
-function ready(watcher: FSWatcher): Promise<void> {
-  return new Promise<void>((resolve, reject) => {
-    watcher.once('ready', resolve);
-    watcher.once('error', reject);
-  });
 }

@@ -61,6 +61,10 @@ export function wayTo(target: string, follow: boolean): Way {
   return { steps: [...steps.values()], endsAtPath: left.length === 0 && !follow && isNew };
 }
 
+export function isSame(a: Step, b: Step): boolean {
+  return a.directory === b.directory && a.identity === b.identity && a.name === b.name;
+}
+
 /** The same for two walks that went the same way. */
 export function keyOf(steps: readonly Step[]): string {
   return steps.map(({ directory, identity, name }) => `${directory}\0${identity}\0${name}`).join('\n');

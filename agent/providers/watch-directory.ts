@@ -23,3 +23,11 @@ export function watchDirectory(directory: string): FSWatcher {
   watcher.add(directory);
   return watcher;
 }
+
+/** Until it stands. @throws what chokidar could not do. */
+export function ready(watcher: FSWatcher): Promise<void> {
+  return new Promise<void>((resolve, reject) => {
+    watcher.once('ready', resolve);
+    watcher.once('error', reject);
+  });
+}
