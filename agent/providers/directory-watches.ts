@@ -16,7 +16,7 @@ import { isSame, keyOf, lookAt, type Step, type Way, wayTo } from './path-steps.
 import { firstOf, onAbort } from './waits.ts';
 import { ready, watchDirectory } from './watch-directory.ts';
 
-/** Some lstat a path; 1,000 paths take some milliseconds. */
+/** One lstat a path, and one for each directory on the way; 1,000 paths take some milliseconds. */
 const POLL_MS = 2_000;
 /** How often a watch is asked for again. */
 const RETRY_MS = 30_000;
@@ -234,7 +234,8 @@ export class DirectoryWatches {
   #pollSoon(): void {
     this.#poll = this.#clock.setTimeout(() => {
       this.#poll = undefined;
-      for (const s of new Set(this.#unwatched().flatMap(allOf))) this.#look(s);
+      const directories = new Map<string, string>();
+      for (const s of new Set(this.#unwatched().flatMap(allOf))) this.#look(s, directories);
       const polled = this.#unwatched();
       if (this.#clock.monotonic() >= this.#retryAt) {
         for (const watched of polled) void this.#retry(watched);
@@ -244,8 +245,8 @@ export class DirectoryWatches {
     }, POLL_MS);
   }
 
-  #look(s: Subscription): void {
-    const seen = lookAt(s.way.steps);
+  #look(s: Subscription, directories: Map<string, string>): void {
+    const seen = lookAt(s.way.steps, directories);
     if (seen === s.seen) return;
     s.seen = seen;
     s.wake();

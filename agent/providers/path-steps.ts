@@ -73,14 +73,23 @@ export function keyOf(steps: readonly Step[]): string {
 /**
  * All that can be seen of a change on the way without reading content. The change time moves with every one of them;
  * that of a directory on the way moves with every entry of it, and is left out.
+ * @param directories what was seen of those already: the ways to a thousand files are mostly the same
  */
-export function lookAt(steps: readonly Step[]): string {
+export function lookAt(steps: readonly Step[], directories = new Map<string, string>()): string {
   return steps
     .map(({ directory, name }, i) => {
-      const stat = lstat(path.join(directory, name));
+      const entry = path.join(directory, name);
+      const isOnTheWay = i < steps.length - 1;
+      const known = isOnTheWay ? directories.get(entry) : undefined;
+      if (known !== undefined) return known;
+      const stat = lstat(entry);
       if (stat === undefined) return '';
-      if (i < steps.length - 1 && stat.isDirectory()) return identityOf(stat);
-      return `${stat.dev}:${stat.ino}:${stat.ctimeNs}:${stat.size}:${stat.mode}`;
+      if (!isOnTheWay || !stat.isDirectory()) {
+        return `${stat.dev}:${stat.ino}:${stat.ctimeNs}:${stat.size}:${stat.mode}`;
+      }
+      const identity = identityOf(stat);
+      directories.set(entry, identity);
+      return identity;
     })
     .join('\n');
 }
