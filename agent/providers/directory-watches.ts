@@ -46,8 +46,8 @@ interface Subscription {
   readonly follow: boolean;
   readonly wake: () => void;
   readonly fail: (error: Error) => void;
+  /** The way that it hangs on now, and its key. */
   way: Way;
-  /** Of the way that it hangs on now. */
   key: string;
   /** Nobody cares any more. */
   ended: boolean;
