@@ -1,20 +1,17 @@
 // File events. A watched path hangs on every directory on its way (path-steps.ts), under the name of the entry that
 // is looked up there: so a change of the file, of a link, of a directory above it or of where any link leads wakes.
 // One watch a directory sees every change of what is in it, attributes included, costs one inotify watch however many
-// paths lead through it, and survives the file being replaced. The wakes rest on chokidar's raw events, since its
-// tidied ones lose a file that is deleted, restored and deleted again within 50 ms
-// (docs/decisions/0002-raw-file-events.md).
+// paths lead through it, and survives the file being replaced (docs/decisions/0002-raw-file-events.md).
 //
 // Where the system has no watch left to give (ENOSPC, EMFILE), the paths that lead through a directory are polled
 // until it has one again: drift is then seen within seconds instead of milliseconds.
 import path from 'node:path';
-import type { FSWatcher } from 'chokidar';
 import { errnoOf } from '../../api/errors.ts';
 import type { Clock } from '../../kinds/ports.ts';
 import { systemClock } from './clock.ts';
 import { isSame, keyOf, lookAt, type Step, type Way, wayTo } from './path-steps.ts';
 import { firstOf, onAbort } from './waits.ts';
-import { ready, watchDirectory } from './watch-directory.ts';
+import { type DirectoryWatcher, ready, watchDirectory } from './watch-directory.ts';
 
 /** One lstat a path, and one for each directory on the way; 1,000 paths take some milliseconds. */
 const POLL_MS = 2_000;
@@ -31,7 +28,7 @@ interface Watched {
   readonly directory: string;
   readonly identity: string;
   /** Undefined while it is polled. */
-  watcher: FSWatcher | undefined;
+  watcher: DirectoryWatcher | undefined;
   /** Settles when it is watched or polled, or can't be, for however many ask. */
   armed: Promise<void>;
   /** Why it can't be watched: the agent may not read it. */
@@ -114,7 +111,7 @@ export class DirectoryWatches {
     const all = [...this.#watched.values()];
     this.#watched.clear();
     this.#poll?.cancel();
-    await Promise.all(all.map((w) => w.watcher?.close()));
+    for (const { watcher } of all) watcher?.close();
   }
 
   /** Hangs the subscription on the way as it is now, if that is another than before, and wakes it once it hangs. */
@@ -175,7 +172,7 @@ export class DirectoryWatches {
 
   #close(watched: Watched): void {
     if (isPolled(watched)) this.#tellPolling();
-    void watched.watcher?.close();
+    watched.watcher?.close();
   }
 
   /** Another directory is at its path now, or may be: all that hang on it look for their way anew. */
@@ -207,7 +204,7 @@ export class DirectoryWatches {
     return watched;
   }
 
-  #watcherOn(watched: Watched): FSWatcher {
+  #watcherOn(watched: Watched): DirectoryWatcher {
     const watcher = (this.#options.open ?? watchDirectory)(watched.directory);
     watcher.on('raw', (_event, name) => this.#onEvent(watched, name));
     watcher.on('error', (error) => {
@@ -220,8 +217,8 @@ export class DirectoryWatches {
   }
 
   /** No watch is to be had: what leads through it is polled. */
-  #fallBack(watched: Watched, watcher: FSWatcher): void {
-    void watcher.close();
+  #fallBack(watched: Watched, watcher: DirectoryWatcher): void {
+    watcher.close();
     if (watched.watcher !== watcher) return; // a retry, which polling goes on without
     watched.watcher = undefined;
     for (const s of allOf(watched)) s.seen = lookAt(s.way.steps);
@@ -259,9 +256,9 @@ export class DirectoryWatches {
     try {
       await ready(watcher);
     } catch {
-      return void watcher.close();
+      return watcher.close();
     }
-    if (this.#watched.get(watched.directory) !== watched) return void watcher.close();
+    if (this.#watched.get(watched.directory) !== watched) return watcher.close();
     watched.watcher = watcher;
     this.#tellPolling();
     for (const s of allOf(watched)) {

@@ -5,9 +5,8 @@ import fs from 'node:fs';
 import { syncBuiltinESMExports } from 'node:module';
 import path from 'node:path';
 import { test } from 'node:test';
-import { FSWatcher } from 'chokidar';
 import { DirectoryWatches } from '../../../agent/providers/directory-watches.ts';
-import { watchDirectory } from '../../../agent/providers/watch-directory.ts';
+import { DirectoryWatcher, watchDirectory } from '../../../agent/providers/watch-directory.ts';
 import { FakeClock, settle } from '../../support/clock.ts';
 import { eventually } from '../../support/eventually.ts';
 import { temporaryDirectory } from '../../support/sandbox.ts';
@@ -24,7 +23,7 @@ for (const code of ['ENOSPC', 'EMFILE']) {
       clock,
       onPolling: (directories) => told.push(directories),
       open(place) {
-        const watcher = exhausted ? new FSWatcher() : watchDirectory(place);
+        const watcher = exhausted ? new DirectoryWatcher() : watchDirectory(place);
         const error = Object.assign(new Error('System limit for number of file watchers reached'), { code });
         if (exhausted) setImmediate(() => watcher.emit('error', error));
         return watcher;

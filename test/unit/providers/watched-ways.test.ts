@@ -4,11 +4,10 @@ import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import path from 'node:path';
 import { type TestContext, test } from 'node:test';
-import { FSWatcher } from 'chokidar';
 import { DirectoryWatches } from '../../../agent/providers/directory-watches.ts';
 import { createFiles } from '../../../agent/providers/files.ts';
 import { keyOf, wayTo } from '../../../agent/providers/path-steps.ts';
-import { watchDirectory } from '../../../agent/providers/watch-directory.ts';
+import { DirectoryWatcher, watchDirectory } from '../../../agent/providers/watch-directory.ts';
 import { settle } from '../../support/clock.ts';
 import { eventually } from '../../support/eventually.ts';
 import { temporaryDirectory } from '../../support/sandbox.ts';
@@ -396,7 +395,7 @@ test('a directory that the agent may search and not read does not end a watch be
   const watches = new DirectoryWatches({
     open(directory) {
       if (directory !== place.at('closed')) return watchDirectory(directory);
-      const watcher = new FSWatcher();
+      const watcher = new DirectoryWatcher();
       const error = Object.assign(new Error(`permission denied, watch '${directory}'`), { code: 'EACCES' });
       setImmediate(() => watcher.emit('error', error));
       return watcher;
