@@ -42,7 +42,7 @@ export interface ReconcilerDeps {
   /** How long a pass may take, milliseconds. Default 180,000: above Alloy's reload (75 s). */
   readonly passTimeoutMs?: number;
   /** Whether nothing may be touched, whatever the manifest says: the agent itself is in a crash loop. */
-  readonly touchesNothing?: () => boolean;
+  readonly applyNothing?: () => boolean;
 }
 
 /** What is told of passes to people: log, events, metrics. */

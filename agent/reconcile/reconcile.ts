@@ -180,9 +180,9 @@ export class Reconciler {
 
   /** Why nothing of it may be touched, if so. */
   #untouched({ drift }: Resource): string | undefined {
-    const { world, touchesNothing } = this.#deps;
+    const { world, applyNothing } = this.#deps;
     if (world.assignment?.payload.host.mode === 'observe') return 'the host is in mode observe';
-    if (touchesNothing?.() === true) return 'the agent was started again and again, and only observes';
+    if (applyNothing?.() === true) return 'the agent was started again and again, and only observes';
     return drift === 'warn' ? 'the manifest says drift: warn' : undefined;
   }
 
