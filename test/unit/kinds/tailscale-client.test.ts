@@ -49,7 +49,7 @@ test('what anybody turns off is turned on again', async (t) => {
 
 test('a web client that does not answer is undone, and told with the evidence', async (t) => {
   const { line, tailscale, assign } = setting(t);
-  tailscale.deaf = true;
+  tailscale.metrics = 'refused';
   assign({ webclient: true });
   await line.expect(KEY, 'False', 'RolledBack');
   assert.match(line.condition(KEY, 'Ready')!.message, /MetricsDoNotAnswer.*100\.64\.0\.8:5252.*ECONNREFUSED/);
