@@ -25,6 +25,8 @@ export class Controller {
   readonly #surroundings: Surroundings;
   #nodes: Node[] = [];
   #running = new Map<string, Running>();
+  /** The http block of the config that was loaded last. */
+  http: Args | undefined;
   #loading: Promise<void> = Promise.resolve();
 
   constructor(surroundings: Surroundings) {
@@ -56,6 +58,7 @@ export class Controller {
     const nodes: Node[] = [];
     const next = new Map<string, Running>();
     const started = new Set<Running>();
+    this.http = undefined;
     for (const block of order) {
       const id = blockId(block);
       let refused: EvaluationError | undefined;
@@ -98,6 +101,7 @@ export class Controller {
     const exportsOf = (other: string): Component['exports'] => next.get(other)?.component.exports ?? {};
     const scope = scopeFor(references.get(block) ?? [], exportsOf);
     const args = await during('decoding configuration', () => decode(block, schema, scope));
+    if (block.name === 'http') this.http = args;
     const build = builders[block.name];
     if (!build) return;
     const old = this.#running.get(id);

@@ -335,6 +335,33 @@ describe('the stand-in when it runs', { skip: noRecordings }, () => {
     }
   });
 
+  it('answers 401 to whom lacks the password of its http block, and opens again with a SIGHUP', async (context) => {
+    const { write, start, dir } = await lab(context);
+    const open = 'logging { level = "info" }\n';
+    write(open);
+    const alloy = await start();
+    const auth = (filter: string): string =>
+      `${open}http { auth { basic { username = "ops"\n password = "pw" }\n filter { ${filter} } } }\n`;
+    const paths = ['/-/ready', '/-/healthy', '/metrics', '/api/v0/web/components', '/-/reload'];
+    const statuses = () => Promise.all(paths.map(async (path) => (await alloy.ask(path)).status));
+    const everywhere = auth('paths = ["/"]\n authenticate_matching_paths = true');
+    writeFileSync(join(dir, 'live.alloy'), everywhere);
+    assert.deepEqual(await alloy.reload(), { status: 200, body: 'config reloaded\n' });
+    assert.deepEqual(await statuses(), [401, 401, 401, 401, 401]);
+    const response = await fetch(`${alloy.url}/metrics`);
+    assert.equal(response.headers.get('www-authenticate'), 'Basic realm="Restricted"');
+    assert.equal(await response.text(), '');
+    const authorization = `Basic ${Buffer.from('ops:pw').toString('base64')}`;
+    assert.equal((await fetch(`${alloy.url}/metrics`, { headers: { authorization } })).status, 200);
+
+    const left =
+      'paths = ["/-/", "/metrics", "/api/v0/web/components"]\n authenticate_matching_paths = false';
+    writeFileSync(join(dir, 'live.alloy'), auth(left));
+    alloy.child.kill('SIGHUP');
+    await until('its API is open', statuses, (seen) => seen.every((status) => status === 200));
+    assert.equal((await alloy.ask('/')).status, 401);
+  });
+
   it('reloads on SIGHUP and ends on SIGTERM with 0', async (context) => {
     const { write, start } = await lab(context);
     write(recording('seed').config);
