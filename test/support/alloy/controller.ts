@@ -12,6 +12,7 @@ import type { Component, Surroundings } from './component.ts';
 import { builders } from './components.ts';
 import { type Args, decode } from './evaluate.ts';
 import { EvaluationError, type Node, nodeOf, type References, scopeFor } from './nodes.ts';
+import { checkScrape } from './prometheus.ts';
 import { cycleDiagnostics, evaluationOrder, referencesOf, structureOf } from './references.ts';
 import { components as schemas, services } from './schema.ts';
 import { ConfigError, type Diagnostic } from './source.ts';
@@ -100,7 +101,11 @@ export class Controller {
     const schema = schemas.get(block.name) ?? services.get(block.name)!;
     const exportsOf = (other: string): Component['exports'] => next.get(other)?.component.exports ?? {};
     const scope = scopeFor(references.get(block) ?? [], exportsOf);
-    const args = await during('decoding configuration', () => decode(block, schema, scope));
+    const args = await during('decoding configuration', () => {
+      const decoded = decode(block, schema, scope);
+      if (block.name === 'prometheus.scrape') checkScrape(decoded);
+      return decoded;
+    });
     if (block.name === 'http') this.http = args;
     const build = builders[block.name];
     if (!build) return;
