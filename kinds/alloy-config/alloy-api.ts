@@ -7,7 +7,7 @@
 import * as z from 'zod';
 import { errnoOf } from '../../api/errors.ts';
 import type { Http, HttpResponse } from '../ports.ts';
-import { clip } from '../shared/clip.ts';
+import { excerpt } from '../shared/excerpt.ts';
 
 /** Loopback answers at once; what takes longer than this is not going to. */
 const ASK_TIMEOUT_MS = 1_000;
@@ -53,7 +53,7 @@ export async function askAlloy(http: Http, address: string, signal: AbortSignal)
     state: 'answers',
     ready: ready?.status === 200,
     complaint:
-      healthy?.status === 200 ? '' : clip(healthy?.body ?? '') || `/-/healthy answers ${healthy?.status}`,
+      healthy?.status === 200 ? '' : excerpt(healthy?.body ?? '') || `/-/healthy answers ${healthy?.status}`,
     components: list?.status === 200 ? parseComponents(list.body) : undefined,
     ...parseMetrics(metrics.body),
   };
@@ -97,7 +97,7 @@ export async function reloadAlloy(http: Http, address: string, signal: AbortSign
   const url = `http://${address}/-/reload`;
   try {
     const response = await http.request(url, { method: 'POST', timeoutMs: RELOAD_TIMEOUT_MS, signal });
-    const why = clip(response.body);
+    const why = excerpt(response.body);
     if (isLocked(response)) return { outcome: 'locked', why: whyLocked(url, response) };
     if (response.status === 200) return { outcome: 'loaded' };
     if (response.status === 400) return { outcome: 'refused', why };
@@ -115,7 +115,7 @@ async function get(http: Http, url: string, signal: AbortSignal): Promise<HttpRe
   } catch (error) {
     signal.throwIfAborted();
     const why = error instanceof Error ? error.message : String(error);
-    return { state: errnoOf(error) === 'ECONNREFUSED' ? 'stopped' : 'silent', why: clip(why) };
+    return { state: errnoOf(error) === 'ECONNREFUSED' ? 'stopped' : 'silent', why: excerpt(why) };
   }
 }
 

@@ -2,7 +2,7 @@
 import * as z from 'zod';
 import type { Trial, Verdict } from '../kind.ts';
 import { SavedFile } from '../managed-file.ts';
-import { clip } from '../shared/clip.ts';
+import { excerpt } from '../shared/excerpt.ts';
 import { no, notYet, unknown, YES } from '../shared/verdicts.ts';
 import type { AlloyAnswers, AlloyState, NoAnswer } from './alloy-api.ts';
 import { RunnerName, type RunnerState } from './runner.ts';
@@ -83,7 +83,7 @@ function assessAnswers(
   }
   const unhealthy = unhealthyOf(alloy);
   if (unhealthy.length > 0) {
-    const evidence = clip(unhealthy.map(({ id, why }) => (secret ? id : `${id}: ${why}`)).join('; '));
+    const evidence = excerpt(unhealthy.map(({ id, why }) => (secret ? id : `${id}: ${why}`)).join('; '));
     const before = trial?.before;
     const known = before?.unhealthy ?? [];
     const isNew = unhealthy.some(({ id }) => !known.includes(id));

@@ -4,7 +4,7 @@ import path from 'node:path';
 import { errnoOf, Stalled } from '../../api/errors.ts';
 import { runInImage } from '../docker-run.ts';
 import type { Docker, Files, Processes, ProcessResult } from '../ports.ts';
-import { clip } from '../shared/clip.ts';
+import { excerpt } from '../shared/excerpt.ts';
 
 const VALIDATE_TIMEOUT_MS = 30_000;
 
@@ -75,7 +75,10 @@ export async function validate(
     const result = await run(temporary, level);
     if (result === undefined) return 'unvalidated';
     if (result.exitCode === 0) return 'valid';
-    throw new Stalled('Invalid', clip(diagnostics(result.stderr || result.stdout, result.seenAs, candidate)));
+    throw new Stalled(
+      'Invalid',
+      excerpt(diagnostics(result.stderr || result.stdout, result.seenAs, candidate)),
+    );
   });
 }
 

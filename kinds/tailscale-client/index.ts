@@ -3,7 +3,7 @@ import * as z from 'zod';
 import { Waiting } from '../../api/errors.ts';
 import { type Concern, defineKind } from '../kind.ts';
 import type { Http, TailscaleStatus } from '../ports.ts';
-import { clip } from '../shared/clip.ts';
+import { excerpt } from '../shared/excerpt.ts';
 import { Streaks } from '../shared/streak.ts';
 import { no, unknown, YES } from '../shared/verdicts.ts';
 import { keyExpiryConcern } from './key-expiry.ts';
@@ -150,6 +150,6 @@ async function metricsFault(address: string, http: Http, signal: AbortSignal): P
     return /^tailscaled_/m.test(body) ? undefined : `${url} answers without any tailscaled_ metric`;
   } catch (error) {
     signal.throwIfAborted();
-    return `${url}: ${clip((error as Error).message)}`;
+    return `${url}: ${excerpt((error as Error).message)}`;
   }
 }

@@ -27,6 +27,8 @@ export class FakeAlloy {
   /** Of a text: what validate finds. */
   invalid: (text: string) => string | undefined = (text) =>
     text.includes('invalid') ? 'no such thing' : undefined;
+  /** Of a text: whether its process ends with it. */
+  ends: (text: string) => boolean = () => false;
   installed = true;
   /** Reloads, in order, by what they loaded. */
   readonly reloads: string[] = [];
@@ -150,6 +152,7 @@ export class FakeAlloy {
     this.#failed = why?.startsWith('syntax') === true;
     const keepsOld = this.#failed || why?.startsWith('reference') === true;
     this.#torn = keepsOld ? before : undefined;
+    if (this.ends(text)) this.running = false;
     if (why === undefined || keepsOld) this.unhealthy = [];
     if (why === undefined) return { status: 200, body: 'config reloaded\n' };
     // A refusal of what could be parsed tears the pipeline down all the same (data/alloy/bad-attr.json).
