@@ -12,6 +12,7 @@ import {
   claimOf,
   currentPrefs,
   Memory,
+  namesMore,
   namesOf,
   Prefs,
   pick,
@@ -105,7 +106,8 @@ export const tailscaleClient = defineKind<
   async apply(changes, d, { tailscale }, signal) {
     if (changes.length === 0) return d.memory; // tailscaled puts a preference into force when it is set
     const wanted = wantedPrefs(d);
-    const before = currentPrefs(wanted, await tailscale.prefs(signal));
+    // A heal is quick: it sets what was ours already.
+    const before = namesMore(d) ? currentPrefs(wanted, await tailscale.prefs(signal)) : {};
     await tailscale.setPrefs(changedPrefs(changes, wanted), signal);
     return remember(d, before);
   },

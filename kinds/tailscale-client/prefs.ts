@@ -66,14 +66,18 @@ export function currentPrefs(wanted: Prefs, now: Readonly<Record<string, unknown
  * that the document names for the first time had its value from before now.
  */
 export function remember(d: D, before: Prefs): Memory {
-  const isHeld = (pref: string) => d.held.includes(claimOf(pref));
   const original = d.memory?.original ?? {};
-  const known = pick(original, Object.keys(original).filter(isHeld));
-  const first = pick(
-    before,
-    namesOf(d.spec).filter((pref) => !isHeld(pref)),
-  );
-  return { original: { ...known, ...first } };
+  const held = Object.keys(original).filter((pref) => d.held.includes(claimOf(pref)));
+  return { original: { ...pick(original, held), ...pick(before, newNames(d)) } };
+}
+
+/** Whether the document names preferences that were not ours. */
+export function namesMore(d: D): boolean {
+  return newNames(d).length > 0;
+}
+
+function newNames(d: D): string[] {
+  return namesOf(d.spec).filter((pref) => !d.held.includes(claimOf(pref)));
 }
 
 export function pick(prefs: Prefs, names: readonly string[]): Prefs {

@@ -170,6 +170,25 @@ test(
 );
 
 test(
+  `a config that shuts us out is rolled back by a signal to the container (${WHICH})`,
+  OPTIONS,
+  async (t) => {
+    if (!require(t, DOCKER)) return;
+    const { line, both, runs, ready } = await begin(t);
+    const good = text('1s');
+    both(good);
+    await ready(CONTAINER);
+    await ready(CONFIG);
+    const started = await engine.docker('inspect', '-f', '{{.State.StartedAt}}', 'alloy');
+    both(`http { auth { basic { username = "ops"\n password = "x" } } }\n${good}`);
+    await eventually(() => assert.equal(line.condition(CONFIG, 'Ready')?.reason, 'RolledBack'), 60_000);
+    assert.match(line.condition(CONFIG, 'Ready')!.message, /^LockedOut: /);
+    await runs(good);
+    assert.equal(await engine.docker('inspect', '-f', '{{.State.StartedAt}}', 'alloy'), started);
+  },
+);
+
+test(
   `a container that was left by a killed agent is removed by the next validation (${WHICH})`,
   OPTIONS,
   async (t) => {
