@@ -1,5 +1,5 @@
 // For how long something has failed without a break, as far as this process has seen. After a restart of the agent it
-// counts anew, as alerts of Prometheus do: so it may only tell "not yet" from "no", never yes.
+// counts anew, as alerts of Prometheus do: so it may only decide between "not yet" and "no", never yes.
 
 export class Streaks {
   /** By the ports of an agent, and by key: one process may run several agents. */

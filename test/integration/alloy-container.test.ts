@@ -148,7 +148,7 @@ test(
 );
 
 test(
-  `what the image’s Alloy refuses is never written, and is told under the config’s own name (${WHICH})`,
+  `what the image’s Alloy refuses is never written, and is reported under the config’s own name (${WHICH})`,
   OPTIONS,
   async (t) => {
     if (!require(t, DOCKER)) return;

@@ -1,4 +1,4 @@
-// What AlloyConfig says of an Alloy, and how it goes back: the kind alone, against an Alloy that can be told what to do.
+// What AlloyConfig says of an Alloy, and how it goes back: the kind alone, against a fake Alloy.
 import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import path from 'node:path';

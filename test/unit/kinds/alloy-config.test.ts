@@ -1,4 +1,4 @@
-// AlloyConfig, with a real agent and real files, against an Alloy that can be told what to do.
+// AlloyConfig, with a real agent and real files, against a fake Alloy.
 import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import path from 'node:path';
@@ -61,7 +61,7 @@ test('a config is validated, written, reloaded and confirmed', async (t) => {
   assert.deepEqual(fs.readdirSync(path.dirname(config)), ['config.alloy'], 'nothing is left beside it');
 });
 
-test('what validate refuses never reaches the file, and its words come under the config’s own name', async (t) => {
+test('what validate refuses never reaches the file, and its message comes under the config’s own name', async (t) => {
   const { line, alloy, config, assign } = setting(t, '// before\n');
   assign('// ours\n');
   await line.expect(KEY, 'True');
@@ -190,7 +190,7 @@ test('an empty config, or two sources of one, are mistakes', () => {
   assert.deepEqual(check({ contentFrom: 'alloy/config.alloy' }), []);
 });
 
-test('of a secret config only the places of its faults are told', () => {
+test('of a secret config only the places of its faults are reported', () => {
   const output = 'Error: /etc/x.tmp:3:9: unrecognized "hunter2"\n\n3 | hunter2\nError: validation failed\n';
   const text = diagnostics(output, '/etc/x.tmp', { path: '/etc/alloy/config.alloy', secret: true });
   assert.match(text, /\/etc\/alloy\/config\.alloy:3:9/);

@@ -1,5 +1,5 @@
 // What TailscaleClient says of a tailscaled, and what becomes of preferences that a document drops: the kind alone,
-// against a tailscaled that can be told what to do.
+// against a fake tailscaled.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Desired, InventoryRecord } from '../../../kinds/kind.ts';

@@ -1,4 +1,4 @@
-// TailscaleClient, with a real agent, beside a tailscaled that can be told what to do.
+// TailscaleClient, with a real agent, beside a fake tailscaled.
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
 import { tailscaleClient } from '../../../kinds/tailscale-client/index.ts';
@@ -44,7 +44,7 @@ test('what anybody turns off is turned on again', async (t) => {
   assert.equal(tailscale.current['RunWebClient'], true);
 });
 
-test('a web client that does not answer is undone, and told with the evidence', async (t) => {
+test('a web client that does not answer is undone, and reported with the evidence', async (t) => {
   const { line, tailscale, assign, tick } = setting(t);
   tailscale.metrics = 'refused';
   assign({ webclient: true });
