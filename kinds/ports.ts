@@ -139,7 +139,10 @@ export interface UnitState {
   /** When the running invocation began, unix milliseconds; 0 when none runs. */
   readonly startedAtMs: number;
   readonly mainPID: number;
-  /** The result of the last run: 'success', 'exit-code', 'signal', … */
+  /**
+   * The result of the last run: 'success', 'exit-code', 'signal', … 'start-limit-hit' only where the last run had no
+   * failure of its own: systemd keeps the first.
+   */
   readonly result: string;
   /** 'simple', 'oneshot', 'notify', …; '' for units that are no services. */
   readonly serviceType: string;
@@ -147,6 +150,20 @@ export interface UnitState {
   readonly fragmentPath: string;
   /** The drop-ins that were loaded, whoever wrote them. */
   readonly dropInPaths: readonly string[];
+  /** Automatic restarts since the unit was last started by a job (NRestarts); 0 for units that are no services. */
+  readonly restarts: number;
+  /** When it last became inactive or failed (InactiveEnterTimestamp), unix milliseconds; 0 while it never was. */
+  readonly inactiveSinceMs: number;
+  /** How long the last run lived, in milliseconds; undefined while one runs, and when none is known. */
+  readonly livedMs: number | undefined;
+  /**
+   * Nothing runs, and nobody stopped the last run: its main process ended before the unit left its active state.
+   * False where the manager does not know: a unit that systemd unloaded meanwhile, which it does with an inactive
+   * unit that nothing refers to and nobody watches; one with ExitType=cgroup; one without a main process.
+   */
+  readonly endedItself: boolean;
+  /** FreezerState; '' where it is unknown. */
+  readonly freezer: 'running' | 'freezing' | 'frozen' | 'thawing' | '' | (string & {});
 }
 
 export type UnitJob = 'start' | 'stop' | 'restart' | 'reload';

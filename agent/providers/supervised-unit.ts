@@ -12,6 +12,7 @@ import { type Clock, JobFailed, type UnitJob, type UnitState } from '../../kinds
 import { readIfThere, removeDurably, writeDurably } from '../journal/durable.ts';
 import type { Seal } from '../secrets/seal.ts';
 import { groupExists, processesWithEnvironment, signalGroup, startTimeOf } from './process-identity.ts';
+import { firstOf, onAbort } from './waits.ts';
 
 export interface Definition {
   readonly command: readonly string[];
@@ -53,6 +54,10 @@ type State = Pick<UnitState, 'activeState' | 'subState' | 'result'>;
 const DEAD: State = { activeState: 'inactive', subState: 'dead', result: 'success' };
 const RUNNING: State = { activeState: 'active', subState: 'running', result: 'success' };
 
+/** Of this agent's time: what ended while none ran left nothing behind. */
+type Facts = Pick<UnitState, 'restarts' | 'inactiveSinceMs' | 'livedMs' | 'endedItself'>;
+const NEVER_RAN: Facts = { restarts: 0, inactiveSinceMs: 0, livedMs: undefined, endedItself: false };
+
 export class SupervisedUnit {
   readonly name: string;
   readonly #env: UnitEnvironment;
@@ -61,6 +66,7 @@ export class SupervisedUnit {
   #running: Running | undefined;
   #lastInvocationID = '';
   #state: State = DEAD;
+  #facts: Facts = NEVER_RAN;
   #restartDelay = FIRST_RESTART_MS;
   #timer: { cancel(): void } | undefined;
   /** Jobs wait for each other. */
@@ -124,6 +130,8 @@ export class SupervisedUnit {
       serviceType: 'simple',
       fragmentPath: command === undefined ? '' : this.#file('unit'),
       dropInPaths: [],
+      ...this.#facts,
+      freezer: '',
     };
   }
 
@@ -139,6 +147,7 @@ export class SupervisedUnit {
     removeDurably(this.#file('log'));
     this.#definition = undefined;
     this.#state = DEAD;
+    this.#facts = NEVER_RAN;
     this.#wake();
   }
 
@@ -171,7 +180,7 @@ export class SupervisedUnit {
     if (signal.aborted) return;
     this.#wakes.add(wake);
     wake();
-    await new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }));
+    await firstOf<void>((resolve) => onAbort(signal, () => resolve()));
     this.#wakes.delete(wake);
   }
 
@@ -181,7 +190,7 @@ export class SupervisedUnit {
     this.#timer?.cancel();
   }
 
-  async #start(): Promise<void> {
+  async #start(restarts = 0): Promise<void> {
     if (this.#definition === undefined) throw new Error(`there is no unit ${this.name}`);
     if (this.#definition.masked) throw new Error(`${this.name} is masked`);
     if (this.#running !== undefined) return;
@@ -209,6 +218,7 @@ export class SupervisedUnit {
       await new Promise((resolve, reject) => child.once('spawn', resolve).once('error', reject));
     } catch (error) {
       removeDurably(this.#file('pid'));
+      this.#facts = { restarts, inactiveSinceMs: this.#env.clock.now(), livedMs: 0, endedItself: true };
       this.#become({ activeState: 'failed', subState: 'failed', result: 'exec' });
       throw new JobFailed('failed', `${program} could not be started: ${(error as Error).message}`);
     }
@@ -221,13 +231,14 @@ export class SupervisedUnit {
     writeDurably(this.#file('pid'), JSON.stringify(running));
     this.#running = running;
     this.#lastInvocationID = invocationID;
+    this.#facts = { ...this.#facts, restarts, livedMs: undefined, endedItself: false };
     this.#become(RUNNING);
   }
 
   /** Unless somebody stopped or started it while this waited for its turn. */
   #restart(): Promise<void> {
     const done = this.#jobs.then(() => {
-      if (this.#state.subState === 'auto-restart') return this.#start();
+      if (this.#state.subState === 'auto-restart') return this.#start(this.#facts.restarts + 1);
     });
     this.#jobs = done.catch(() => undefined);
     return done;
@@ -261,11 +272,14 @@ export class SupervisedUnit {
     removeDurably(this.#file('pid'));
     this.#running = undefined;
     const wanted = this.#state.activeState !== 'deactivating' && !this.#closed;
+    const now = this.#env.clock.now();
+    const lived = Math.max(0, now - running.startedAtMs);
+    this.#facts = { ...this.#facts, inactiveSinceMs: now, livedMs: lived, endedItself: wanted };
     if (!wanted || this.#definition === undefined) {
       this.#become({ ...DEAD, result });
       return;
     }
-    if (this.#env.clock.now() - running.startedAtMs >= RAN_WELL_MS) this.#restartDelay = FIRST_RESTART_MS;
+    if (lived >= RAN_WELL_MS) this.#restartDelay = FIRST_RESTART_MS;
     const delay = this.#restartDelay;
     this.#restartDelay = Math.min(delay * 2, LAST_RESTART_MS);
     this.#env.log.warn({ unit: this.name, pid: running.pid, result, restartInMs: delay }, 'a process ended');

@@ -21,6 +21,10 @@ interface Activity {
   result: string;
   invocationID: string;
   startedAtMs: number;
+  restarts: number;
+  inactiveSinceMs: number;
+  livedMs: number | undefined;
+  endedItself: boolean;
   /** What the process was started with. */
   text: string;
 }
@@ -36,6 +40,7 @@ export class FakeSystemd implements Units {
   readonly #loaded = new Map<string, Loaded>();
   readonly #active = new Map<string, Activity>();
   readonly #wakes = new Set<() => void>();
+  readonly #frozen = new Set<string>();
   #invocations = 0;
 
   constructor(root: string, clock: Clock) {
@@ -65,13 +70,14 @@ export class FakeSystemd implements Units {
       serviceType: /^Type=(.*)$/m.exec(loaded.text)?.[1] ?? 'simple',
       fragmentPath: loaded.fragment,
       dropInPaths: loaded.dropIns,
+      freezer: this.#frozen.has(unit) ? 'frozen' : 'running',
     };
   }
 
   async run(job: UnitJob, unit: string): Promise<void> {
     this.log.push(`${job} ${unit}`);
     const loaded = this.#load(unit);
-    if (job === 'stop') return this.#become(unit, 'inactive', 'dead', 'success');
+    if (job === 'stop') return this.#become(unit, 'inactive', 'dead', 'success', false);
     if (loaded.masked) throw new Error(`${unit} is masked`);
     if (loaded.fragment === '') throw new Error(`${unit} not found`);
     const activity = this.#activity(unit);
@@ -84,11 +90,12 @@ export class FakeSystemd implements Units {
     activity.text = loaded.text;
     const outcome = this.outcome(loaded.text);
     if (outcome === 'fails') {
-      this.#become(unit, 'failed', 'failed', 'exit-code');
+      this.#become(unit, 'failed', 'failed', 'exit-code', true);
       throw new JobFailed('failed', `start of ${unit} failed`);
     }
-    this.#become(unit, 'active', 'running', 'success');
-    if (outcome === 'dies') setImmediate(() => this.#become(unit, 'failed', 'failed', 'exit-code'));
+    activity.restarts = 0;
+    this.#become(unit, 'active', 'running', 'success', false);
+    if (outcome === 'dies') setImmediate(() => this.#become(unit, 'failed', 'failed', 'exit-code', true));
   }
 
   async daemonReload(): Promise<void> {
@@ -124,7 +131,8 @@ export class FakeSystemd implements Units {
   async resetFailed(unit: string): Promise<void> {
     this.log.push(`reset-failed ${unit}`);
     const activity = this.#activity(unit);
-    if (activity.activeState === 'failed') this.#become(unit, 'inactive', 'dead', 'success');
+    if (activity.activeState === 'failed')
+      this.#become(unit, 'inactive', 'dead', 'success', activity.endedItself);
   }
 
   async watch(_unit: string, wake: () => void, signal: AbortSignal): Promise<void> {
@@ -134,9 +142,25 @@ export class FakeSystemd implements Units {
     this.#wakes.delete(wake);
   }
 
-  /** Something happens to a unit by itself, or by somebody else. */
-  happens(unit: string, state: Pick<UnitState, 'activeState' | 'subState' | 'result'>): void {
-    this.#become(unit, state.activeState, state.subState, state.result);
+  /**
+   * Something happens to a unit by itself, or by somebody else. Unless it is said, one that is `inactive` was stopped
+   * and one that is `failed` ended itself; a restart by systemd's own hand is for the caller to count.
+   */
+  happens(
+    unit: string,
+    state: Pick<UnitState, 'activeState' | 'subState' | 'result'> &
+      Partial<Pick<UnitState, 'restarts' | 'endedItself' | 'livedMs'>>,
+  ): void {
+    const { activeState, subState, result, ...facts } = state;
+    const runs = activeState !== 'inactive' && activeState !== 'failed' && subState !== 'auto-restart';
+    this.#become(unit, activeState, subState, result, !runs && activeState !== 'inactive', facts);
+  }
+
+  /** As `systemctl freeze`, which leaves the unit active. */
+  freeze(unit: string, frozen = true): void {
+    if (frozen) this.#frozen.add(unit);
+    else this.#frozen.delete(unit);
+    this.#wake();
   }
 
   /** The text that the running process was started with; '' when none runs. */
@@ -145,9 +169,23 @@ export class FakeSystemd implements Units {
     return activeState === 'active' ? text : '';
   }
 
-  #become(unit: string, activeState: UnitState['activeState'], subState: string, result: string): void {
-    const startedAtMs = activeState === 'active' ? this.#activity(unit).startedAtMs : 0;
-    Object.assign(this.#activity(unit), { activeState, subState, result, startedAtMs });
+  #become(
+    unit: string,
+    activeState: UnitState['activeState'],
+    subState: string,
+    result: string,
+    endedItself: boolean,
+    facts: Partial<Activity> = {},
+  ): void {
+    const activity = this.#activity(unit);
+    const now = this.#clock.now();
+    if (activeState !== 'active' && activity.activeState === 'active') {
+      activity.livedMs = Math.max(0, now - activity.startedAtMs);
+    }
+    if (activeState === 'active') activity.livedMs = undefined;
+    if (activeState === 'inactive' || activeState === 'failed') activity.inactiveSinceMs = now;
+    const startedAtMs = activeState === 'active' ? activity.startedAtMs : 0;
+    Object.assign(activity, { activeState, subState, result, startedAtMs, endedItself, ...facts });
     this.#wake();
   }
 
@@ -164,6 +202,10 @@ export class FakeSystemd implements Units {
         result: 'success',
         invocationID: '',
         startedAtMs: 0,
+        restarts: 0,
+        inactiveSinceMs: 0,
+        livedMs: undefined,
+        endedItself: false,
         text: '',
       };
       this.#active.set(unit, activity);

@@ -133,6 +133,37 @@ test('what does not load, start or stay is undone: the old unit runs again', asy
   }
 });
 
+test('what is stopped while systemd or the bus is started anew, and after, is started again', async (t) => {
+  const unit = 'rearmed.service';
+  const key = 'Service/rearmed';
+  const line = agent(t).assign(resource('Service', 'rearmed', { unit, unitFile: { content: text(SLEEP) } }));
+  await line.expect(key, 'True');
+  const stop = () => systemctl('stop', unit);
+  const anew: Record<string, () => void> = {
+    'systemd re-executes': () => systemctl('daemon-reexec'),
+    'the bus restarts': () => systemctl('restart', 'dbus.service'),
+    'the bus is killed': () => systemctl('kill', '--signal=KILL', 'dbus.service'),
+    'stopped right after systemd re-executes': () => {
+      systemctl('daemon-reexec');
+      stop();
+    },
+    'stopped while there is no bus': () => {
+      systemctl('stop', 'dbus.socket', 'dbus.service');
+      stop();
+      systemctl('start', 'dbus.socket', 'dbus.service');
+    },
+  };
+  const runs = (name: string) =>
+    eventually(async () => assert.equal((await units.show(unit)).activeState, 'active', name));
+  for (const [name, act] of Object.entries(anew)) {
+    act();
+    await runs(name);
+    await line.expect(key, 'True');
+    stop();
+    await runs(`${name}, and stopped then`);
+  }
+});
+
 test('a drop-in is in force at once, also in a directory that is new to systemd', async (t) => {
   const unit = 'limited.service';
   const key = 'Service/limited';

@@ -222,6 +222,11 @@ const RUNNING: UnitState = {
   serviceType: 'simple',
   fragmentPath: '',
   dropInPaths: [],
+  restarts: 0,
+  inactiveSinceMs: 0,
+  livedMs: undefined,
+  endedItself: false,
+  freezer: 'running',
 };
 
 function desired(more: Partial<Desired<ServiceSpec>>): Desired<ServiceSpec> {
