@@ -130,14 +130,17 @@ for (const { kind, open, requires = [] } of fixtures) {
     },
   );
 
-  contract('observe, diff, assess and prepare leave nothing behind', async ({ ports, specs, fingerprint }) => {
-    const d = desire(kind, specs[0]);
-    const before = await fingerprint();
-    const observed = await kind.observe(d, ports, never);
-    if (kind.diff(d, observed).length === 0) kind.assess(d, observed);
-    await kind.prepare(d, observed, ports, never);
-    assert.equal(await fingerprint(), before);
-  });
+  contract(
+    'observe, diff, assess and prepare leave nothing behind',
+    async ({ ports, specs, fingerprint }) => {
+      const d = desire(kind, specs[0]);
+      const before = await fingerprint();
+      const observed = await kind.observe(d, ports, never);
+      if (kind.diff(d, observed).length === 0) kind.assess(d, observed);
+      await kind.prepare(d, observed, ports, never);
+      assert.equal(await fingerprint(), before);
+    },
+  );
 
   contract('what is kept survives the disk and takes the host back, whole', async (o) => {
     const { ports, specs, fingerprint } = o;
