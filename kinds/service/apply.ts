@@ -9,12 +9,13 @@ import type { ServiceSpec } from './schema.ts';
 import {
   dueJob,
   isAnotherUnit,
+  isDone,
   isEnabledAs,
   isKnown,
   isLoaded,
   isMasked,
   isRestarting,
-  isRunning,
+  isStopped,
   type Memory,
   memoryOf,
   type Observed,
@@ -117,12 +118,20 @@ async function setEnablement(spec: ServiceSpec, before: UnitState, units: Units)
 async function runIt(d: Service, isAnother: boolean, io: Io, signal: AbortSignal): Promise<void> {
   const now = await observe(d, io, signal);
   const hindered = wantsRunning(d.spec) ? obstacle(d, now) : undefined;
-  if (hindered !== undefined && !d.heal) throw new Stalled(hindered.reason, hindered.message);
+  if (hindered !== undefined && hindered.reason !== 'UnitNotFound' && !d.heal) {
+    throw new Stalled(hindered.reason, hindered.message);
+  }
   if (hindered?.canRun === false) return; // what that means is assessed
   const { unit } = now;
-  const isReplaced = isAnother && !isKnown(d, unit) && (isRunning(unit) || unit.activeState === 'activating');
-  const job = dueJob(d, now)?.job ?? (isReplaced && wantsRunning(d.spec) ? 'restart' : undefined);
+  const job = dueJob(d, now)?.job ?? (isAnother ? anotherJob(d, unit) : undefined);
   if (job !== undefined) await run(job, unit.activeState === 'failed' || isRestarting(unit), d, io, signal);
+}
+
+/** Of a unit whose files changed just now, whatever they were when what runs, or ran last, was started. */
+function anotherJob(d: Service, unit: UnitState): UnitJob | undefined {
+  if (!wantsRunning(d.spec) || isDone(unit, d.memory)) return undefined;
+  if (isStopped(unit)) return 'start';
+  return isKnown(d, unit) || unit.activeState === 'deactivating' ? undefined : 'restart';
 }
 
 /** @param failed it failed before: that also takes back what start-limit-hit counted. */

@@ -3,7 +3,7 @@ import * as z from 'zod';
 import type { Change, Desired, Gate } from '../kind.ts';
 import type { FileState, UnitJob, UnitState } from '../ports.ts';
 import type { ServiceSpec } from './schema.ts';
-import { ownPaths, shadowing, unitDigest } from './unit-files.ts';
+import { ownPaths, unitDigest } from './unit-files.ts';
 
 /** What the last run was started with; kept by the agent. */
 export const Memory = z.object({
@@ -102,8 +102,8 @@ export function wrongEnablement(
   return `${name} is indirect: its [Install] section only names other units; leave enabled out here, and say enabled: true in a Service for ${others}`;
 }
 
-export interface Obstacle {
-  readonly reason: string;
+interface Obstacle {
+  readonly reason: 'BadUnit' | 'UnitNotFound' | 'CannotBeEnabled';
   readonly message: string;
   /** Whether the unit can run all the same. */
   readonly canRun: boolean;
@@ -119,14 +119,7 @@ export function obstacle({ spec }: Service, { unit, also }: Observed): Obstacle 
     return { reason: 'UnitNotFound', message: notFound(name), canRun: false };
   }
   const wrong = wrongEnablement(spec, unit, also);
-  if (wrong !== undefined) return { reason: 'CannotBeEnabled', message: wrong, canRun: true };
-  for (const own of ownPaths(spec)) {
-    const other = shadowing(unit, own);
-    if (other === undefined) continue;
-    const message = `systemd takes ${other} instead of ${own}; remove it`;
-    return { reason: 'Shadowed', message, canRun: true };
-  }
-  return undefined;
+  return wrong === undefined ? undefined : { reason: 'CannotBeEnabled', message: wrong, canRun: true };
 }
 
 export function notFound(unit: string): string {
@@ -164,7 +157,7 @@ export function isLoaded(spec: ServiceSpec, unit: UnitState): boolean {
   if (unit.needDaemonReload) return false;
   if (isMasked(unit) || (unit.loadState === 'not-found' && spec.unitFile === undefined)) return true;
   const loaded = [unit.fragmentPath, ...unit.dropInPaths];
-  return ownPaths(spec).every((own) => loaded.includes(own) || shadowing(unit, own) !== undefined);
+  return ownPaths(spec).every((own) => loaded.includes(own));
 }
 
 /** As systemctl means it; an enablement in /run is gone after the next boot, and a mask hides what is below it. */

@@ -8,10 +8,8 @@ import { definitionOf } from './definition.ts';
 import type { ServiceSpec } from './schema.ts';
 
 const ETC = '/etc/systemd/system';
-/** Where files win over those in /etc/systemd/system, systemd.unit(5). */
-const ABOVE = ['/etc/systemd/system.control', '/run/systemd/system.control', '/run/systemd/transient'];
 /** Where files win over a package's; system.control is `systemctl set-property`'s. */
-const OVERRIDES = [ETC, '/run/systemd/system', ...ABOVE.slice(0, 2)];
+const OVERRIDES = [ETC, '/etc/systemd/system.control', '/run/systemd/system', '/run/systemd/system.control'];
 const VENDOR = ['/usr/local/lib/systemd/system', '/usr/lib/systemd/system', '/lib/systemd/system'];
 
 export function unitFilePath(unit: string): string {
@@ -108,13 +106,6 @@ export function foreignFiles(
     files.read(fragmentPath).type === 'file' &&
     VENDOR.some((directory) => files.read(path.join(directory, unit)).type === 'file');
   return hidesPackage ? [fragmentPath, ...dropIns] : dropIns;
-}
-
-/** The loaded file that systemd prefers to one of ours, of the same name. */
-export function shadowing(state: UnitState, own: string): string | undefined {
-  const place = path.relative(ETC, own);
-  const above = ABOVE.map((directory) => path.join(directory, place));
-  return [state.fragmentPath, ...state.dropInPaths].find((file) => above.includes(file));
 }
 
 /** Whether the unit has a file without ours in /etc; an instance has its template's. */

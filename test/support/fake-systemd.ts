@@ -37,8 +37,10 @@ export class FakeSystemd implements Units {
   readonly manager = 'systemd';
   /** What was asked for that changes something, in order. */
   readonly log: string[] = [];
-  /** How a start with this unit text ends. */
-  outcome: (text: string) => 'stays' | 'fails' | 'dies' = () => 'stays';
+  /** Of each invocation, how long after the end of the one before it began; milliseconds. */
+  readonly pauses: number[] = [];
+  /** How a start with this unit text ends; a number: by itself, after as many milliseconds. */
+  outcome: (text: string) => 'stays' | 'fails' | number = () => 'stays';
   readonly #root: string;
   readonly #clock: Clock;
   readonly #loaded = new Map<string, Loaded>();
@@ -95,6 +97,7 @@ export class FakeSystemd implements Units {
     // systemd counts microseconds and the clock does not: what was written in this millisecond is not newer.
     activity.startedAtMs = this.#clock.now() + 0.999;
     activity.text = loaded.text;
+    if (activity.inactiveSinceMs > 0) this.pauses.push(this.#clock.now() - activity.inactiveSinceMs);
     const outcome = this.outcome(loaded.text);
     if (outcome === 'fails') {
       this.#become(unit, 'failed', 'failed', 'exit-code', true);
@@ -102,7 +105,12 @@ export class FakeSystemd implements Units {
     }
     activity.restarts = 0;
     this.#become(unit, 'active', 'running', 'success', false);
-    if (outcome === 'dies') setImmediate(() => this.#become(unit, 'failed', 'failed', 'exit-code', true));
+    if (outcome === 'stays') return;
+    const { invocationID } = activity;
+    this.#clock.setTimeout(() => {
+      if (activity.invocationID !== invocationID || activity.activeState !== 'active') return;
+      this.#become(unit, 'failed', 'failed', 'exit-code', true);
+    }, outcome);
   }
 
   async daemonReload(): Promise<void> {
@@ -201,8 +209,10 @@ export class FakeSystemd implements Units {
       activity.livedMs = Math.max(0, now - activity.startedAtMs);
     }
     if (activeState === 'active') activity.livedMs = undefined;
-    const isDead = activeState === 'inactive' || activeState === 'failed' || subState === 'auto-restart';
-    if (isDead) activity.inactiveSinceMs = now;
+    const isDead = (state: string): boolean => state === 'inactive' || state === 'failed';
+    if ((isDead(activeState) && !isDead(activity.activeState)) || subState === 'auto-restart') {
+      activity.inactiveSinceMs = now;
+    }
     activity.restartsAtMs = 0;
     const startedAtMs = activeState === 'active' ? activity.startedAtMs : 0;
     Object.assign(activity, { activeState, subState, result, startedAtMs, endedItself, ...facts });
