@@ -5,22 +5,17 @@ import { fileChanges, writeFile } from '../managed-file.ts';
 import { JobFailed, type Ports, type UnitJob, type UnitState, type Units } from '../ports.ts';
 import { define } from './definition.ts';
 import { runJob } from './job.ts';
+import { isAnotherUnit, isDone, isKnown, type Memory, memoryOf, type Service } from './memory.ts';
+import { obstacle } from './obstacle.ts';
 import type { ServiceSpec } from './schema.ts';
 import {
   dueJob,
-  isAnotherUnit,
-  isDone,
   isEnabledAs,
-  isKnown,
   isLoaded,
   isMasked,
   isRestarting,
   isStopped,
-  type Memory,
-  memoryOf,
   type Observed,
-  obstacle,
-  type Service,
   wantsRunning,
 } from './state.ts';
 import { alsoOf, claimedPaths, foreignFiles, leftovers, ownPaths, wantedFiles } from './unit-files.ts';

@@ -2,18 +2,17 @@
 import type { Trial, Verdict } from '../kind.ts';
 import type { UnitState } from '../ports.ts';
 import { no, unknown, YES } from '../shared/verdicts.ts';
+import { isDone, type Service } from './memory.ts';
+import { obstacle } from './obstacle.ts';
 import type { ServiceSpec } from './schema.ts';
 import {
   describeState,
   GATE,
-  isDone,
   isRestarting,
   isRunning,
   isStopped,
   type Observed,
-  obstacle,
   restUntilMs,
-  type Service,
   wantsRunning,
 } from './state.ts';
 import type { Before } from './undo.ts';

@@ -8,16 +8,10 @@ import { apply, isSupervised, type Needs, observe, unitsOf } from './apply.ts';
 import { assess } from './assess.ts';
 import { checkService } from './check.ts';
 import { definitionChanges } from './definition.ts';
+import { Memory, type Service } from './memory.ts';
+import { notFound, wrongEnablement } from './obstacle.ts';
 import { ServiceSpec } from './schema.ts';
-import {
-  GATE,
-  Memory,
-  notFound,
-  type Observed,
-  type Service,
-  stateChanges,
-  wrongEnablement,
-} from './state.ts';
+import { GATE, type Observed, stateChanges } from './state.ts';
 import { Before, beforeSupervised, beforeSystemd, undo } from './undo.ts';
 import {
   claims,

@@ -105,7 +105,7 @@ async function undoSystemd(
   const { files, units, clock } = io;
   const now = await units.show(unit, signal);
   // Before its file goes, or nobody knows any more how it is stopped and where its links are.
-  if (!before.running && !isStopped(now)) await runJob('stop', unit, units, clock, signal);
+  if (!before.running && !isStopped(now)) await units.run('stop', unit, signal);
   const isEnabled = isEnabledAs(true, now);
   if (!before.enabled && isEnabled) await units.disable(unit);
   if (!before.masked && isMasked(now)) await units.unmask(unit);

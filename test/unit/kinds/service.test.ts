@@ -7,8 +7,9 @@ import { file } from '../../../kinds/file/index.ts';
 import type { FileState, UnitState } from '../../../kinds/ports.ts';
 import { definitionChanges } from '../../../kinds/service/definition.ts';
 import { service } from '../../../kinds/service/index.ts';
+import { isDone, type Memory, type Service, staleness } from '../../../kinds/service/memory.ts';
 import type { ServiceSpec } from '../../../kinds/service/schema.ts';
-import { isDone, isRunning, type Memory, type Service, staleness } from '../../../kinds/service/state.ts';
+import { isRunning } from '../../../kinds/service/state.ts';
 import { foreignFiles, ownPaths, programsOf, unitDigest } from '../../../kinds/service/unit-files.ts';
 import { fastClock } from '../../support/clock.ts';
 import { eventually } from '../../support/eventually.ts';
@@ -159,6 +160,21 @@ test('a confirmed unit that fails at its start is tried again, and is neither un
   await line.expect(KEY, 'True');
   assert.equal(starts, 3);
   assert.equal(systemd.runningText(UNIT), text('/bin/one'));
+});
+
+test('what did not run before either is not blamed on the change', async (t) => {
+  const { line, systemd, unitFile } = setting(t);
+  fs.writeFileSync(line.path(`/lib/systemd/system/${UNIT}`), text('/bin/packaged'));
+  systemd.outcome = (unit) => (unit.includes('GOOD') ? 'stays' : 1_000);
+  systemd.happens(UNIT, { activeState: 'failed', subState: 'failed', result: 'exit-code' });
+  const dropIn = (value: string) =>
+    web({ dropIns: { 'env.conf': { content: `[Service]\nEnvironment=${value}\n` } } });
+  line.assign(dropIn('A=1'));
+  await line.expect(KEY, 'Unknown', 'CrashLoop');
+  assert.match(line.condition(KEY, 'Ready')!.message, /did not run before this change either/);
+  assert.ok(fs.existsSync(`${unitFile}.d/env.conf`));
+  line.assign(dropIn('GOOD=1'));
+  await line.expect(KEY, 'True');
 });
 
 test('what an earlier document put there goes with it, and is not foreign', async (t) => {
