@@ -66,11 +66,15 @@ export interface Files {
   /** The path as the host's other programs see it; itself, unless the agent has a sandbox root. */
   hostPath?(path: string): string;
   /**
-   * Arms, wakes once, then wakes at each change of the path (its content, attributes, place, or a parent's).
+   * Arms, wakes once, then wakes at each change of the path (its content, attributes, place, or a parent's), where it
+   * really is, and of each link among its parents. As in `read`, a link at the path itself is not followed.
    * Settles when the signal aborts; rejects when the watch died.
    */
   watch(path: string, wake: () => void, signal: AbortSignal): Promise<void>;
-  /** The same for a path that no sandbox root is put before: a secret's file is read where it is. */
+  /**
+   * The same for a path that no sandbox root is put before, and what a link at the path itself leads to as well: a
+   * secret's file is read where it is.
+   */
   watchOutside?(path: string, wake: () => void, signal: AbortSignal): Promise<void>;
   /** Directories that are polled, since the system has no watch left for them. */
   polled?(): readonly string[];

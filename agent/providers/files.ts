@@ -221,7 +221,7 @@ export function createFiles(options: FilesOptions = {}): Files & { close(): Prom
       return watches.watch(place(p), wake, signal);
     },
 
-    watchOutside: (p, wake, signal) => watches.watch(p, wake, signal),
+    watchOutside: (p, wake, signal) => watches.watch(p, wake, signal, true),
 
     polled: () => watches.polled,
 

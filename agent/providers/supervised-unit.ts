@@ -8,38 +8,20 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { inWords } from '../../api/errors.ts';
 import type { Json } from '../../api/json.ts';
-import { type Clock, JobFailed, type UnitJob, type UnitState } from '../../kinds/ports.ts';
+import { JobFailed, type UnitJob, type UnitState } from '../../kinds/ports.ts';
 import { readIfThere, removeDurably, writeDurably } from '../journal/durable.ts';
-import type { Seal } from '../secrets/seal.ts';
 import { groupExists, processesWithEnvironment, signalGroup, startTimeOf } from './process-identity.ts';
+import {
+  DEAD,
+  type Definition,
+  type Facts,
+  NEVER_RAN,
+  RUNNING,
+  type Running,
+  type State,
+  type UnitEnvironment,
+} from './supervised-state.ts';
 import { firstOf, onAbort } from './waits.ts';
-
-export interface Definition {
-  readonly command: readonly string[];
-  readonly env: Readonly<Record<string, string>>;
-  readonly enabled: boolean;
-  readonly masked: boolean;
-}
-
-export interface UnitEnvironment {
-  readonly stateDir: string;
-  readonly seal: Seal;
-  readonly clock: Clock;
-  readonly log: {
-    info(fields: object, message: string): void;
-    warn(fields: object, message: string): void;
-  };
-  /** How long a process may take to end before it is killed. */
-  readonly stopTimeoutMs?: number;
-}
-
-interface Running {
-  /** Also its process group; 0 while it is being started. */
-  readonly pid: number;
-  readonly startTime: string;
-  readonly invocationID: string;
-  readonly startedAtMs: number;
-}
 
 const FIRST_RESTART_MS = 100;
 const LAST_RESTART_MS = 30_000;
@@ -49,14 +31,6 @@ const ORPHAN_POLL_MS = 250;
 const STOP_POLL_MS = 20;
 const MAX_LOG = 1024 * 1024;
 const MARK = 'HOMEOSTAT_INVOCATION';
-
-type State = Pick<UnitState, 'activeState' | 'subState' | 'result'>;
-const DEAD: State = { activeState: 'inactive', subState: 'dead', result: 'success' };
-const RUNNING: State = { activeState: 'active', subState: 'running', result: 'success' };
-
-/** Of this agent's time: what ended while none ran left nothing behind. */
-type Facts = Pick<UnitState, 'restarts' | 'inactiveSinceMs' | 'livedMs' | 'endedItself'>;
-const NEVER_RAN: Facts = { restarts: 0, inactiveSinceMs: 0, livedMs: undefined, endedItself: false };
 
 export class SupervisedUnit {
   readonly name: string;

@@ -6,7 +6,8 @@ import path from 'node:path';
 import type { SupervisedUnits, Units } from '../../kinds/ports.ts';
 import { removeUnfinished } from '../journal/durable.ts';
 import { createSeal } from '../secrets/seal.ts';
-import { type Definition, SupervisedUnit, type UnitEnvironment } from './supervised-unit.ts';
+import type { Definition, UnitEnvironment } from './supervised-state.ts';
+import { SupervisedUnit } from './supervised-unit.ts';
 
 export interface SupervisedOptions extends Omit<UnitEnvironment, 'stateDir' | 'seal'> {
   /** The agent's state directory; what belongs here is kept in its folder `supervised`. */

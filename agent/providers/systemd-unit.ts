@@ -1,5 +1,5 @@
 // What systemd says of a unit, as our UnitState. Pure. Properties: org.freedesktop.systemd1(5).
-import type { UnitState } from '../../kinds/ports.ts';
+import type { UnitJob, UnitState } from '../../kinds/ports.ts';
 
 /** What fromProperties reads, of the unit's own interface and of its type's. */
 const PROPERTIES = [
@@ -144,4 +144,19 @@ function hex(bytes: unknown): string {
 /** Microseconds since 1970 as milliseconds. */
 function micros(value: unknown): number {
   return value === undefined ? 0 : Math.floor(Number(value) / 1000);
+}
+
+const JOB_RESULTS: Readonly<Record<string, string>> = {
+  canceled: 'another job took its place',
+  timeout: 'it took longer than the unit allows',
+  failed: 'it failed',
+  dependency: 'a unit that it depends on failed',
+  skipped: 'the unit does not apply in its present state',
+  assert: 'an assertion of the unit failed',
+  unsupported: 'this host does not support the unit type',
+};
+
+/** In words, why a job ended with another result than 'done'. */
+export function jobFailed(job: UnitJob, unit: string, result: string): string {
+  return `${job} of ${unit}: ${JOB_RESULTS[result] ?? result} (${result}); see journalctl -u ${unit}`;
 }

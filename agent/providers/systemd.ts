@@ -8,19 +8,30 @@
 //   systemd knew of its last run is gone: a watch refers to its unit (RefUnit), which ends with the connection.
 // - One transition sends many PropertiesChanged: wakes are told once a turn of the event loop.
 // - A job's return value is its path; how it ended is told by JobRemoved, which may come before the return value.
-import { errnoOf, Stalled, Waiting } from '../../api/errors.ts';
+import { Stalled } from '../../api/errors.ts';
 import { JobFailed, type UnitJob, type Units } from '../../kinds/ports.ts';
-import { type Bus, BusError, type BusSignal, connectBus } from './dbus.ts';
-import { fromProperties, type Properties, pathOfUnit, type Variants, valuesOf } from './systemd-unit.ts';
+import { type Bus, BusError, connectBus } from './dbus.ts';
+import {
+  addMatch,
+  type Connection,
+  callManager,
+  connect,
+  removeMatch,
+  SYSTEMD,
+} from './systemd-connection.ts';
+import {
+  fromProperties,
+  jobFailed,
+  type Properties,
+  pathOfUnit,
+  type Variants,
+  valuesOf,
+} from './systemd-unit.ts';
 import { after, firstOf, onAbort } from './waits.ts';
 
 export const SYSTEM_BUS = 'unix:path=/run/dbus/system_bus_socket';
 
-const SYSTEMD = 'org.freedesktop.systemd1';
-const MANAGER = 'org.freedesktop.systemd1.Manager';
-const MANAGER_PATH = '/org/freedesktop/systemd1';
 const PROPERTIES = 'org.freedesktop.DBus.Properties';
-const BUS = 'org.freedesktop.DBus';
 
 export interface SystemdOptions {
   readonly busAddress?: string;
@@ -30,14 +41,6 @@ export interface SystemdOptions {
   readonly jobTimeoutMs?: number;
   /** For tests. */
   readonly open?: typeof connectBus;
-}
-
-interface Connection {
-  readonly bus: Bus;
-  /** What each finished job said, and who waits for it; results nobody has asked for yet are kept briefly. */
-  readonly jobs: Map<string, (result: string) => void>;
-  readonly finished: Map<string, string>;
-  readonly wakes: Map<string, Set<() => void>>;
 }
 
 export function createSystemd(options: SystemdOptions = {}): Units & { close(): Promise<void> } {
@@ -183,74 +186,6 @@ export function createSystemd(options: SystemdOptions = {}): Units & { close(): 
   };
 }
 
-async function connect(open: typeof connectBus, address: string, timeoutMs: number): Promise<Connection> {
-  let bus: Bus;
-  try {
-    bus = await open(address);
-  } catch (error) {
-    if (errnoOf(error) !== 'ENOENT' && errnoOf(error) !== 'ECONNREFUSED') throw error;
-    throw new Waiting(
-      'NoSystemBus',
-      `there is no system bus at ${address}; systemd and dbus must run`,
-      60_000,
-    );
-  }
-  const connection: Connection = { bus, jobs: new Map(), finished: new Map(), wakes: new Map() };
-  bus.onSignal((signal) => dispatch(connection, signal));
-  try {
-    const manager = `type='signal',sender='${SYSTEMD}',path='${MANAGER_PATH}',interface='${MANAGER}'`;
-    for (const member of ['JobRemoved', 'Reloading', 'UnitFilesChanged']) {
-      await addMatch(bus, `${manager},member='${member}'`, timeoutMs);
-    }
-    await addMatch(
-      bus,
-      `type='signal',sender='${BUS}',interface='${BUS}',member='NameOwnerChanged',arg0='${SYSTEMD}'`,
-      timeoutMs,
-    );
-    await callManager(bus, 'Subscribe', '', [], timeoutMs);
-  } catch (error) {
-    bus.close();
-    throw error;
-  }
-  return connection;
-}
-
-function dispatch(connection: Connection, signal: BusSignal): void {
-  const { bus, jobs, finished, wakes } = connection;
-  switch (signal.member) {
-    case 'PropertiesChanged':
-      for (const wake of wakes.get(signal.path) ?? []) wake();
-      break;
-    case 'JobRemoved': {
-      const [, path, , result] = signal.body as [number, string, string, string];
-      const waiting = jobs.get(path);
-      if (waiting !== undefined) {
-        waiting(result);
-        break;
-      }
-      // Most are other people's; the few of ours whose return value is still on its way are among the last.
-      finished.set(path, result);
-      if (finished.size > 256) finished.delete(finished.keys().next().value!);
-      break;
-    }
-    case 'UnitFilesChanged':
-      wakeAll(wakes);
-      break;
-    case 'Reloading':
-      // true when it begins, false when it is done.
-      if (signal.body[0] === false) wakeAll(wakes);
-      break;
-    case 'NameOwnerChanged':
-      // Who had the name: '' when systemd only now joins a bus that was started anew.
-      if (signal.sender === BUS && signal.body[1] !== '') bus.close(new Error('systemd was started anew'));
-      break;
-  }
-}
-
-function wakeAll(wakes: Connection['wakes']): void {
-  for (const set of wakes.values()) for (const wake of set) wake();
-}
-
 function oncePerTurn(wake: () => void): () => void {
   let told = false;
   return () => {
@@ -263,19 +198,6 @@ function oncePerTurn(wake: () => void): () => void {
   };
 }
 
-function callManager(
-  bus: Bus,
-  member: string,
-  signature: string,
-  body: readonly unknown[],
-  timeoutMs: number,
-) {
-  return bus.call(
-    { destination: SYSTEMD, path: MANAGER_PATH, interface: MANAGER, member, signature, body },
-    timeoutMs,
-  );
-}
-
 /** @returns false where systemd refuses: an agent that may not manage units, or a unit that can't be loaded. */
 async function referTo(bus: Bus, member: 'RefUnit' | 'UnrefUnit', unit: string, timeoutMs: number) {
   try {
@@ -285,33 +207,4 @@ async function referTo(bus: Bus, member: 'RefUnit' | 'UnrefUnit', unit: string, 
     if (error instanceof BusError) return false;
     throw error;
   }
-}
-
-function addMatch(bus: Bus, rule: string, timeoutMs: number) {
-  return matchCall(bus, 'AddMatch', rule, timeoutMs);
-}
-
-function removeMatch(bus: Bus, rule: string, timeoutMs: number) {
-  return matchCall(bus, 'RemoveMatch', rule, timeoutMs);
-}
-
-function matchCall(bus: Bus, member: string, rule: string, timeoutMs: number) {
-  return bus.call(
-    { destination: BUS, path: '/org/freedesktop/DBus', interface: BUS, member, signature: 's', body: [rule] },
-    timeoutMs,
-  );
-}
-
-const JOB_RESULTS: Readonly<Record<string, string>> = {
-  canceled: 'another job took its place',
-  timeout: 'it took longer than the unit allows',
-  failed: 'it failed',
-  dependency: 'a unit that it depends on failed',
-  skipped: 'the unit does not apply in its present state',
-  assert: 'an assertion of the unit failed',
-  unsupported: 'this host does not support the unit type',
-};
-
-function jobFailed(job: UnitJob, unit: string, result: string): string {
-  return `${job} of ${unit}: ${JOB_RESULTS[result] ?? result} (${result}); see journalctl -u ${unit}`;
 }
