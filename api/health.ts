@@ -45,6 +45,7 @@ const IN_PROGRESS = new Set([
   'Pulling',
   'RateLimited',
   'Reconciling',
+  'Relocation',
   'Waiting',
 ]);
 

@@ -32,6 +32,8 @@ export interface FileAttributes {
 export interface Files {
   /** @throws system errors other than ENOENT and ENOTDIR, which read as absent; EFBIG above 16 MiB. */
   read(path: string): FileState;
+  /** Whether anything is there, however large. */
+  exists(path: string): boolean;
   /**
    * A new file with these attributes takes the path's place in one step: readers see the old or the new whole.
    * Durable: it is on the disk before it takes the place, and the place is on the disk after (2–3 ms more each). For
@@ -101,6 +103,12 @@ export interface Processes {
       env?: Readonly<Record<string, string>>;
       /** Where it runs, as the host's programs see it (Files.hostPath). */
       cwd?: string;
+      /**
+       * For a program that must not be cut off halfway, and takes no input: `signal` and the agent's end, a kill
+       * included, end the waiting and not the program. Where systemd runs the host it is a transient unit whose name
+       * begins with `unit`. Whoever comes later finds it by the lock that it holds.
+       */
+      detached?: { unit: string };
     },
   ): Promise<ProcessResult>;
 }

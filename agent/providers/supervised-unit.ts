@@ -59,6 +59,16 @@ export class SupervisedUnit {
 
   /** Reads what an earlier agent left, and takes over the process that it had started. */
   load(): void {
+    this.read();
+    if (this.#running !== undefined) {
+      const { pid } = this.#running;
+      this.#env.log.info({ unit: this.name, pid }, 'took over a process of an earlier agent');
+      this.#pollOrphan(this.#running);
+    } else if (readIfThere(this.#file('pid')) !== undefined) removeDurably(this.#file('pid'));
+  }
+
+  /** The same, and whoever started the process keeps it. */
+  read(): void {
     const text = readIfThere(this.#file('unit'));
     try {
       if (text !== undefined)
@@ -70,15 +80,10 @@ export class SupervisedUnit {
     const record = readIfThere(this.#file('pid'));
     if (record === undefined) return;
     const left = this.#identify(JSON.parse(record) as Running);
-    if (left === undefined) {
-      removeDurably(this.#file('pid'));
-      return;
-    }
+    if (left === undefined) return;
     this.#running = left;
     this.#lastInvocationID = left.invocationID;
     this.#state = RUNNING;
-    this.#env.log.info({ unit: this.name, pid: left.pid }, 'took over a process of an earlier agent');
-    this.#pollOrphan(left);
   }
 
   /** The process that the record means, if it is there. */

@@ -1,11 +1,16 @@
-// The work queue. Its promises, which test/unit/agent/queue.test.ts states one by one: a key that is added
-// often before it is worked on is worked on once; a key is never worked on twice at a time; a key that is added
-// while it is being worked on is worked on again afterwards; keys whose locks overlap never run together;
-// failures come back with exponential backoff and jitter, key by key.
+// The work queue. Its promises are the names of the tests in test/unit/agent/queue.test.ts.
+//
+// There are two lanes. Events and people come first, so that a heal never waits behind a thousand new files: the fast
+// lane is looked at in the same turn of the event loop, the slow one in turns of its own (turns.ts), since many passes
+// are synchronous up to their first flush and no event is read meanwhile.
 import type { Clock } from '../../kinds/ports.ts';
+import { Turns } from './turns.ts';
 
-/** What made a pass necessary; `resync` alone means that no watch saw it. */
-export type Cause = 'watch' | 'resync' | 'bundle' | 'dependency' | 'retry' | 'request';
+/**
+ * What made a pass necessary; `resync` alone means that no watch saw it. `armed`: a watch has just begun, and nobody
+ * knows what happened before.
+ */
+export type Cause = 'watch' | 'armed' | 'resync' | 'bundle' | 'dependency' | 'retry' | 'request';
 
 export interface Item {
   readonly key: string;
@@ -23,37 +28,62 @@ export interface QueueOptions {
   readonly locksOverlap: (a: string, b: string) => boolean;
   /** In [0, 1); for the jitter. */
   readonly random: () => number;
+  /** Shared with passes that ask for a turn of their own before they block the process. */
+  readonly turns?: Turns;
   readonly backoff?: { readonly baseMs: number; readonly maxMs: number };
 }
 
 interface Pending {
-  causes: Set<Cause>;
+  readonly causes: Set<Cause>;
   wokenAt: number;
 }
 
 interface Running {
   readonly locks: readonly string[];
-  readonly done: Promise<void>;
+  readonly isSlow: boolean;
   readonly beganAt: number;
+  readonly done: Promise<void>;
 }
+
+/** Events and people. A retry is no event: what made it necessary has been tried already. */
+const FAST: ReadonlySet<Cause> = new Set(['watch', 'request']);
+/** A key that fails is looked at after an event in this time, however long its backoff is by then. */
+const EVENTS_WAIT_AT_MOST_MS = 30_000;
 
 export class Queue {
   readonly #options: QueueOptions;
-  readonly #ready = new Map<string, Pending>(); // insertion order is the order of work
+  readonly #turns: Turns;
+  readonly #slowLimit: number;
+  // Insertion order is the order of work. A key is in one of these three.
+  readonly #fast = new Map<string, Pending>();
+  readonly #slow = new Map<string, Pending>();
+  readonly #held = new Map<string, { readonly pending: Pending; readonly timer?: { cancel(): void } }>();
   readonly #running = new Map<string, Running>();
   readonly #delayed = new Map<string, { readonly dueAt: number; readonly timer: { cancel(): void } }>();
-  readonly #failures = new Map<string, number>();
+  readonly #failures = new Map<string, { readonly count: number; readonly eventsFrom: number }>();
   #idle: (() => void)[] = [];
   #stopped = true;
-  #scheduled = false;
+  #fastScheduled = false;
+  #slowScheduled = false;
 
   constructor(options: QueueOptions) {
     this.#options = options;
+    this.#turns = options.turns ?? new Turns(() => options.clock.monotonic());
+    const { concurrency } = options;
+    // A quarter of the workers is kept free for events.
+    this.#slowLimit = Math.max(1, concurrency - Math.ceil(concurrency / 4));
   }
 
-  /** Keys that wait for a worker, delayed ones not counted. */
+  /** Keys that wait for a worker; what is delayed or waits out its backoff is not counted. */
   get depth(): number {
-    return this.#ready.size;
+    return this.#fast.size + this.#slow.size;
+  }
+
+  /** How long the oldest of the running passes has been running, milliseconds; undefined when none runs. */
+  oldestPassAgeMs(): number | undefined {
+    // A map keeps the order in which the passes began.
+    for (const { beganAt } of this.#running.values()) return this.#options.clock.monotonic() - beganAt;
+    return undefined;
   }
 
   /** How long the pass over this key has run, milliseconds; undefined when none runs. */
@@ -70,14 +100,14 @@ export class Queue {
   /** Takes up no more keys; resolves when the running passes have ended. */
   async stop(): Promise<void> {
     this.#stopped = true;
-    for (const { timer } of this.#delayed.values()) timer.cancel();
-    this.#delayed.clear();
-    this.#ready.clear();
+    for (const { timer } of [...this.#delayed.values(), ...this.#held.values()]) timer?.cancel();
+    for (const keys of [this.#delayed, this.#held, this.#fast, this.#slow]) keys.clear();
+    this.#checkIdle();
     await Promise.all([...this.#running.values()].map((r) => r.done));
   }
 
   add(key: string, cause: Cause): void {
-    this.#addWoken(key, cause, this.#options.clock.monotonic());
+    this.#enqueue(key, { causes: new Set([cause]), wokenAt: this.#options.clock.monotonic() });
   }
 
   /** Adds the key in `ms`, unless it is to come sooner anyway. */
@@ -97,86 +127,160 @@ export class Queue {
     this.#delayed.set(key, { dueAt, timer });
   }
 
-  /** Adds the key after its next backoff. @returns the delay, milliseconds. */
+  /**
+   * Adds the key after its next backoff. Until then an event alone does not bring it back, since a pass that fails may
+   * cause such events itself. @returns the delay, milliseconds.
+   */
   addRateLimited(key: string): number {
-    const { baseMs, maxMs } = this.#options.backoff ?? { baseMs: 200, maxMs: 300_000 };
-    const failures = this.#failures.get(key) ?? 0;
-    this.#failures.set(key, failures + 1);
-    const full = Math.min(maxMs, baseMs * 2 ** Math.min(failures, 30));
-    const ms = Math.round(full * (0.75 + 0.5 * this.#options.random()));
+    const { clock, random, backoff } = this.#options;
+    const { baseMs, maxMs } = backoff ?? { baseMs: 200, maxMs: 300_000 };
+    const count = this.#failures.get(key)?.count ?? 0;
+    const full = Math.min(maxMs, baseMs * 2 ** Math.min(count, 30));
+    const ms = Math.round(full * (0.75 + 0.5 * random()));
     this.addAfter(key, 'retry', ms);
+    const eventsFrom = clock.monotonic() + Math.min(ms, EVENTS_WAIT_AT_MOST_MS);
+    this.#failures.set(key, { count: count + 1, eventsFrom });
     return ms;
   }
 
-  /** The key succeeded (or is parked): its next failure backs off from the beginning. */
+  /** The key succeeded (or is parked): its next failure backs off from the beginning, and its events count at once. */
   forget(key: string): void {
     this.#failures.delete(key);
+    const held = this.#released(key);
+    if (held !== undefined) this.#enqueue(key, held);
   }
 
   /** The key is gone: neither pending nor delayed any more. */
   remove(key: string): void {
-    this.forget(key);
-    this.#ready.delete(key);
+    this.#failures.delete(key);
+    this.#released(key);
+    this.#fast.delete(key);
+    this.#slow.delete(key);
     this.#delayed.get(key)?.timer.cancel();
     this.#delayed.delete(key);
     this.#checkIdle();
   }
 
-  /** Resolves when nothing runs and nothing is ready; what is delayed does not count. */
+  /** Resolves when nothing runs and nothing is ready; what is delayed or waits out its backoff does not count. */
   async idle(): Promise<void> {
     if (this.#isIdle()) return;
     await new Promise<void>((resolve) => this.#idle.push(resolve));
   }
 
-  #addWoken(key: string, cause: Cause, wokenAt: number): void {
+  /** Joins what waits for the key already; in a lane it keeps its place, unless it moves to the fast one. */
+  #enqueue(key: string, added: Pending): void {
     if (this.#stopped) return;
-    const pending = this.#ready.get(key);
-    if (pending !== undefined) {
-      pending.causes.add(cause);
-      return;
+    const pending = this.#fast.get(key) ?? this.#slow.get(key) ?? this.#released(key) ?? added;
+    for (const cause of added.causes) pending.causes.add(cause);
+    pending.wokenAt = Math.min(pending.wokenAt, added.wokenAt);
+    if ([...pending.causes].some((cause) => FAST.has(cause))) {
+      this.#slow.delete(key);
+      this.#fast.set(key, pending);
+    } else {
+      this.#slow.set(key, pending);
     }
-    this.#ready.set(key, { causes: new Set([cause]), wokenAt });
     this.#schedule();
   }
 
+  /** What waited out the key's backoff, and does no more. */
+  #released(key: string): Pending | undefined {
+    const held = this.#held.get(key);
+    held?.timer?.cancel();
+    this.#held.delete(key);
+    return held?.pending;
+  }
+
   #schedule(): void {
-    if (this.#scheduled || this.#stopped) return;
-    this.#scheduled = true;
+    if (this.#fastScheduled || this.#stopped) return;
+    this.#fastScheduled = true;
     queueMicrotask(() => {
-      this.#scheduled = false;
-      this.#dispatch();
+      this.#fastScheduled = false;
+      this.#dispatchFast();
     });
   }
 
-  #dispatch(): void {
+  #dispatchFast(): void {
     if (this.#stopped) return;
-    for (const [key, pending] of this.#ready) {
-      if (this.#running.size >= this.#options.concurrency) return;
-      if (this.#running.has(key)) continue;
-      const locks = this.#options.locksOf(key);
-      if (this.#isLocked(locks)) continue;
-      this.#ready.delete(key);
-      const item: Item = { key, causes: pending.causes, wokenAt: pending.wokenAt };
-      const done = this.#options.work(item).finally(() => {
-        this.#running.delete(key);
-        this.#schedule();
-        this.#checkIdle();
-      });
-      this.#running.set(key, { locks, done, beganAt: this.#options.clock.monotonic() });
+    for (const [key, pending] of this.#fast) {
+      if (this.#running.has(key) || this.#holdBack(key, pending)) continue;
+      // The slow lane always moves: one worker is its own.
+      const kept = this.#options.concurrency > 1 && this.#slow.size > 0 && this.#slowRunning() === 0 ? 1 : 0;
+      if (this.#running.size >= this.#options.concurrency - kept) break;
+      this.#tryToStart(key, pending, false);
     }
+    this.#scheduleSlow();
+    this.#checkIdle();
   }
 
-  #isLocked(locks: readonly string[]): boolean {
-    if (locks.length === 0) return false;
-    for (const running of this.#running.values()) {
-      if (running.locks.some((held) => locks.some((asked) => this.#options.locksOverlap(held, asked))))
-        return true;
+  /** Before each pass it asks for a turn, so that the event loop reads what has happened. */
+  #scheduleSlow(): void {
+    if (this.#slowScheduled || this.#slow.size === 0) return;
+    this.#slowScheduled = true;
+    void this.#turns.next().then(() => {
+      this.#slowScheduled = false;
+      if (!this.#stopped && this.#startSlow()) this.#scheduleSlow();
+    });
+  }
+
+  /** @returns whether a pass began */
+  #startSlow(): boolean {
+    if (this.#running.size >= this.#options.concurrency || this.#slowRunning() >= this.#slowLimit)
+      return false;
+    const waitedFor = [...this.#fast.keys()].flatMap((key) =>
+      this.#running.has(key) ? [] : this.#options.locksOf(key),
+    );
+    for (const [key, pending] of this.#slow) {
+      if (!this.#running.has(key) && this.#tryToStart(key, pending, true, waitedFor)) return true;
     }
     return false;
   }
 
+  /** An event alone waits until a key that fails has waited out its backoff. @returns whether it does */
+  #holdBack(key: string, pending: Pending): boolean {
+    const { clock } = this.#options;
+    const eventsFrom = this.#failures.get(key)?.eventsFrom ?? 0;
+    const ms = eventsFrom - clock.monotonic();
+    const isOnlyEvents = [...pending.causes].every((cause) => cause === 'watch' || cause === 'armed');
+    if (!isOnlyEvents || ms <= 0) return false;
+    this.#fast.delete(key);
+    const delayed = this.#delayed.get(key);
+    // Joined by the retry, where that comes as soon: one pass, not two.
+    if (delayed !== undefined && delayed.dueAt <= eventsFrom) this.#held.set(key, { pending });
+    else {
+      const timer = clock.setTimeout(() => this.#enqueue(key, pending), ms);
+      this.#held.set(key, { pending, timer });
+    }
+    return true;
+  }
+
+  /** @param waitedFor locks that are not held and yet not free. @returns whether the pass began */
+  #tryToStart(key: string, pending: Pending, isSlow: boolean, waitedFor: readonly string[] = []): boolean {
+    const locks = this.#options.locksOf(key);
+    if (this.#overlap(locks, waitedFor)) return false;
+    for (const running of this.#running.values()) if (this.#overlap(locks, running.locks)) return false;
+    (isSlow ? this.#slow : this.#fast).delete(key);
+    const beganAt = this.#options.clock.monotonic();
+    const done = this.#options.work({ key, ...pending }).finally(() => {
+      this.#running.delete(key);
+      this.#schedule();
+      this.#checkIdle();
+    });
+    this.#running.set(key, { locks, isSlow, beganAt, done });
+    return true;
+  }
+
+  #overlap(a: readonly string[], b: readonly string[]): boolean {
+    return a.some((x) => b.some((y) => this.#options.locksOverlap(x, y)));
+  }
+
+  #slowRunning(): number {
+    let count = 0;
+    for (const { isSlow } of this.#running.values()) if (isSlow) count += 1;
+    return count;
+  }
+
   #isIdle(): boolean {
-    return this.#running.size === 0 && this.#ready.size === 0;
+    return this.#running.size === 0 && this.depth === 0;
   }
 
   #checkIdle(): void {

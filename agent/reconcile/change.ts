@@ -115,6 +115,7 @@ async function carryOut(pass: Pass, seen: Look): Promise<PassResult> {
     const since = state.inForce;
     // The snapshot must be on the disk before anything is written.
     await journal.flushed();
+    await deps.turns.next();
     try {
       now = await putIntoForce(pass, seen);
     } catch (error) {

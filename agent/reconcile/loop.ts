@@ -5,6 +5,7 @@ import { readVersioned } from '../../kinds/shared/versioned.ts';
 import type { AllowList } from '../config.ts';
 import type { InventoryEntry, Journal } from '../journal/journal.ts';
 import type { Cause, Item } from '../queue/queue.ts';
+import type { Turns } from '../queue/turns.ts';
 import { latest, type SecretStore, secretRefsIn } from '../secrets/store.ts';
 import type { Suspensions } from './suspensions.ts';
 import type { Targets } from './targets.ts';
@@ -34,12 +35,14 @@ export interface ReconcilerDeps {
   readonly allow: AllowList;
   readonly observer: Observer;
   readonly queue: Requeue;
+  /** A turn of the event loop for each write that blocks the process, so that events are read in between. */
+  readonly turns: Turns;
   /** Ends every pass when the agent stops. */
   readonly stopping: AbortSignal;
   /** How long a pass may take, milliseconds. Default 180,000: above Alloy's reload (75 s). */
   readonly passTimeoutMs?: number;
   /** Whether nothing may be touched, whatever the manifest says: the agent itself is in a crash loop. */
-  readonly touchesNothing?: () => boolean;
+  readonly applyNothing?: () => boolean;
 }
 
 /** What is told of passes to people: log, events, metrics. */

@@ -59,7 +59,7 @@ function requireMayRemove({ deps, state }: Pass): void {
       `${keys.length} removals at once wait for a word: write confirmRemovals: ["${digest}"] into the Host document if they are meant`,
     );
   }
-  if (world.assignment?.payload.host.mode === 'observe' || deps.touchesNothing?.() === true) {
+  if (world.assignment?.payload.host.mode === 'observe' || deps.applyNothing?.() === true) {
     const message = 'it left the manifest; the host is in mode observe, so nothing is touched';
     throw new Stalled('WouldRemove', message);
   }

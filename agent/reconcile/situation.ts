@@ -42,7 +42,8 @@ export function situationOf(facts: Facts): Situation {
   if (!mayTouch) return 'Observe';
   const canBegin = wanted !== undefined && !refused;
   if (intent === undefined) return !canBegin ? 'Fallback' : wanted === confirmed ? 'Heal' : 'New';
-  // Another desired state than the one that is open supersedes it, and its undo, too.
-  if (canBegin && wanted !== intent.digest) return 'New';
-  return canBegin && !intent.undoing ? 'Resume' : 'Undo';
+  if (!canBegin) return 'Undo';
+  // What can be begun supersedes another change that is open, and an undo, also of this very state: it may have been
+  // mended elsewhere since.
+  return wanted === intent.digest && !intent.undoing ? 'Resume' : 'New';
 }

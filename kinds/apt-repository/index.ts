@@ -1,18 +1,20 @@
 // AptRepository: a source that apt takes packages from, with the key that signs it; both files, and an index that apt
 // has fetched and found signed by that key.
+import * as z from 'zod';
 import { Stalled } from '../../api/errors.ts';
-import type { Json } from '../../api/json.ts';
+import type { Reason } from '../../api/reasons.ts';
 import { apt, DPKG_LOCK, requireUnlocked, update, wordsOf } from '../apt.ts';
 import { type Ask, type Change, type Desired, defineKind, type Finding } from '../kind.ts';
 import {
   fileChanges,
   restoreFile,
-  type SavedFile,
+  SavedFile,
   saveFile,
   type WantedFile,
   writeFile,
 } from '../managed-file.ts';
 import type { FileState, Files, Ports } from '../ports.ts';
+import { no, YES } from '../shared/verdicts.ts';
 import { watchAll } from '../watch-all.ts';
 import { exactly, expiryConcern, fingerprintsOf, isInGit, type Keyring, obtain, pinned } from './key.ts';
 import { AptRepositorySpec } from './schema.ts';
@@ -28,29 +30,35 @@ interface Observed {
   readonly keyringSeen: string;
   /** Suites whose index apt does not have. */
   readonly unfetched: readonly string[];
+  /** Why apt refuses all of the host's sources over this one; not asked while anything differs. */
+  readonly conflict: string | undefined;
   readonly nowMs: number;
 }
 
-/** The way back; JSON. */
-interface Before {
-  readonly files: readonly SavedFile[];
-}
+const Before = z.object({ files: z.array(SavedFile) });
+type Before = z.infer<typeof Before>;
 
-/** Kept in the inventory. The keyring's bytes, so that putting it back needs no network. */
-interface Memory {
-  readonly keyring: string;
+const Memory = z.object({
+  /** The keyring's bytes in base64, so that putting it back needs no network. */
+  keyring: z.base64(),
   /** When a key that had expired was last taken anew, unix milliseconds. */
-  readonly renewedMs?: number;
-}
+  renewedMs: z.number().optional(),
+});
+type Memory = z.infer<typeof Memory>;
+type D = Desired<AptRepositorySpec, Memory>;
 
 const RENEW_AGAIN_MS = 6 * 3_600_000;
 const DAY_MS = 86_400_000;
 
-export const aptRepository = defineKind<AptRepositorySpec, Observed, Needs>({
+export const aptRepository = defineKind<AptRepositorySpec, Observed, Needs, Before, Memory>({
   kind: 'AptRepository',
   scope: 'host',
   spec: AptRepositorySpec,
+  before: { version: 1, schema: Before },
+  memory: { version: 1, schema: Memory },
   needs: ['files', 'processes', 'http', 'clock'],
+  // Each fetches an index over the network.
+  healLimit: { burst: 5, perSecond: 1 / 60 },
 
   place: sourcePath,
   owns: (spec) => [`file:${sourcePath(spec)}`, `file:${keyringPath(spec)}`],
@@ -79,50 +87,40 @@ export const aptRepository = defineKind<AptRepositorySpec, Observed, Needs>({
 
   check,
 
-  async observe(d, io) {
+  async observe(d, io, signal) {
     const { files } = io;
     const isThere = (path: string) => files.read(path).type !== 'absent';
-    return {
+    const observed = {
+      conflict: undefined,
       source: files.read(sourcePath(d.spec)),
       keyring: files.read(keyringPath(d.spec)),
       keyringSeen: seen(files, d.spec),
       unfetched: indexPaths(d.spec).flatMap(({ of, paths }) => (paths.some(isThere) ? [] : [of])),
       nowMs: io.clock.now(),
     };
+    if (differences(d, observed).length > 0) return observed;
+    return { ...observed, conflict: await conflictOf(d.spec, io, signal) };
   },
 
-  diff(d, observed) {
-    const changes: Change[] = [];
-    const wanted = wantedKeyring(d, observed.keyring);
-    const names = fingerprintsOf(d.spec).join(', ');
-    if (wanted === undefined) {
-      changes.push({ what: 'keyring', from: describe(observed.keyring), to: names });
-    } else {
-      for (const change of fileChanges('keyring', observed.keyring, keyringFile(d.spec, wanted))) {
-        // Binary: nobody reads its bytes.
-        const { text: _, ...rest } = change;
-        changes.push(
-          change.what === 'keyring' ? { ...rest, from: describe(observed.keyring), to: names } : rest,
-        );
-      }
-    }
-    if (wanted !== undefined && mayRenew(d, wanted, observed.nowMs)) {
-      const day = new Date(wanted.expiresMs!).toISOString().slice(0, 10);
-      changes.push({ what: 'key', from: `expired on ${day}`, to: 'taken anew' });
-    }
-    changes.push(...fileChanges('source', observed.source, sourceFile(d.spec, observed.keyringSeen)));
-    for (const of of observed.unfetched)
-      changes.push({ what: `index of ${of}`, from: 'absent', to: 'fetched' });
-    return changes;
+  diff: differences,
+
+  assess(d, observed) {
+    const { conflict, nowMs } = observed;
+    if (conflict !== undefined) return no('SourceConflict', conflict);
+    const expiresMs = wantedKeyring(d, observed.keyring)?.expiresMs;
+    if (expiresMs === undefined || expiresMs > nowMs) return YES;
+    const day = new Date(expiresMs).toISOString().slice(0, 10);
+    return no('KeyExpired', `the signing key expired on ${day}: give one that the repository signs with now`);
   },
 
   async prepare(d, observed, io, signal) {
     // Before anything is written: that there is a key, and that it is the pinned one.
     if (wantedKeyring(d, observed.keyring) === undefined) await obtain(d.spec, io, signal);
-    const before: Before = {
-      files: [saveFile(sourcePath(d.spec), observed.source), saveFile(keyringPath(d.spec), observed.keyring)],
-    };
-    return { existed: observed.source.type !== 'absent', data: before as unknown as Json };
+    const files = [
+      saveFile(io.files, sourcePath(d.spec), observed.source),
+      saveFile(io.files, keyringPath(d.spec), observed.keyring),
+    ];
+    return { existed: observed.source.type !== 'absent', before: { files } };
   },
 
   async apply(changes, d, io, signal) {
@@ -137,16 +135,15 @@ export const aptRepository = defineKind<AptRepositorySpec, Observed, Needs>({
       writeFile(io.files, sourceFile(spec, seen(io.files, spec)), !d.heal);
     }
     await fetchIndex(d, io, signal);
-    const renewedMs = isRenewed ? now : memoryOf(d)?.renewedMs;
-    const memory: Memory = {
+    const renewedMs = isRenewed ? now : d.memory?.renewedMs;
+    return {
       keyring: keyring!.bytes.toString('base64'),
       ...(renewedMs === undefined ? {} : { renewedMs }),
     };
-    return { memory: memory as unknown as Json };
   },
 
-  async undo(snapshot, _record, { files }) {
-    for (const saved of (snapshot.data as unknown as Before).files) restoreFile(files, saved);
+  async undo(before, _record, { files }) {
+    for (const saved of before.files) restoreFile(files, saved);
   },
 
   watch(d, io, wake, signal) {
@@ -167,12 +164,36 @@ export const aptRepository = defineKind<AptRepositorySpec, Observed, Needs>({
   conditions: (d, observed) => expiryConcern(d.spec, wantedKeyring(d, observed.keyring), observed.nowMs),
 });
 
+function differences(d: D, observed: Observed): Change[] {
+  const changes: Change[] = [];
+  const wanted = wantedKeyring(d, observed.keyring);
+  const names = fingerprintsOf(d.spec).join(', ');
+  if (wanted === undefined) {
+    changes.push({ what: 'keyring', from: describe(observed.keyring), to: names });
+  } else {
+    for (const change of fileChanges('keyring', observed.keyring, keyringFile(d.spec, wanted))) {
+      // Binary: nobody reads its bytes.
+      const { text: _, ...rest } = change;
+      changes.push(
+        change.what === 'keyring' ? { ...rest, from: describe(observed.keyring), to: names } : rest,
+      );
+    }
+  }
+  if (wanted !== undefined && mayRenew(d, wanted, observed.nowMs)) {
+    const day = new Date(wanted.expiresMs!).toISOString().slice(0, 10);
+    changes.push({ what: 'key', from: `expired on ${day}`, to: 'taken anew' });
+  }
+  changes.push(...fileChanges('source', observed.source, sourceFile(d.spec, observed.keyringSeen)));
+  for (const of of observed.unfetched)
+    changes.push({ what: `index of ${of}`, from: 'absent', to: 'fetched' });
+  return changes;
+}
+
 /** @throws Stalled when apt refuses the repository; Error while nobody answers; Waiting while it is locked. */
-async function fetchIndex(d: Desired<AptRepositorySpec>, io: Io, signal: AbortSignal): Promise<void> {
+async function fetchIndex(d: D, io: Io, signal: AbortSignal): Promise<void> {
   const { spec } = d;
   const file = io.files.hostPath?.(sourcePath(spec)) ?? sourcePath(spec);
   const only = [`Dir::Etc::sourcelist=${file}`, 'Dir::Etc::sourceparts=-', 'APT::Get::List-Cleanup=0'];
-  const { hostPath } = io.files;
   const updated = await update(
     io,
     only.flatMap((option) => ['-o', option]),
@@ -185,38 +206,41 @@ async function fetchIndex(d: Desired<AptRepositorySpec>, io: Io, signal: AbortSi
     if (d.heal && indexPaths(spec).every(({ paths }) => paths.some(isThere))) return;
     throw new Error(updated.words);
   }
-  // With all the other sources: two that name the same repository with different keys make apt refuse every one.
+  const conflict = await conflictOf(spec, io, signal);
+  if (conflict !== undefined) throw refusal(d, 'SourceConflict', conflict);
+}
+
+/** Two sources that name the same repository with different keys make apt refuse every source of the host. */
+async function conflictOf(spec: AptRepositorySpec, io: Io, signal: AbortSignal): Promise<string | undefined> {
   const all = await apt(io, 'apt-get', ['indextargets', '--format', '$(SOURCESENTRY)'], {
     timeoutMs: 30_000,
     signal,
   });
   requireUnlocked(all);
-  if (all.exitCode !== 0 && wordsOf(all).includes(hostPath?.(keyringPath(spec)) ?? keyringPath(spec)))
-    throw refusal(d, 'SourceConflict', wordsOf(all));
+  const isOurs = all.exitCode !== 0 && wordsOf(all).includes(seen(io.files, spec));
+  return isOurs ? wordsOf(all) : undefined;
 }
 
 /** A new state is undone and quarantined; one that was confirmed is only kept trying. */
-function refusal(d: Desired<AptRepositorySpec>, reason: string, words: string): Error {
+function refusal(d: D, reason: Reason, words: string): Error {
   return d.heal ? new Error(words) : new Stalled(reason, words);
 }
-
-const memoryOf = (d: Desired<AptRepositorySpec>) => d.memory as unknown as Memory | undefined;
 
 /**
  * What the keyring should hold, as far as that is known without asking anybody: git's key, the one that was obtained
  * before, or what is there already, when it is the pinned key alone.
  */
-function wantedKeyring(d: Desired<AptRepositorySpec>, found: FileState): Keyring | undefined {
+function wantedKeyring(d: D, found: FileState): Keyring | undefined {
   const { spec } = d;
   if (isInGit(spec)) return pinned(spec, Buffer.from(spec.key.content ?? ''), 'the manifest');
-  const memory = memoryOf(d);
+  const memory = d.memory;
   const kept = memory === undefined ? undefined : exactly(spec, Buffer.from(memory.keyring, 'base64'));
   return kept ?? (found.type === 'file' ? exactly(spec, found.content) : undefined);
 }
 
-function mayRenew(d: Desired<AptRepositorySpec>, { expiresMs }: Keyring, nowMs: number): boolean {
+function mayRenew(d: D, { expiresMs }: Keyring, nowMs: number): boolean {
   if (isInGit(d.spec) || expiresMs === undefined || expiresMs > nowMs) return false;
-  return nowMs - (memoryOf(d)?.renewedMs ?? 0) > RENEW_AGAIN_MS;
+  return nowMs - (d.memory?.renewedMs ?? 0) > RENEW_AGAIN_MS;
 }
 
 function keyringFile(spec: AptRepositorySpec, { bytes }: Keyring): WantedFile {

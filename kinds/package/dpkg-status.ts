@@ -39,6 +39,29 @@ export function readPackage(files: Files, name: string): Installed | undefined {
   return all.find(({ architecture }) => architecture === native) ?? all[0];
 }
 
+/** Where dpkg is told to leave files out (path-exclude), as slim images do; nothing runs from there. */
+const MAY_BE_LEFT_OUT = /^\/usr\/share\/(doc|man|info|locale|lintian|linda|groff)\//;
+const MOST_FILES = 2_000;
+
+/** Files of an installed package that are not there, its configuration files aside: dpkg does not notice. */
+export function missingFiles(
+  files: Files,
+  { name, architecture }: { name: string; architecture: string },
+): string[] {
+  const linesOf = (kind: string): string[] => {
+    for (const base of [name, `${name}:${architecture}`]) {
+      const state = files.read(`/var/lib/dpkg/info/${base}.${kind}`);
+      if (state.type === 'file') return state.content.toString().split('\n').filter(Boolean);
+    }
+    return [];
+  };
+  const configuration = new Set(linesOf('conffiles').map((line) => line.split(' ').at(-1)));
+  return linesOf('list')
+    .slice(0, MOST_FILES)
+    .filter((file) => !MAY_BE_LEFT_OUT.test(file) && !configuration.has(file) && file !== '/.')
+    .filter((file) => !files.exists(file));
+}
+
 function stanzas(content: Buffer, name: string): Installed[] {
   const found: Installed[] = [];
   const first = `Package: ${name}\n`;

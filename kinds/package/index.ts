@@ -1,11 +1,12 @@
 // Package: a Debian package at a version, installed whole, and held when that is asked. Looking costs no process: what
 // is there is read from dpkg's own file, and apt runs only when something is to be done.
+import * as z from 'zod';
 import { Stalled } from '../../api/errors.ts';
-import type { Json } from '../../api/json.ts';
 import { apt, DPKG_LOCK } from '../apt.ts';
 import { type Change, type Desired, defineKind, type Finding, type InventoryRecord } from '../kind.ts';
-import type { Ports } from '../ports.ts';
-import { type Installed, readPackage, STATUS } from './dpkg-status.ts';
+import type { Files, Ports } from '../ports.ts';
+import { YES } from '../shared/verdicts.ts';
+import { type Installed, missingFiles, readPackage, STATUS } from './dpkg-status.ts';
 import { PackageSpec } from './schema.ts';
 import {
   configure,
@@ -25,44 +26,45 @@ type Io = Pick<Ports, Needs>;
 
 interface Observed {
   readonly installed: Installed | undefined;
+  /** Of its files, those that somebody removed. */
+  readonly missing: readonly string[];
   readonly nowMs: number;
 }
 
-/** The way back; JSON. A type, so that it is one. */
-type Before = {
-  readonly name: string;
-  readonly installed: {
-    readonly version: string;
-    readonly architecture: string;
-    readonly want: string;
-  } | null;
-  readonly purge: boolean;
+const Before = z.object({
+  name: z.string(),
+  installed: z.object({ version: z.string(), architecture: z.string(), want: z.string() }).nullable(),
+  purge: z.boolean(),
   /** Taken before anything of ours succeeded: the state that a removal puts back. */
-  readonly first: boolean;
-};
+  first: z.boolean(),
+});
+type Before = z.infer<typeof Before>;
 
-/** Kept in the inventory. A type, so that it is JSON. */
-type Memory = {
-  readonly purge: boolean;
+const Memory = z.object({
+  purge: z.boolean(),
   /** Whether the hold was ours to set. */
-  readonly holds: boolean;
+  holds: z.boolean(),
   /** Of `latest`: what it was when the lists were looked at, and when they are to be looked at again. */
-  readonly latest?: { readonly version: string; readonly againMs: number };
+  latest: z.object({ version: z.string(), againMs: z.number() }).optional(),
   /** A newer version that could not be installed; it is not tried again. */
-  readonly failed?: { readonly version: string; readonly words: string };
+  failed: z.object({ version: z.string(), words: z.string() }).optional(),
   /** Why the lists are older than they should be. */
-  readonly lists?: string;
-};
+  lists: z.string().optional(),
+});
+type Memory = z.infer<typeof Memory>;
+type D = Desired<PackageSpec, Memory>;
 
 /** After a refresh that failed. */
 const REFRESH_AGAIN_MS = 3_600_000;
-/** In the snapshot's way back. */
+/** For a rollback. */
 const ALL_LEAVE = { mayRemove: [], allowDowngrade: true };
 
-export const packageKind = defineKind<PackageSpec, Observed, Needs>({
+export const packageKind = defineKind<PackageSpec, Observed, Needs, Before, Memory>({
   kind: 'Package',
   scope: 'host',
   spec: PackageSpec,
+  before: { version: 1, schema: Before },
+  memory: { version: 1, schema: Memory },
   needs: ['files', 'processes', 'clock'],
 
   place: ({ name }) => name,
@@ -86,10 +88,13 @@ export const packageKind = defineKind<PackageSpec, Observed, Needs>({
   },
 
   async observe(d, { files, clock }) {
-    return { installed: readPackage(files, d.spec.name), nowMs: clock.now() };
+    return { ...look(files, d.spec.name), nowMs: clock.now() };
   },
 
   diff,
+
+  // What is installed, whole and configured is what there is to say of a package; what it runs is a Service's.
+  assess: () => YES,
 
   async prepare(d, observed, io, signal) {
     const { spec } = d;
@@ -97,7 +102,7 @@ export const packageKind = defineKind<PackageSpec, Observed, Needs>({
     // What was only cut off needs no repository: dpkg ends it.
     if (diff(d, observed).some(({ what }) => what !== 'hold' && what !== 'state')) {
       const { version } = await lookUp(spec, io, signal);
-      if (isToInstall(spec, installed, version)) {
+      if (observed.missing.length > 0 || isToInstall(spec, installed, version)) {
         refuseHeld(d, installed, version);
         await simulate(spec.name, installing(spec, version), leaveOf(spec), io, signal);
       }
@@ -111,29 +116,28 @@ export const packageKind = defineKind<PackageSpec, Observed, Needs>({
       purge: spec.purge === true,
       first: d.memory === undefined,
     };
-    return { existed: installed !== undefined, data: before };
+    return { existed: installed !== undefined, before };
   },
 
   async apply(changes, d, io, signal) {
     const { spec } = d;
-    if (changes.length === 0) return {};
-    let memory: Memory = { ...memoryOf(d), purge: spec.purge === true, holds: spec.hold !== undefined };
-    const look = () => readPackage(io.files, spec.name);
+    if (changes.length === 0) return undefined;
+    let memory: Memory = { ...d.memory, purge: spec.purge === true, holds: spec.hold !== undefined };
     // First of all, since nothing else goes before that.
-    if (isBroken(look())) await configure(io);
-    const installed = look();
+    if (isBroken(look(io.files, spec.name).installed)) await configure(io);
+    const { installed, missing } = look(io.files, spec.name);
     const nowMs = io.clock.now();
-    if (diff(d, { installed, nowMs }).some(({ what }) => what !== 'hold')) {
+    if (diff(d, { installed, missing, nowMs }).some(({ what }) => what !== 'hold')) {
       const found = await lookUp(spec, io, signal);
       memory = remember(spec, memory, found, nowMs);
-      if (isToInstall(spec, installed, found.version)) {
+      if (missing.length > 0 || isToInstall(spec, installed, found.version)) {
         refuseHeld(d, installed, found.version);
         memory = await upgrade(d, installed, found.version, memory, io, signal);
       }
     }
     const hold = holdOf(d) ?? installed?.want === 'hold';
     await setHold(spec.name, hold, io);
-    return { memory: memory as Json };
+    return memory;
   },
 
   undo,
@@ -142,7 +146,7 @@ export const packageKind = defineKind<PackageSpec, Observed, Needs>({
 
   conditions(d) {
     // Of a version that is named, what was in the lists once is no news.
-    const { failed, lists } = wantedOf(d.spec) === LATEST ? (memoryOf(d) ?? {}) : {};
+    const { failed, lists } = wantedOf(d.spec) === LATEST ? (d.memory ?? {}) : {};
     const of = (type: string, reason: string, message: string) => [
       { type, status: 'False' as const, reason, message },
     ];
@@ -153,15 +157,21 @@ export const packageKind = defineKind<PackageSpec, Observed, Needs>({
   },
 });
 
-const memoryOf = (d: Desired<PackageSpec>) => d.memory as Memory | undefined;
+/** What dpkg knows of it, and which of its files are gone. */
+function look(files: Files, name: string): Pick<Observed, 'installed' | 'missing'> {
+  const installed = readPackage(files, name);
+  const isWhole = installed !== undefined && !isBroken(installed);
+  return { installed, missing: isWhole ? missingFiles(files, { name, ...installed }) : [] };
+}
+
 /** A hold of ours that git no longer asks for is taken off; somebody else's is left. */
-const holdOf = (d: Desired<PackageSpec>) => d.spec.hold ?? (memoryOf(d)?.holds === true ? false : undefined);
+const holdOf = (d: D) => d.spec.hold ?? (d.memory?.holds === true ? false : undefined);
 const wantedOf = (spec: PackageSpec): string => spec.version ?? PRESENT;
 
 const isBroken = (installed: Installed | undefined): boolean =>
   installed !== undefined && (installed.state !== 'installed' || installed.flag !== 'ok');
 
-function diff(d: Desired<PackageSpec>, { installed, nowMs }: Observed): Change[] {
+function diff(d: D, { installed, missing, nowMs }: Observed): Change[] {
   const { spec } = d;
   const wanted = wantedOf(spec);
   if (installed === undefined) return [{ what: 'package', from: 'absent', to: wanted }];
@@ -170,8 +180,12 @@ function diff(d: Desired<PackageSpec>, { installed, nowMs }: Observed): Change[]
     const from = installed.flag === 'ok' ? installed.state : `${installed.state} (${installed.flag})`;
     changes.push({ what: 'state', from, to: 'installed' });
   }
+  if (missing.length > 0) {
+    const more = missing.length > 3 ? ` and ${missing.length - 3} more` : '';
+    changes.push({ what: 'files', from: `missing: ${missing.slice(0, 3).join(', ')}${more}`, to: 'there' });
+  }
   if (wanted === LATEST) {
-    const latest = memoryOf(d)?.latest;
+    const latest = d.memory?.latest;
     // A clock that was ahead once must not put it off for ever.
     if (latest === undefined || latest.againMs <= nowMs || latest.againMs > nowMs + refreshMs(spec))
       changes.push({ what: 'lists', from: latest === undefined ? 'never looked at' : 'old', to: 'fresh' });
@@ -193,7 +207,7 @@ function isToInstall(spec: PackageSpec, installed: Installed | undefined, versio
 }
 
 /** Somebody's hold is not overruled by silence. @throws Stalled('Held') */
-function refuseHeld(d: Desired<PackageSpec>, installed: Installed | undefined, version: string): void {
+function refuseHeld(d: D, installed: Installed | undefined, version: string): void {
   if (installed?.want !== 'hold' || holdOf(d) !== undefined || installed.version === version) return;
   const message = `${d.spec.name} is held at ${installed.version}, and ${version} is wanted: write hold: true or false`;
   throw new Stalled('Held', message);
@@ -221,7 +235,7 @@ function remember(
  * that: so here the version before is put back when a newer one can't be installed.
  */
 async function upgrade(
-  d: Desired<PackageSpec>,
+  d: D,
   before: Installed | undefined,
   version: string,
   memory: Memory,
@@ -266,13 +280,11 @@ async function putBack(
 }
 
 async function undo(
-  snapshot: { readonly data: Json },
-  record: InventoryRecord,
+  { name, installed: was, purge, first }: Before,
+  { memory }: InventoryRecord<Memory>,
   io: Io,
   signal: AbortSignal,
 ): Promise<void> {
-  const { name, installed: was, purge, first } = snapshot.data as unknown as Before;
-  const memory = record.memory as Memory | undefined;
   const now = readPackage(io.files, name);
   if (was === null) {
     if (now !== undefined) await remove(name, memory?.purge ?? purge, io, signal);

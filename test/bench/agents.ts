@@ -13,7 +13,9 @@ import { sha256 } from '../../api/json.ts';
 import { resource } from '../support/manifest.ts';
 
 export const CONTENT = 'homeostat keeps this line\n'.repeat(160); // 4 KiB
-const KEY = privateKeyOf(Buffer.alloc(32, 7).toString('base64'));
+/** Signs the bundles. */
+export const BUNDLE_KEY = privateKeyOf(Buffer.alloc(32, 7).toString('base64'));
+
 export function scratch(): string {
   return fs.realpathSync(fs.mkdtempSync(path.join(os.tmpdir(), 'homeostat-bench-')));
 }
@@ -24,34 +26,41 @@ export function fileResources(n: number): Resource[] {
   );
 }
 
+/** As a controller answers with it, and as an agent caches it. */
+export function signedBundle(
+  sequence: number,
+  resources: readonly Resource[],
+  mode: 'enforce' | 'observe' = 'enforce',
+): string {
+  const host = { name: 'bench', labels: {}, mode, decommission: false, confirmRemovals: [] };
+  const payload = JSON.stringify({ apiVersion: 'homeostat.dev/v1', host, resources });
+  const envelope = {
+    apiVersion: 'homeostat.dev/v1',
+    host: 'bench',
+    sequence,
+    commit: 'bench',
+    payloadDigest: sha256(payload),
+    issuedAt: new Date(0).toISOString(),
+  } as const;
+  return JSON.stringify({ ...signEnvelope(envelope, BUNDLE_KEY), payload });
+}
+
 /** The bundle and the configuration of an agent that has all it needs on disk. */
 export function agentFiles(
   resources: readonly Resource[],
   config: Readonly<Record<string, unknown>>,
+  mode: 'enforce' | 'observe' = 'enforce',
 ): { 'agent.json': string; 'bundle.json': string } {
-  const host = { name: 'bench', labels: {}, mode: 'enforce', decommission: false, confirmRemovals: [] };
-  const payload = JSON.stringify({ apiVersion: 'homeostat.dev/v1', host, resources });
-  const signed = signEnvelope(
-    {
-      apiVersion: 'homeostat.dev/v1',
-      host: 'bench',
-      sequence: 1,
-      commit: 'bench',
-      payloadDigest: sha256(payload),
-      issuedAt: new Date(0).toISOString(),
-    },
-    KEY,
-  );
   return {
     'agent.json': JSON.stringify({
       host: 'bench',
-      trustedKeys: [rawPublicKey(KEY)],
+      trustedKeys: [rawPublicKey(BUNDLE_KEY)],
       allow: ALLOW_EVERYTHING,
       listen: '127.0.0.1:0',
       resyncSeconds: 600,
       ...config,
     }),
-    'bundle.json': JSON.stringify({ ...signed, payload }),
+    'bundle.json': signedBundle(1, resources, mode),
   };
 }
 

@@ -22,6 +22,7 @@ import { bare, creation, noOp, passRows, startUp } from './passes.ts';
 import { formatRow, isMet, median, type Row } from './statistics.ts';
 import { type Tampered, tamper, tamperRatios, tamperRows } from './tamper.ts';
 import { waitingAgents, waitingRows } from './waiting-agents.ts';
+import { tamperWhileWriting, writingRows } from './writing.ts';
 
 const { values: options } = parseArgs({
   options: {
@@ -52,6 +53,7 @@ async function tampered(): Promise<Tampered[]> {
 
 const full: Readonly<Record<string, Suite>> = {
   tamper: async () => (await tampered()).flatMap(tamperRows),
+  writing: async () => writingRows(await tamperWhileWriting(program, Math.ceil(rounds / 50))),
   async idle() {
     const { residentMiB, privateDirtyMiB } = await bareNode();
     const small = { residentMiB: 72, privateDirtyMiB: 24, corePercent: 0.1, inotify: 1 };

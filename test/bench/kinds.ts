@@ -2,14 +2,9 @@
 // kinds, with the breakages from there. By event, and by resync at its default interval: then the kind has no watch,
 // and that one timer of the agent's runs so much faster that ten minutes are over in seconds. Told without a budget,
 // since most of what is measured is apt, Docker or Prometheus.
-import { randomUUID } from 'node:crypto';
-import fs from 'node:fs';
-import path from 'node:path';
-import type { TestContext } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import { AgentConfig } from '../../agent/config.ts';
 import { systemClock } from '../../agent/providers/clock.ts';
-import { isSecretRef, type SecretRef } from '../../api/documents.ts';
 import { findCondition } from '../../api/status.ts';
 import type { AnyKind } from '../../kinds/kind.ts';
 import type { Clock } from '../../kinds/ports.ts';
@@ -17,7 +12,7 @@ import type { Fixture } from '../contract/fixture.ts';
 import { fixtures } from '../contract/fixtures.ts';
 import { until } from '../support/agent-host.ts';
 import { eventually } from '../support/eventually.ts';
-import { temporaryDirectory } from '../support/sandbox.ts';
+import { detachedContext, withSecrets } from '../support/fixture-host.ts';
 import { endSharedEngine } from '../support/shared-engine.ts';
 import { resource, Timeline } from '../support/timeline.ts';
 import { median, type Row } from './statistics.ts';
@@ -91,8 +86,7 @@ async function onHost(
   kind: AnyKind,
   clock: Clock & Partial<Hasty>,
 ): Promise<Healed | undefined> {
-  const cleanups: (() => unknown)[] = [];
-  const t = { after: (cleanup: () => unknown) => cleanups.push(cleanup) } as unknown as TestContext;
+  const { t, end } = detachedContext();
   try {
     const opened = await fixture.open(t);
     if (Object.keys(opened.breakages).length === 0) return undefined;
@@ -130,20 +124,8 @@ async function onHost(
     }
     return { times, lost, asked: times.length + lost };
   } finally {
-    // In the order of node's own after-hooks.
-    for (const cleanup of cleanups) await cleanup();
+    await end();
   }
-}
-
-/** Each secret in a file: one from the environment is its variable's name, as in the contract suite. */
-function withSecrets(value: Record<string, unknown>, t: TestContext): Record<string, unknown> {
-  const directory = temporaryDirectory(t);
-  const inFile = ({ secretFrom }: SecretRef): SecretRef => {
-    const file = path.join(directory, randomUUID());
-    fs.writeFileSync(file, 'env' in secretFrom ? secretFrom.env : path.basename(file));
-    return { secretFrom: { file } };
-  };
-  return JSON.parse(JSON.stringify(value, (_, member) => (isSecretRef(member) ? inFile(member) : member)));
 }
 
 interface Hasty {

@@ -13,7 +13,7 @@ const LOST_AFTER_MS = 5000;
 const MODE = 0o644;
 const wanted = Buffer.from(CONTENT);
 
-const TAMPERINGS: Readonly<Record<string, (p: string) => void>> = {
+export const TAMPERINGS: Readonly<Record<string, (p: string) => void>> = {
   write: (p) => fs.writeFileSync(p, 'tampered'),
   truncate: (p) => fs.truncateSync(p),
   delete: (p) => fs.unlinkSync(p),
@@ -33,7 +33,7 @@ function isRight(p: string): boolean {
 }
 
 /** @returns milliseconds, or undefined when it stayed as it was. */
-async function healed(p: string, tamperWith: (p: string) => void): Promise<number | undefined> {
+export async function healed(p: string, tamperWith: (p: string) => void): Promise<number | undefined> {
   const began = performance.now();
   tamperWith(p);
   while (!isRight(p)) {

@@ -48,6 +48,21 @@ export const aptRepositoryFixture: Fixture = {
           fs.mkdirSync(at('var/lib/apt/lists/partial'), { recursive: true });
         },
       },
+      unwell: {
+        'somebody adds the repository again, with another key': {
+          harm() {
+            fs.writeFileSync(at('etc/apt/keyrings/theirs.gpg'), binary);
+            fs.writeFileSync(
+              at('etc/apt/sources.list.d/theirs.list'),
+              `deb [signed-by=${at('etc/apt/keyrings/theirs.gpg')}] ${archive.uri} stable main\n`,
+            );
+          },
+          repair() {
+            fs.unlinkSync(at('etc/apt/keyrings/theirs.gpg'));
+            fs.unlinkSync(at('etc/apt/sources.list.d/theirs.list'));
+          },
+        },
+      },
       fingerprint: () => treeText(at('etc')),
     };
   },

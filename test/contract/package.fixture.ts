@@ -18,7 +18,7 @@ export const packageFixture: Fixture = {
   open(t) {
     const root = temporaryDirectory(t);
     const archive = new AptArchive(temporaryDirectory(t));
-    const [files, processes] = [createFiles({ root }), createProcesses()];
+    const [files, processes] = [createFiles({ root }), createProcesses({ units: false })];
     t.after(() => Promise.all([archive.close(), files.close(), processes.close()]));
     emptySystem(root);
     const hello = (version: string) => ({
@@ -48,6 +48,7 @@ export const packageFixture: Fixture = {
         'dpkg --purge': () => dpkg('--force-hold', '--purge', 'hello'),
         'another version installed': () => dpkg('--install', path.join(pool, 'hello_1.1_all.deb')),
         'apt-mark unhold': () => select('install'),
+        'a file of it removed': () => fs.rmSync(path.join(root, 'usr/share/hello')),
         'unpacked and not configured': () => dpkg('--unpack', path.join(pool, 'hello_1.0_all.deb')),
       },
       fingerprint: () => {

@@ -1,5 +1,5 @@
-// `npm run fault`: what the agent must survive. `-- crash`, `-- controller`, `-- surroundings`, `-- host` run one
-// suite;
+// `npm run fault`: what the agent must survive. `-- NAME` runs one suite: truth, undo, crash, controller,
+// surroundings, host;
 // `--quick` is the bounded form of CI. Prints `fault NAME: survived N of N`, and exits 0 only if all was survived.
 import fs from 'node:fs';
 import os from 'node:os';
@@ -14,6 +14,8 @@ import { hostSuite } from './host/host.ts';
 import { destroyAll } from './support/host.ts';
 import type { Tally } from './support/tally.ts';
 import { surroundings } from './surroundings/surroundings.ts';
+import { truth } from './truth/truth.ts';
+import { undoSuite } from './undo/undo.ts';
 
 const { values, positionals } = parseArgs({
   options: { quick: { type: 'boolean', default: false } },
@@ -40,6 +42,8 @@ async function bundle(outdir: string): Promise<string> {
 const directory = fs.mkdtempSync(path.join(os.tmpdir(), 'homeostat-fault-'));
 const program = await bundle(directory);
 const suites = {
+  undo: undoSuite,
+  truth,
   crash: () => crash({ program, random: quick ? 20 : 500, every: quick ? 14 : 1, width: 3 }),
   controller: () => controllerSuite({ program, flips: quick ? 100 : 1000, realTimeouts: !quick }),
   surroundings: () => surroundings({ program, hurried: quick }),

@@ -12,7 +12,7 @@ const Spec = z.strictObject({
 const Before = z.object({ key: z.string(), value: z.string().nullable() });
 
 export class Devices {
-  readonly values = new Map<string, string>();
+  readonly values: Map<string, string>;
   /** What was done, in order: observe is left out. */
   readonly log: string[] = [];
   readonly wakes = new Map<string, () => void>();
@@ -24,7 +24,9 @@ export class Devices {
   undoing: () => void | Promise<void> = () => {};
   readonly kind: AnyKind;
 
-  constructor() {
+  /** @param values that outlive the process, where they are to. */
+  constructor(values = new Map<string, string>()) {
+    this.values = values;
     const devices = this;
     this.kind = defineKind<z.infer<typeof Spec>, string | undefined, never, z.infer<typeof Before>>({
       kind: 'Device',

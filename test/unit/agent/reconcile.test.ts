@@ -436,3 +436,22 @@ test('a revision does not run while a resource of it is being worked on, whateve
   await eventually(() => assert.equal(line.agent.status().sequence.running, 2));
   assert.equal(running, 1);
 });
+
+test('an agent in a crash loop touches nothing, removes nothing, and reports what differs', async (t) => {
+  const devices = new Devices();
+  let crashLooping = false;
+  const line = new Timeline(t, { kinds: devices.kinds, applyNothing: () => crashLooping }).start();
+  line.assign(device('one'), device('x', {}, 'other'));
+  await line.expect('Device/other', 'True');
+  crashLooping = true;
+  devices.tamper('Device/d', 'by hand');
+  await line.expect('Device/d', 'False', 'Drifted');
+  line.assign(device('two'));
+  await line.expect('Device/other', 'False', 'WouldRemove');
+  assert.match(line.condition('Device/d', 'Ready')!.message, /only observes/);
+  assert.equal(devices.values.get('Device/d'), 'by hand');
+  crashLooping = false;
+  line.agent.reconcile();
+  await line.expect('Device/d', 'True');
+  assert.equal(devices.values.get('Device/d'), 'two');
+});

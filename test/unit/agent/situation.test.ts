@@ -35,7 +35,7 @@ const TABLE: [string, Partial<Facts>, Situation][] = [
     'New',
   ],
   ['it is being undone', { intent: undoing('b'), refused: true }, 'Undo'],
-  ['it is being undone, and what refused it was mended', { intent: undoing('b') }, 'Undo'],
+  ['it is being undone, and what refused it was mended', { intent: undoing('b') }, 'New'],
   ['another one is being undone', { intent: undoing('x') }, 'New'],
   [
     'another one is being undone, and git is back at the confirmed one',
