@@ -11,7 +11,6 @@ import type { Fixture } from './fixture.ts';
 const UNIT = 'web.service';
 const FAILED = { activeState: 'failed', subState: 'failed', result: 'exit-code' } as const;
 const WAITS = { activeState: 'activating', subState: 'auto-restart', result: 'signal' } as const;
-const RUNS = { activeState: 'active', subState: 'running', result: 'success' } as const;
 
 /** Of what begins, or is put off, now. */
 function timesOf({ activeState, subState }: { activeState: string; subState: string }) {
@@ -71,7 +70,6 @@ export const serviceFixture: Fixture = {
         }),
         failed: unwell(FAILED),
         'waits for its restart': unwell(WAITS),
-        'was just restarted': unwell({ ...RUNS, restarts: 3 }),
         'is being stopped': unwell({
           activeState: 'deactivating',
           subState: 'stop-sigterm',

@@ -5,11 +5,13 @@ import path from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { file } from '../../../kinds/file/index.ts';
 import type { FileState, UnitState } from '../../../kinds/ports.ts';
+import { assess } from '../../../kinds/service/assess.ts';
 import { definitionChanges } from '../../../kinds/service/definition.ts';
 import { service } from '../../../kinds/service/index.ts';
 import { isDone, type Memory, type Service, staleness } from '../../../kinds/service/memory.ts';
 import type { ServiceSpec } from '../../../kinds/service/schema.ts';
 import { isRunning } from '../../../kinds/service/state.ts';
+import type { Before } from '../../../kinds/service/undo.ts';
 import { foreignFiles, ownPaths, programsOf, unitDigest } from '../../../kinds/service/unit-files.ts';
 import { fastClock } from '../../support/clock.ts';
 import { eventually } from '../../support/eventually.ts';
@@ -437,6 +439,27 @@ test('staleness is decided by what is known, and else by times', () => {
     assert.equal(staleness(desired(d), { ...RUNNING, ...unit }, files) !== undefined, stale, name);
   }
 });
+
+test('one that was restarted counts once it stayed, and ends a trial in which it did not', () => {
+  const look = (ageMs: number, trial?: number, more: Partial<UnitState> = {}) => {
+    const unit = { ...RUNNING, restarts: 3, startedAtMs: 10_000, ...more };
+    const observed = { unit, files: [], leftovers: [], foreign: [], also: [], definition: undefined };
+    const before: Before = { manager: 'systemd', unit: UNIT, files: [], ...WAS };
+    const verdict = assess(
+      desired({}),
+      { ...observed, nowMs: 10_000 + ageMs },
+      trial === undefined ? undefined : { before, elapsedMs: trial },
+    );
+    return verdict.verdict === 'Yes' ? 'Yes' : `${verdict.verdict} ${verdict.reason}`;
+  };
+  assert.equal(look(1_000), 'Unknown Restarting');
+  assert.equal(look(5_000), 'Yes');
+  assert.equal(look(1_000, 500), 'Unknown Restarting', 'it was restarted before the trial');
+  assert.equal(look(1_000, 2_000), 'No CrashLoop');
+  assert.equal(look(1_000, undefined, { restarts: 0 }), 'Yes', 'its age is the gate’s to judge');
+});
+
+const WAS = { found: true, masked: false, enabled: true, running: true };
 
 test('what counts as running', () => {
   const facts = (unit: Partial<UnitState>, memory?: Memory) => ({
