@@ -179,6 +179,10 @@ export interface UnitState {
    * unit that nothing refers to and nobody watches; one with ExitType=cgroup; one without a main process.
    */
   readonly endedItself: boolean;
+  /** When its manager starts it again by itself, unix milliseconds; 0 unless it waits for that (auto-restart). */
+  readonly restartsAtMs: number;
+  /** When a start was last skipped, since a condition or assertion of the unit did not hold, unix milliseconds; or 0. */
+  readonly skippedAtMs: number;
   /** FreezerState; '' where it is unknown. */
   readonly freezer: 'running' | 'freezing' | 'frozen' | 'thawing' | '' | (string & {});
 }

@@ -125,6 +125,22 @@ test('a kind never imports another kind, because kinds are added and removed one
   assert.deepEqual(wrong, []);
 });
 
+test('no file imports itself through others, types included: what is in a circle can only be read all at once', () => {
+  const next = new Map<string, string[]>();
+  for (const { from, to } of imports) next.set(from, [...(next.get(from) ?? []), to]);
+  const circles: string[] = [];
+  const done = new Set<string>();
+  const visit = (file: string, way: readonly string[]): void => {
+    const at = way.indexOf(file);
+    if (at >= 0) circles.push([...way.slice(at), file].join(' → '));
+    if (at >= 0 || done.has(file)) return;
+    for (const to of next.get(file) ?? []) visit(to, [...way, file]);
+    done.add(file);
+  };
+  for (const file of files) visit(file, []);
+  assert.deepEqual(circles, []);
+});
+
 test('every kind is one folder of the same shape and one line in kinds/index.ts', () => {
   const registry = fs.readFileSync(path.join(root, 'kinds/index.ts'), 'utf8');
   const folders = fs

@@ -42,6 +42,7 @@ export class SupervisedUnit {
   #state: State = DEAD;
   #facts: Facts = NEVER_RAN;
   #restartDelay = FIRST_RESTART_MS;
+  #restartsAtMs = 0;
   #timer: { cancel(): void } | undefined;
   /** Jobs wait for each other. */
   #jobs: Promise<unknown> = Promise.resolve();
@@ -110,6 +111,8 @@ export class SupervisedUnit {
       fragmentPath: command === undefined ? '' : this.#file('unit'),
       dropInPaths: [],
       ...this.#facts,
+      restartsAtMs: this.#state.subState === 'auto-restart' ? this.#restartsAtMs : 0,
+      skippedAtMs: 0,
       freezer: '',
     };
   }
@@ -261,6 +264,7 @@ export class SupervisedUnit {
     if (lived >= RAN_WELL_MS) this.#restartDelay = FIRST_RESTART_MS;
     const delay = this.#restartDelay;
     this.#restartDelay = Math.min(delay * 2, LAST_RESTART_MS);
+    this.#restartsAtMs = now + delay;
     this.#env.log.warn({ unit: this.name, pid: running.pid, result, restartInMs: delay }, 'a process ended');
     this.#timer = this.#env.clock.setTimeout(() => {
       this.#restart().catch((error: Error) =>

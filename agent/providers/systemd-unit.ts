@@ -29,6 +29,11 @@ const PROPERTIES = [
   'RemainAfterExit',
   'ExitType',
   'NRestarts',
+  'RestartUSec',
+  'ConditionResult',
+  'ConditionTimestamp',
+  'AssertResult',
+  'AssertTimestamp',
 ] as const;
 export type Properties = { readonly [name in (typeof PROPERTIES)[number]]?: unknown };
 export type Variants = Readonly<Record<string, unknown>>;
@@ -82,6 +87,9 @@ export function fromProperties(p: Properties, unitFileState: string): UnitState 
     inactiveSinceMs: micros(p['InactiveEnterTimestamp']),
     livedMs: runs ? undefined : livedMs(p),
     endedItself: !runs && endedItself(p),
+    restartsAtMs:
+      p['SubState'] === 'auto-restart' ? micros(p['InactiveEnterTimestamp']) + micros(p['RestartUSec']) : 0,
+    skippedAtMs: skippedAtMs(p),
     freezer: String(p['FreezerState'] ?? ''),
   };
 }
@@ -104,7 +112,8 @@ function livedMs(p: Properties): number | undefined {
 /**
  * A stop makes the unit leave `active` first, and then ends the main process; the two times are of one clock. An
  * older ActiveExitTimestamp belongs to an earlier run. A run that never became active (a oneshot job, a service that
- * is not ready yet) left no such time: of it, the end by the signal that a stop sends counts as a stop.
+ * is not ready yet) left no such time: of it, the end by the signal that a stop sends counts as a stop, unless it took
+ * too long to start.
  * systemd itself leaves `active` first, too, when a watchdog or the lack of memory ends a service.
  */
 function endedItself(p: Properties): boolean {
@@ -117,7 +126,15 @@ function endedItself(p: Properties): boolean {
   if ((p['RemainAfterExit'] === true || p['ExitType'] === 'cgroup') && succeeded) return false;
   const left = at('ActiveExitTimestampMonotonic');
   if (left >= at('ExecMainStartTimestampMonotonic')) return exit <= left;
-  return !(at('ExecMainCode') === CLD_KILLED && at('ExecMainStatus') === SIGTERM);
+  return (
+    p['Result'] === 'timeout' || !(at('ExecMainCode') === CLD_KILLED && at('ExecMainStatus') === SIGTERM)
+  );
+}
+
+/** Each result is of the unit's last start; false, too, where none was looked at. */
+function skippedAtMs(p: Properties): number {
+  if (p['ConditionResult'] !== true) return micros(p['ConditionTimestamp']);
+  return p['AssertResult'] === true ? 0 : micros(p['AssertTimestamp']);
 }
 
 function hex(bytes: unknown): string {

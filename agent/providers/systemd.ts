@@ -127,7 +127,10 @@ export function createSystemd(options: SystemdOptions = {}): Units & { close(): 
     if (signal.aborted) return;
     const { bus, wakes } = await connection();
     const path = pathOfUnit(unit);
-    const wakeSoon = oncePerTurn(wake);
+    let isArmed = false;
+    const wakeSoon = oncePerTurn(() => {
+      if (isArmed) wake();
+    });
     const rule = `type='signal',sender='${SYSTEMD}',path='${path}',interface='${PROPERTIES}',member='PropertiesChanged'`;
     const existing = wakes.get(path);
     const set = existing ?? new Set();
@@ -138,6 +141,7 @@ export function createSystemd(options: SystemdOptions = {}): Units & { close(): 
       if (existing === undefined) await addMatch(bus, rule, callTimeoutMs);
       await manager('LoadUnit', 's', [unit]);
       isReferred = await referTo(bus, 'RefUnit', unit, callTimeoutMs);
+      isArmed = true;
       wakeSoon();
       await firstOf<void>(
         (resolve) => onAbort(signal, () => resolve()),

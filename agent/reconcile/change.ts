@@ -16,10 +16,9 @@ import {
   readyReport,
   StillDiffers,
 } from './look.ts';
-import type { Pass, PassResult, ReconcilerDeps } from './loop.ts';
+import type { Pass, PassResult, ReconcilerDeps, Target } from './loop.ts';
 import { oldPlace, openElsewhere } from './relocate.ts';
 import { fallback } from './standing.ts';
-import type { Target } from './targets.ts';
 import { undo } from './undo.ts';
 import type { World } from './world.ts';
 

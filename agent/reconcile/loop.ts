@@ -1,5 +1,5 @@
 // What the parts of the loop share: what a pass is given, what it returns, and what the loop needs of the agent.
-import type { AnyKind, InventoryRecord } from '../../kinds/kind.ts';
+import type { AnyKind, Desired, InventoryRecord } from '../../kinds/kind.ts';
 import type { Ports } from '../../kinds/ports.ts';
 import { readVersioned } from '../../kinds/shared/versioned.ts';
 import type { AllowList } from '../config.ts';
@@ -8,7 +8,6 @@ import type { Cause, Item } from '../queue/queue.ts';
 import type { Turns } from '../queue/turns.ts';
 import { latest, type SecretStore, secretRefsIn } from '../secrets/store.ts';
 import type { Suspensions } from './suspensions.ts';
-import type { Targets } from './targets.ts';
 import type { ResourceState, World } from './world.ts';
 
 export type Outcome =
@@ -66,10 +65,18 @@ export interface Requeue {
   forget(key: string): void;
 }
 
+/** A desired state to aim at, and how it stands to what ran here before. */
+export interface Target {
+  readonly kind: AnyKind;
+  readonly desired: Desired<Record<string, unknown>>;
+  /** The last confirmed state, for one that can't be had: kept up, but no reason to call the resource ready. */
+  readonly isFallback: boolean;
+}
+
 /** What a pass is given. */
 export interface Pass {
   readonly deps: ReconcilerDeps;
-  readonly targets: Targets;
+  readonly targets: { confirmed(state: ResourceState): Target | undefined };
   readonly state: ResourceState;
   readonly item: Item;
   readonly signal: AbortSignal;

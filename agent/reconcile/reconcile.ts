@@ -10,11 +10,11 @@ import { presentable } from '../secrets/redact.ts';
 import { secretRefsIn } from '../secrets/store.ts';
 import { act } from './act.ts';
 import { basisOf, begin, resume } from './change.ts';
-import type { Pass, PassResult, ReconcilerDeps } from './loop.ts';
+import type { Pass, PassResult, ReconcilerDeps, Target } from './loop.ts';
 import { remove } from './removal.ts';
 import { situationOf } from './situation.ts';
 import { fallback, heal, observe, parkedResult } from './standing.ts';
-import { type Target, Targets } from './targets.ts';
+import { Targets } from './targets.ts';
 import { undo } from './undo.ts';
 import type { ResourceState } from './world.ts';
 

@@ -4,7 +4,7 @@
 import type { Logger } from 'pino';
 import { inWords } from '../../api/errors.ts';
 import type { Ports } from '../../kinds/ports.ts';
-import type { Target } from './targets.ts';
+import type { Target } from './loop.ts';
 
 interface Watch {
   /** What it was armed for; something else needs another watch. */

@@ -56,7 +56,6 @@ for (const ours of [true, false]) {
     const enabling = `/etc/systemd/system/multi-user.target.wants/${unit}`;
     const breakages: Record<string, () => void> = {
       stop: () => systemctl('stop', unit),
-      kill: () => systemctl('kill', '--signal=KILL', unit),
       disable: () => systemctl('disable', unit),
       'disable and stop': () => systemctl('disable', '--now', unit),
       'enabling link removed': () => fs.unlinkSync(enabling),

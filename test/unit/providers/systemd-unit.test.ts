@@ -90,6 +90,12 @@ test('how the last run ended, by its times', () => {
     const state = fromProperties({ ...service, ...properties }, 'enabled');
     assert.deepEqual([state.endedItself, state.livedMs], [endedItself, livedMs], name);
   }
+  const killed = { ...times(0, 0, 1000, 6000), ...TERM };
+  assert.equal(
+    fromProperties({ ...service, ...killed, Result: 'timeout' }, '').endedItself,
+    true,
+    'too slow',
+  );
   const state = fromProperties(
     { ...service, NRestarts: 3, InactiveEnterTimestamp: 1795412757400123n, FreezerState: 'frozen' },
     '',
@@ -97,6 +103,17 @@ test('how the last run ended, by its times', () => {
   assert.deepEqual([state.restarts, state.inactiveSinceMs, state.freezer], [3, 1795412757400, 'frozen']);
   const old = fromProperties(service, '');
   assert.deepEqual([old.restarts, old.inactiveSinceMs, old.freezer], [0, 0, '']);
+});
+
+test('when systemd starts it next, and when it skipped a start', () => {
+  const waits = { ActiveState: 'activating', SubState: 'auto-restart', InactiveEnterTimestamp: 5_000_000n };
+  assert.equal(fromProperties({ ...waits, RestartUSec: 60_000_000n }, '').restartsAtMs, 65_000);
+  const skipped = (p: object): number => fromProperties({ ...waits, SubState: 'dead', ...p }, '').skippedAtMs;
+  const tested = { ConditionTimestamp: 7_000_000n, AssertTimestamp: 7_000_000n };
+  assert.equal(skipped({ ConditionResult: false, ConditionTimestamp: 0n }), 0, 'never started');
+  assert.equal(skipped({ ConditionResult: true, AssertResult: true, ...tested }), 0);
+  assert.equal(skipped({ ConditionResult: false, AssertResult: false, ...tested }), 7_000);
+  assert.equal(skipped({ ConditionResult: true, AssertResult: false, ...tested }), 7_000);
 });
 
 test('variants are taken off at every depth', () => {
