@@ -2,52 +2,17 @@
 import { Stalled } from '../../api/errors.ts';
 import type { Change } from '../kind.ts';
 import { fileChanges, writeFile } from '../managed-file.ts';
-import { JobFailed, type Ports, type UnitJob, type UnitState, type Units } from '../ports.ts';
+import { JobFailed, type UnitJob, type UnitState, type Units } from '../ports.ts';
 import { define } from './definition.ts';
 import { runJob } from './job.ts';
 import { isAnotherUnit, isDone, isKnown, type Memory, memoryOf, type Service } from './memory.ts';
-import { obstacle } from './obstacle.ts';
-import type { ServiceSpec } from './schema.ts';
-import {
-  dueJob,
-  isEnabledAs,
-  isLoaded,
-  isMasked,
-  isRestarting,
-  isStopped,
-  type Observed,
-  wantsRunning,
-} from './state.ts';
-import { alsoOf, claimedPaths, foreignFiles, leftovers, ownPaths, wantedFiles } from './unit-files.ts';
-
-export type Needs = 'files' | 'units' | 'supervised' | 'clock';
-export type Io = Pick<Ports, Needs>;
+import { type Io, isSupervised, observe, unitsOf } from './observe.ts';
+import { cannotBeEnabled, obstacle } from './obstacle.ts';
+import { dueJob, isEnabledAs, isLoaded, isMasked, isRestarting, isStopped, wantsRunning } from './state.ts';
+import { foreignFiles, leftovers, ownPaths, wantedFiles } from './unit-files.ts';
 
 /** Results of a start that say something about the unit, and not about what else happens on the host. */
 const UNIT_IS_WRONG = ['failed', 'timeout', 'assert', 'unsupported'];
-
-export const isSupervised = ({ manager }: ServiceSpec): boolean => manager === 'supervised';
-export const unitsOf = (spec: ServiceSpec, io: Io): Units => (isSupervised(spec) ? io.supervised : io.units);
-
-export async function observe(d: Service, io: Io, signal: AbortSignal): Promise<Observed> {
-  const { spec } = d;
-  const unit = await unitsOf(spec, io).show(spec.unit, signal);
-  const common = { unit, nowMs: io.clock.now(), definition: undefined };
-  if (isSupervised(spec)) {
-    const definition = io.supervised.definition(spec.unit);
-    return { ...common, files: [], leftovers: [], foreign: [], also: [], definition };
-  }
-  const own = ownPaths(spec);
-  const ours = [...own, ...claimedPaths(spec.unit, d.held, unit)];
-  const fragment = unit.unitFileState === 'indirect' ? io.files.read(unit.fragmentPath) : undefined;
-  return {
-    ...common,
-    files: own.map((path) => io.files.read(path)),
-    leftovers: leftovers(d, unit, io.files),
-    foreign: foreignFiles(spec, unit, io.files, ours),
-    also: fragment?.type === 'file' ? alsoOf(fragment.content.toString()) : [],
-  };
-}
 
 export async function apply(
   changes: readonly Change[],
@@ -92,19 +57,19 @@ async function layOut(d: Service, { files, units }: Io, signal: AbortSignal): Pr
   const foreign = spec.exclusive === true ? foreignFiles(spec, before, files, ours) : [];
   for (const path of [...left, ...foreign]) files.remove(path);
   const wrote = differing.length + left.length > 0;
-  const reenabled = await setEnablement(spec, before, units);
+  const reenabled = await setEnablement(d, before, units);
   if (wrote || foreign.length > 0 || reenabled || !isLoaded(spec, before)) await units.daemonReload();
   return wrote;
 }
 
 /** @returns whether something was to be done. */
-async function setEnablement(spec: ServiceSpec, before: UnitState, units: Units): Promise<boolean> {
-  const { unit, enabled, masked = false } = spec;
+async function setEnablement(d: Service, before: UnitState, units: Units): Promise<boolean> {
+  const { unit, enabled, masked = false } = d.spec;
   const isRemasked = isMasked(before) !== masked;
   if (isRemasked) await (masked ? units.mask(unit) : units.unmask(unit));
   // What a mask hid can only be asked after it is gone; enabling twice does no harm.
   const isRight = enabled === undefined || (!isMasked(before) && isEnabledAs(enabled, before));
-  if (masked || isRight) return isRemasked;
+  if (masked || isRight || cannotBeEnabled(d, before, []) !== undefined) return isRemasked;
   await (enabled ? units.enable(unit) : units.disable(unit));
   return true;
 }

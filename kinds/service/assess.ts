@@ -3,6 +3,7 @@ import type { Trial, Verdict } from '../kind.ts';
 import type { UnitState } from '../ports.ts';
 import { no, unknown, YES } from '../shared/verdicts.ts';
 import { isDone, type Service } from './memory.ts';
+import type { Observed } from './observe.ts';
 import { obstacle } from './obstacle.ts';
 import type { ServiceSpec } from './schema.ts';
 import {
@@ -11,7 +12,6 @@ import {
   isRestarting,
   isRunning,
   isStopped,
-  type Observed,
   restUntilMs,
   wantsRunning,
 } from './state.ts';

@@ -4,20 +4,20 @@ import { Stalled, Waiting } from '../../api/errors.ts';
 import { type Ask, type Change, type Concern, defineKind } from '../kind.ts';
 import { fileChanges } from '../managed-file.ts';
 import { watchAll } from '../watch-all.ts';
-import { apply, isSupervised, type Needs, observe, unitsOf } from './apply.ts';
+import { apply } from './apply.ts';
 import { assess } from './assess.ts';
 import { checkService } from './check.ts';
 import { definitionChanges } from './definition.ts';
-import { Memory, type Service } from './memory.ts';
-import { notFound, wrongEnablement } from './obstacle.ts';
+import { Memory } from './memory.ts';
+import { isSupervised, type Needs, type Observed, observe, unitsOf } from './observe.ts';
+import { cannotBeEnabled, notFound } from './obstacle.ts';
 import { ServiceSpec } from './schema.ts';
-import { GATE, type Observed, stateChanges } from './state.ts';
+import { GATE, stateChanges } from './state.ts';
 import { Before, beforeSupervised, beforeSystemd, undo } from './undo.ts';
 import {
   claims,
   enablingLink,
   hasAnotherUnitFile,
-  installs,
   ownPaths,
   programsOf,
   unitFilePath,
@@ -81,7 +81,7 @@ export const service = defineKind<ServiceSpec, Observed, Needs, Before, Memory>(
     if (spec.unitFile === undefined && (unit.loadState === 'not-found' || isLosing)) {
       throw new Waiting('UnitNotFound', notFound(spec.unit), UNIT_AGAIN_MS);
     }
-    const wrong = cannotBeEnabled(d, observed);
+    const wrong = cannotBeEnabled(d, unit, observed.also);
     if (wrong !== undefined) throw new Stalled('CannotBeEnabled', wrong);
     const others = spec.exclusive === true ? foreign : [];
     return beforeSystemd(spec.unit, observed, files, [...ownPaths(spec), ...leftovers, ...others]);
@@ -113,11 +113,3 @@ export const service = defineKind<ServiceSpec, Observed, Needs, Before, Memory>(
     return [{ type: 'ForeignUnitFiles', status: 'True', reason: 'EditedByHand', message }];
   },
 });
-
-/** Why the unit could not be enabled as wanted, once it is written, and what would be right. */
-function cannotBeEnabled(d: Service, { unit, also }: Observed): string | undefined {
-  const { spec } = d;
-  if (spec.enabled && wantedFiles(d).some(({ bytes }) => installs(bytes.toString()))) return undefined;
-  if (spec.unitFile === undefined || !spec.enabled) return wrongEnablement(spec, unit, also);
-  return `${spec.unit} can't be enabled: its unitFile has no [Install] section with WantedBy=; give it one, or leave enabled out`;
-}

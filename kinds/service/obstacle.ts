@@ -1,18 +1,15 @@
 // What keeps systemd from having what is wanted, and what would be right. Pure.
 import type { UnitState } from '../ports.ts';
 import type { Service } from './memory.ts';
+import type { Observed } from './observe.ts';
 import type { ServiceSpec } from './schema.ts';
-import type { Observed } from './state.ts';
+import { installs, wantedFiles } from './unit-files.ts';
 
 /** systemd's names for units that no link can start at boot, or that are only another unit's name. */
 const CANNOT_BE_ENABLED = ['static', 'indirect', 'generated', 'transient'];
 
 /** Why systemd can't have the enablement that is wanted, and what would be right. */
-export function wrongEnablement(
-  spec: ServiceSpec,
-  unit: UnitState,
-  also: readonly string[],
-): string | undefined {
+function wrongEnablement(spec: ServiceSpec, unit: UnitState, also: readonly string[]): string | undefined {
   const { unit: name, enabled } = spec;
   const state = unit.unitFileState;
   if (enabled === false && state === 'alias') {
@@ -24,6 +21,14 @@ export function wrongEnablement(
   }
   const others = also.length === 0 ? 'the unit that it names with Also=' : also.join(', ');
   return `${name} is indirect: its [Install] section only names other units; leave enabled out here, and say enabled: true in a Service for ${others}`;
+}
+
+/** Why the unit could not be enabled as wanted, once it is written, and what would be right. */
+export function cannotBeEnabled(d: Service, unit: UnitState, also: readonly string[]): string | undefined {
+  const { spec } = d;
+  if (spec.enabled && wantedFiles(d).some(({ bytes }) => installs(bytes.toString()))) return undefined;
+  if (spec.unitFile === undefined || !spec.enabled) return wrongEnablement(spec, unit, also);
+  return `${spec.unit} can't be enabled: its unitFile has no [Install] section with WantedBy=; give it one, or leave enabled out`;
 }
 
 interface Obstacle {

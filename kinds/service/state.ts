@@ -1,25 +1,11 @@
 // What a unit's state means, and what is to be done so that it runs what is wanted. Pure.
 import type { Change, Gate } from '../kind.ts';
-import type { FileState, UnitJob, UnitState } from '../ports.ts';
+import type { UnitJob, UnitState } from '../ports.ts';
 import { isDone, isInForce, type Service, staleness } from './memory.ts';
+import type { Observed } from './observe.ts';
 import { obstacle } from './obstacle.ts';
 import type { ServiceSpec } from './schema.ts';
 import { ownPaths } from './unit-files.ts';
-
-export interface Observed {
-  readonly unit: UnitState;
-  /** Our own, in the order of `wantedFiles`. */
-  readonly files: readonly FileState[];
-  /** Of earlier documents of ours, by path. */
-  readonly leftovers: readonly string[];
-  /** Other people's, by path. */
-  readonly foreign: readonly string[];
-  /** Units that are enabled instead of this one, where it can't be enabled itself. */
-  readonly also: readonly string[];
-  /** Of a supervised unit, as JSON text. */
-  readonly definition: string | undefined;
-  readonly nowMs: number;
-}
 
 /** A start that takes longer is not refused: the unit's own TimeoutStartSec ends it, and a oneshot has none. */
 export const GATE: Gate = { withinMs: 90_000, settleMs: 5_000 };

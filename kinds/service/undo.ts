@@ -7,7 +7,8 @@ import { removeIfEmpty, restoreFile, SavedFile, saveFile } from '../managed-file
 import { type FileState, type Files, JobFailed, type Ports } from '../ports.ts';
 import { readDefinition } from './definition.ts';
 import { runJob } from './job.ts';
-import { GATE, isEnabledAs, isMasked, isRestarting, isRunning, isStopped, type Observed } from './state.ts';
+import type { Observed } from './observe.ts';
+import { GATE, isEnabledAs, isMasked, isRestarting, isRunning, isStopped } from './state.ts';
 import { claimedPaths, dropInDirectory, unitFilePath } from './unit-files.ts';
 
 /** It ended by itself, or failed; release 0.1 did not write it. */

@@ -242,6 +242,24 @@ test('an enablement that systemd can’t have is refused before anything is writ
   await line.expect(KEY, 'True');
 });
 
+test('one that a package made static is not Ready, and is healed in all else', async (t) => {
+  const { line, systemd, unitFile } = setting(t);
+  const vendor = line.path(`/lib/systemd/system/${UNIT}`);
+  const dropIn = '[Service]\nNice=1\n';
+  fs.writeFileSync(vendor, text('/bin/packaged'));
+  line.assign(web({ enabled: true, dropIns: { 'a.conf': { content: dropIn } } }));
+  await line.expect(KEY, 'True');
+  fs.writeFileSync(vendor, '[Service]\nExecStart=/bin/packaged\n');
+  await systemd.disable(UNIT);
+  await systemd.daemonReload();
+  await line.expect(KEY, 'False', 'CannotBeEnabled');
+  systemd.log.length = 0;
+  fs.writeFileSync(`${unitFile}.d/a.conf`, '[Service]\nNice=2\n');
+  await eventually(() => assert.equal(fs.readFileSync(`${unitFile}.d/a.conf`, 'utf8'), dropIn));
+  await eventually(() => assert.deepEqual(systemd.log, ['daemon-reload']));
+  await line.expect(KEY, 'False', 'CannotBeEnabled');
+});
+
 test('restartOn: a changed input restarts the unit, also when the agent died in between', async (t) => {
   const setup = setting(t);
   const { systemd } = setup;
