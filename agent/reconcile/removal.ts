@@ -1,7 +1,8 @@
 // Remove: what left the manifest. What we created goes, what we adopted is put back as it was before our first write,
-// what is orphaned is only forgotten.
+// what is orphaned, or the fleet's, is only forgotten.
 import { Stalled, Waiting } from '../../api/errors.ts';
 import { readVersioned } from '../../kinds/shared/versioned.ts';
+import { staysBecause } from './leaving.ts';
 import { kindOf, type Pass, type PassResult, type ReconcilerDeps, recordOf } from './loop.ts';
 import { confirmedPlace, openElsewhere } from './relocate.ts';
 
@@ -26,9 +27,10 @@ export async function remove(pass: Pass): Promise<PassResult> {
     return { ...(await remove(pass)), wake };
   }
   const entry = journal.entry(key)!;
-  if (entry.policy !== 'orphan') {
-    const { kind: name, snapshot } = entry.original;
-    const kind = kinds.get(name);
+  const { kind: name, snapshot } = entry.original;
+  const kind = kinds.get(name);
+  const stays = staysBecause(key, entry, [own, kind], world.assignment?.payload.host);
+  if (stays === undefined) {
     if (kind === undefined) throw new Stalled('Unsupported', `this agent does not know the kind ${name}`);
     const before = readVersioned(kind.before, snapshot.before, `the snapshot of ${key}`);
     const record = recordOf(key, own === kind ? kind : kindOf(kinds, key), entry, deps.secrets);
@@ -38,11 +40,11 @@ export async function remove(pass: Pass): Promise<PassResult> {
   await journal.flushed();
   world.forget(key);
   const message =
-    entry.policy === 'orphan'
-      ? 'left as it is (prune: orphan)'
+    stays !== undefined
+      ? `left as it is: ${stays}`
       : entry.origin === 'created'
         ? 'removed: homeostat had created it'
-        : 'put back as it was before homeostat';
+        : 'put back as it was when this host first found it';
   return { outcome: 'removed', event: { type: 'Normal', reason: 'Removed', message } };
 }
 
