@@ -1,16 +1,18 @@
 // GrafanaDashboard: a dashboard exists in Grafana, in its folder, as the manifest has it.
+import * as z from 'zod';
 import { Stalled, type Waiting } from '../../api/errors.ts';
-import { digestOf, type Json } from '../../api/json.ts';
+import { digestOf } from '../../api/json.ts';
 import {
   Grafana,
-  type GrafanaConnection,
+  GrafanaConnection,
   grafanaAsks,
   grafanaClaim,
   originOf,
   poll,
   writing,
 } from '../grafana-api.ts';
-import { type Change, type Desired, defineKind, type Finding } from '../kind.ts';
+import { type Change, type Claim, type Desired, defineKind, type Finding } from '../kind.ts';
+import { YES } from '../shared/verdicts.ts';
 import {
   bindInputs,
   type Dashboard,
@@ -27,42 +29,50 @@ import { GrafanaDashboardSpec } from './schema.ts';
 import { openStore, type Stored } from './store.ts';
 
 type Needs = 'http' | 'clock';
-type D = Desired<GrafanaDashboardSpec>;
+type D = Desired<GrafanaDashboardSpec, Memory>;
 
 interface Observed {
   readonly stored: Stored | undefined;
   readonly panels: PanelReport | Waiting | undefined;
 }
 
-/** The way back; JSON. Secrets are named, not held. */
-interface Before {
-  readonly grafana: GrafanaConnection;
-  readonly uid: string;
-  readonly dashboard: Dashboard | null;
-  readonly folder: string;
-  /** Ours to remove when it is empty; null for none. */
-  readonly ourFolder: string | null;
-}
+const Kept = z.record(z.string(), z.unknown());
 
-/** What earlier writes left: kept in the inventory. */
-interface Memory {
+/** How to go back. Secrets are named, not held. */
+const Before = z.object({
+  grafana: GrafanaConnection,
+  uid: z.string(),
+  dashboard: Kept.nullable(),
+  folder: z.string(),
+  /** Ours to remove when it is empty; null for none. */
+  ourFolder: z.string().nullable(),
+});
+type Before = z.infer<typeof Before>;
+
+/** What earlier writes left. */
+const Memory = z.object({
   /** What Grafana made of what we wrote, the newest first: its migrations are no drift. */
-  readonly forms: readonly { readonly wanted: string; readonly parts: Parts }[];
+  forms: z.array(z.object({ wanted: z.string(), parts: z.record(z.string(), z.string()) })),
   /** With adoptDeployed: what stood there at the first look; null when nothing did. */
-  readonly kept?: { readonly dashboard: Dashboard; readonly folder: string } | null;
-}
+  kept: z.object({ dashboard: Kept, folder: z.string() }).nullish(),
+  /** The place that `kept` is of. */
+  keptOf: z.string().optional(),
+});
+type Memory = z.infer<typeof Memory>;
 
 const FORMS_KEPT = 3;
 const DEFAULT_CHECK_MINUTES = 15;
 
-export const grafanaDashboard = defineKind<GrafanaDashboardSpec, Observed, Needs>({
+export const grafanaDashboard = defineKind<GrafanaDashboardSpec, Observed, Needs, Before, Memory>({
   kind: 'GrafanaDashboard',
   scope: 'fleet',
   spec: GrafanaDashboardSpec,
+  before: { version: 1, schema: Before },
+  memory: { version: 1, schema: Memory },
   needs: ['http', 'clock'],
 
-  place: ({ grafana, uid }) => grafanaClaim(grafana, 'dashboards', uid),
-  owns: ({ grafana, uid }) => [grafanaClaim(grafana, 'dashboards', uid)],
+  place: placeOf,
+  owns: (spec) => [placeOf(spec)],
   asks: ({ grafana }) => grafanaAsks(grafana),
   // Dashboards of one Grafana make one folder between them.
   locks: ({ grafana }) => [`grafana:${originOf(grafana)}`],
@@ -104,6 +114,11 @@ export const grafanaDashboard = defineKind<GrafanaDashboardSpec, Observed, Needs
 
   diff: (d, { stored }) => changesOf(d, stored),
 
+  // A dashboard works when it is there; a Grafana that can't be asked makes observe throw. Panels without data are a
+  // condition: as many are empty for good reasons (a host without that sensor, nothing has failed yet), and what is
+  // missing then is mended elsewhere.
+  assess: () => YES,
+
   async prepare(d, { stored }, io, signal) {
     const { spec } = d;
     refuseProvisioned(spec.uid, stored);
@@ -113,30 +128,25 @@ export const grafanaDashboard = defineKind<GrafanaDashboardSpec, Observed, Needs
     if (folder !== undefined && spec.folder?.title === undefined && !(await store.hasFolder(folder))) {
       throw new Stalled('NoFolder', `there is no folder ${folder}: give it a title, and it is made`);
     }
-    const before: Before = {
+    const before = {
       grafana: spec.grafana,
       uid: spec.uid,
       dashboard: stored?.dashboard ?? null,
       folder: stored?.folder ?? '',
       ourFolder: ours ? folder : null,
     };
-    return { existed: stored !== undefined, data: before as unknown as Json };
+    return { existed: stored !== undefined, before };
   },
 
   async apply(changes, d, io, signal) {
-    if (changes.length === 0) return {}; // a dashboard is in force when it is written
+    if (changes.length === 0) return undefined; // a dashboard is in force when it is written
     const { spec } = d;
-    const memory = memoryOf(d);
     const store = await openStore(new Grafana(spec.grafana, io.http, d.content, signal));
     const now = await store.read(spec.uid);
     const kept = decideKept(d, now);
-    const told = kept === undefined ? {} : { kept };
+    const memory = kept === undefined ? memoryOf(d) : { ...memoryOf(d), kept, keptOf: placeOf(spec) };
     const wanted = wantedOf(d, kept);
-    if (
-      now !== undefined &&
-      changesOf({ ...d, memory: { ...memory, ...told } as unknown as Json }, now).length === 0
-    )
-      return { memory: { ...memory, ...told } as unknown as Json };
+    if (now !== undefined && changesOf({ ...d, memory }, now).length === 0) return memory;
     refuseProvisioned(spec.uid, now);
     const folder = wanted.folder ?? now?.folder ?? '';
     const version = await writing(async () => {
@@ -153,12 +163,11 @@ export const grafanaDashboard = defineKind<GrafanaDashboardSpec, Observed, Needs
       parts: partsOf(normalise(after.dashboard)),
     };
     const others = memory.forms.filter((f) => f.wanted !== form.wanted).slice(0, FORMS_KEPT - 1);
-    return { memory: { ...memory, ...told, forms: [form, ...others] } as unknown as Json };
+    return { ...memory, forms: [form, ...others] };
   },
 
-  async undo(snapshot, record, io, signal) {
-    const before = snapshot.data as unknown as Before;
-    const store = await openStore(new Grafana(before.grafana, io.http, record.content, signal));
+  async undo(before, { content }, io, signal) {
+    const store = await openStore(new Grafana(before.grafana, io.http, content, signal));
     const now = await store.read(before.uid);
     await writing(async () => {
       if (before.dashboard === null) {
@@ -177,6 +186,10 @@ export const grafanaDashboard = defineKind<GrafanaDashboardSpec, Observed, Needs
   conditions: (_d, { panels }) => (panels === undefined ? [] : [panelsConcern(panels)]),
 });
 
+function placeOf({ grafana, uid }: GrafanaDashboardSpec): Claim {
+  return grafanaClaim(grafana, 'dashboards', uid);
+}
+
 const OURS = 'homeostat-';
 
 function folderUid({ folder }: GrafanaDashboardSpec): string | undefined {
@@ -188,9 +201,10 @@ function folderUid({ folder }: GrafanaDashboardSpec): string | undefined {
   return folder.uid ?? `${OURS}${slug || 'folder'}`.slice(0, 40);
 }
 
-function memoryOf(d: D): Memory {
-  const memory = d.memory as unknown as Memory | undefined;
-  return memory?.forms === undefined ? { ...memory, forms: [] } : memory;
+function memoryOf({ memory = { forms: [] }, spec }: D): Memory {
+  // What was kept of another dashboard says nothing of this one.
+  const isOther = memory.keptOf !== undefined && memory.keptOf !== placeOf(spec);
+  return isOther ? { forms: memory.forms } : memory;
 }
 
 /** What was kept, or is to be; undefined where the manifest alone decides. */
