@@ -224,7 +224,7 @@ class Checker {
 
   #removal({ kind, orphanOnly }: AnyKind, { prune }: Record<string, unknown>): boolean {
     if (orphanOnly !== true || prune === undefined || prune === 'orphan') return true;
-    const message = `a ${kind} stays as it is when its document goes: leave prune out, or write prune: orphan; what is to be there instead is another content`;
+    const message = `a ${kind} stays as it is when its document goes: leave prune out, or write prune: orphan`;
     this.#report(['prune'], 'value', message);
     return false;
   }

@@ -101,7 +101,7 @@ export const tailnetPolicy = defineKind<TailnetPolicySpec, PolicyFile, Needs, Be
     try {
       const now = await api.get(signal);
       if (shown(now) !== change.text?.before) throw new PolicyMoved();
-      const { etag } = await api.replace(d.spec.content!, replacedBy(d, now), signal);
+      const { etag } = await replace(api, d, now, signal);
       return { etag, content: sha256(d.spec.content!), access: accessOf(d.spec) };
     } catch (error) {
       // Nothing was written that would have to be undone.
@@ -191,6 +191,7 @@ function accessOf({ api, tailnet, oauth, apiKey }: TailnetPolicySpec): Access {
 
 const NOTHING_SAID = 'the policy on the server is not the one in git, and nothing says that it may go';
 const EDITED_SINCE = 'the policy on the server is not the one that this document was made from';
+const TOUCHED = `importedFrom says ${UNTOUCHED}, and the policy on the server was edited since`;
 
 /** Whether nothing of ours was ever there, as far as this host knows. */
 function isFirst({ known, memory, spec }: D): boolean {
@@ -203,6 +204,15 @@ function replacedBy(d: D, there: PolicyFile): string {
   const { importedFrom } = d.spec;
   if (importedFrom === UNTOUCHED || importedFrom === there.etag) return importedFrom;
   throw notImported(importedFrom === undefined ? NOTHING_SAID : EDITED_SINCE, there);
+}
+
+async function replace(api: PolicyApi, d: D, now: PolicyFile, signal: AbortSignal): Promise<PolicyFile> {
+  const replaced = replacedBy(d, now);
+  try {
+    return await api.replace(d.spec.content!, replaced, signal);
+  } catch (error) {
+    throw error instanceof PolicyMoved && replaced === UNTOUCHED ? notImported(TOUCHED, now) : error;
+  }
 }
 
 /** For a refusal while a change is on its way: somebody mends it elsewhere, and git need not change for that. */
