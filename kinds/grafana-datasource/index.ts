@@ -2,36 +2,25 @@
 // Grafana: its place under /apis is an alpha version, behind a feature toggle, and may go any day
 // (docs/decisions/0016).
 import * as z from 'zod';
-import { Stalled, Waiting } from '../../api/errors.ts';
+import { Stalled } from '../../api/errors.ts';
 import { digestOf } from '../../api/json.ts';
 import { clip } from '../../api/limits.ts';
 import {
-  Grafana,
   GrafanaConnection,
   grafanaAsks,
   grafanaClaim,
   isObject,
-  messageOf,
   originOf,
   poll,
-  unexpected,
   writing,
 } from '../grafana-api.ts';
-import { type Change, type Desired, defineKind, type InventoryRecord } from '../kind.ts';
-import type { Ports } from '../ports.ts';
+import { type Change, type Desired, defineKind } from '../kind.ts';
 import { no, notYet, unknown, YES } from '../shared/verdicts.ts';
+import { Datasources, type Health, type Source } from './api.ts';
 import { GrafanaDatasourceSpec } from './schema.ts';
 
 type Needs = 'http' | 'clock';
-type Io = Pick<Ports, Needs>;
 type D = Desired<GrafanaDatasourceSpec, Memory>;
-type Source = Readonly<Record<string, unknown>>;
-
-/** What Grafana's own check of it finds. */
-interface Health {
-  readonly is: 'Healthy' | 'Unhealthy' | 'NoCheck' | 'Unknown';
-  readonly message: string;
-}
 
 interface Observed {
   readonly source: Source | undefined;
@@ -58,7 +47,6 @@ type Memory = z.infer<typeof Memory>;
 const EVIDENCE_MAX = 2048;
 /** For a server that is started anew with the change. */
 const WITHIN_MS = 30_000;
-const HEALTH_TIMEOUT_MS = 5_000;
 /** What Grafana counts, shows or derives; the rest can be written as it was read. */
 const COUNTED = [
   'id',
@@ -97,7 +85,7 @@ export const grafanaDatasource = defineKind<GrafanaDatasourceSpec, Observed, Nee
   },
 
   async observe(d, io, signal) {
-    const api = new Datasources(open(d.spec.grafana, io, d.content, signal));
+    const api = new Datasources(d.spec.grafana, io.http, d.content, signal);
     const source = await api.read(d.spec.uid);
     // Asked of one that is as it should be only: a heal does not wait for a server that is away.
     if (source === undefined || changesOf(d, source).length > 0) return { source, health: undefined };
@@ -122,7 +110,7 @@ export const grafanaDatasource = defineKind<GrafanaDatasourceSpec, Observed, Nee
   async prepare(d, { source }, io, signal) {
     const { grafana, uid, isDefault } = d.spec;
     refuseProvisioned(uid, source);
-    const api = new Datasources(open(grafana, io, d.content, signal));
+    const api = new Datasources(grafana, io.http, d.content, signal);
     const otherDefault = isDefault === true ? await api.defaultOtherThan(uid) : undefined;
     const wasHealthy = source !== undefined && (await api.health(uid)).is === 'Healthy';
     const before = { grafana, uid, source: source ?? null, otherDefault: otherDefault ?? null, wasHealthy };
@@ -131,7 +119,7 @@ export const grafanaDatasource = defineKind<GrafanaDatasourceSpec, Observed, Nee
 
   async apply(changes, d, io, signal) {
     if (changes.length === 0) return undefined; // in force when it is written
-    const api = new Datasources(open(d.spec.grafana, io, d.content, signal));
+    const api = new Datasources(d.spec.grafana, io.http, d.content, signal);
     const now = await api.read(d.spec.uid);
     refuseProvisioned(d.spec.uid, now);
     await writing(() => api.write(d.spec.uid, bodyOf(d, now), now));
@@ -139,7 +127,7 @@ export const grafanaDatasource = defineKind<GrafanaDatasourceSpec, Observed, Nee
   },
 
   async undo(before, { content }, io, signal) {
-    const api = new Datasources(open(before.grafana, io, content, signal));
+    const api = new Datasources(before.grafana, io.http, content, signal);
     const now = await api.read(before.uid);
     await writing(async () => {
       if (before.source === null) {
@@ -160,76 +148,6 @@ export const grafanaDatasource = defineKind<GrafanaDatasourceSpec, Observed, Nee
       ? [{ type: 'DatasourceAnswers', status: 'Unknown', reason: 'NoCheck', message: health.message }]
       : [],
 });
-
-class Datasources {
-  readonly #grafana: Grafana;
-  constructor(grafana: Grafana) {
-    this.#grafana = grafana;
-  }
-
-  async read(uid: string): Promise<Source | undefined> {
-    const answer = await this.#grafana.request('GET', `/api/datasources/uid/${uid}`);
-    if (answer.status === 404) return undefined;
-    if (answer.status !== 200 || !isObject(answer.body)) throw unexpected('a data source', answer);
-    return answer.body;
-  }
-
-  /** @param before what was read; its version guards against somebody else's edit at the same moment. */
-  async write(uid: string, body: Source, before: Source | undefined): Promise<void> {
-    const answer =
-      before === undefined
-        ? await this.#grafana.request('POST', '/api/datasources', { ...body, uid })
-        : await this.#grafana.request('PUT', `/api/datasources/uid/${uid}`, {
-            ...body,
-            uid,
-            version: before['version'],
-          });
-    if (answer.status === 200) return;
-    const said = messageOf(answer.body);
-    if (answer.status === 409 && /name/.test(said)) {
-      throw new Stalled('NameTaken', `${said}: rename one, or take that one over by its uid`);
-    }
-    if (answer.status === 409 || answer.status === 412)
-      throw new Error(`somebody else wrote data source ${uid} at the same moment (${said})`);
-    if (answer.status === 400 || answer.status === 422)
-      throw new Stalled('Refused', `Grafana refuses data source ${uid}: ${said}`);
-    throw unexpected(`writing data source ${uid}`, answer);
-  }
-
-  async remove(uid: string): Promise<void> {
-    const answer = await this.#grafana.request('DELETE', `/api/datasources/uid/${uid}`);
-    if (answer.status !== 200 && answer.status !== 404) throw unexpected('a removal', answer);
-  }
-
-  async defaultOtherThan(uid: string): Promise<string | undefined> {
-    const answer = await this.#grafana.request('GET', '/api/datasources');
-    if (!Array.isArray(answer.body)) throw unexpected('the list of data sources', answer);
-    const found = answer.body.find((s) => isObject(s) && s['isDefault'] === true && s['uid'] !== uid);
-    return found?.['uid'] as string | undefined;
-  }
-
-  async health(uid: string): Promise<Health> {
-    try {
-      const path = `/api/datasources/uid/${uid}/health`;
-      const { status, body } = await this.#grafana.request('GET', path, undefined, HEALTH_TIMEOUT_MS);
-      // A plugin without a check answers 404.
-      if (status === 404) return { is: 'NoCheck', message: 'its plugin has no health check' };
-      return { is: status === 200 ? 'Healthy' : 'Unhealthy', message: messageOf(body) };
-    } catch (error) {
-      if (!(error instanceof Waiting || error instanceof Stalled)) throw error;
-      return { is: 'Unknown', message: error.message };
-    }
-  }
-}
-
-function open(
-  grafana: GrafanaConnection,
-  { http }: Io,
-  content: InventoryRecord['content'],
-  signal: AbortSignal,
-): Grafana {
-  return new Grafana(grafana, http, content, signal);
-}
 
 /** The members that the manifest decides, as Grafana calls them. */
 function decided({ name, type, url, access, isDefault, basicAuthUser }: GrafanaDatasourceSpec): Source {
