@@ -70,3 +70,17 @@ test('many that stay as they are leave at once, and nobody has to confirm it', a
   await eventually(() => assert.deepEqual(line.agent.status().resources, []));
   assert.equal(devices.values.size, names.length);
 });
+
+test('what stays is forgotten on a host in mode observe, too: nothing of it is touched', async (t) => {
+  const devices = new Devices();
+  const line = new Timeline(t, { kinds: devices.kinds }).start();
+  const device = (name: string, prune: 'orphan' | 'delete') =>
+    resource('Device', name, { value: name }, { prune });
+  line.assign(device('stays', 'orphan'), device('goes', 'delete'));
+  for (const name of ['stays', 'goes']) await line.expect(`Device/${name}`, 'True');
+  line.mode = 'observe';
+  line.assign();
+  await line.expectGone('Device/stays');
+  await line.expect('Device/goes', 'False', 'WouldRemove');
+  assert.deepEqual([...devices.values.keys()], ['Device/stays', 'Device/goes']);
+});
