@@ -256,12 +256,13 @@ function renderAll(
  * that it was moved, not removed; of those without `prune` every host knows that they stay.
  */
 function prunedOfTheFleet(placement: Placement, bounds: ReadonlyMap<string, Bound>) {
-  return [...bounds.keys()].sort().flatMap((key) => {
-    const { resource } = bounds.get(key)!;
-    const { runOn, prune } = resource.document;
-    if (runOn === undefined || prune === undefined || resource.kind?.orphanOnly === true) return [];
-    return [{ key, runsOn: placement.of(resource).hosts }];
+  const pruned = [...bounds.values()].filter(({ resource: { document, kind } }) => {
+    const { runOn, prune } = document;
+    return runOn !== undefined && prune !== undefined && kind?.orphanOnly !== true;
   });
+  return pruned
+    .map(({ resource }) => ({ key: resource.key, runsOn: placement.of(resource).hosts }))
+    .sort((a, b) => (a.key < b.key ? -1 : 1));
 }
 
 /** Documents that go to no host are checked all the same, as far as that goes without one. */

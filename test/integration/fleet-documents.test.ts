@@ -72,7 +72,10 @@ async function begin(t: TestContext) {
       ...(git.prune === undefined || kind === 'TailnetPolicy' ? {} : { prune: git.prune }),
       spec,
     });
-  const connection = { grafana: { url: grafana.url, token: { secretFrom: { env: 'TOKEN' } } } };
+  // Nobody looks again in the time of a test: while a has not heard yet that its documents moved, and what they say
+  // changed too, both would heal what the other one wrote.
+  const pollSeconds = 86_400;
+  const connection = { pollSeconds, grafana: { url: grafana.url, token: { secretFrom: { env: 'TOKEN' } } } };
 
   /** What stands in git, rendered. */
   async function commit(git: Git): Promise<Compilation> {
