@@ -16,6 +16,7 @@ import { removeUnfinished } from './journal/durable.ts';
 import { Journal } from './journal/journal.ts';
 import { type AgentMetrics, createAgentMetrics } from './metrics.ts';
 import { type Item, Queue } from './queue/queue.ts';
+import { Turns } from './queue/turns.ts';
 import { ConditionSet } from './reconcile/conditions.ts';
 import type { Observer, Requeue } from './reconcile/loop.ts';
 import { Reconciler } from './reconcile/reconcile.ts';
@@ -38,6 +39,12 @@ export interface AgentDeps {
   readonly passTimeoutMs?: number;
   /** For signed requests; without one no controller is asked. */
   readonly privateKey?: KeyObject;
+  /** For `plan`: an agent may run on the same state directory, and nothing of it is touched. */
+  readonly readOnly?: boolean;
+  /** The agent's own; given by whoever has conditions to add. */
+  readonly conditions?: ConditionSet;
+  /** While it says so, a pass observes and reports, and applies nothing (crash loop). */
+  readonly applyNothing?: () => boolean;
 }
 
 const EVENTS_KEPT = 50;
@@ -56,18 +63,20 @@ export class Agent {
   readonly #watches: Watches;
   readonly #watchHealth: WatchHealth;
   readonly #secrets: SecretStore;
-  readonly #conditions = new ConditionSet();
+  readonly #conditions: ConditionSet;
   readonly #stopping = new AbortController();
   readonly #events: AgentEvent[] = [];
   readonly #startedAt: string;
   #informer: Informer | undefined;
   #attempted = 0;
+  #hasCandidates = true;
   #running = { sequence: 0, commit: '' };
   #endOfSuspension: { cancel(): void } | undefined;
 
   constructor(deps: AgentDeps) {
     const { config, kinds, ports } = deps;
     this.#deps = deps;
+    this.#conditions = deps.conditions ?? new ConditionSet();
     this.#startedAt = new Date(ports.clock.now()).toISOString();
     this.metrics = createAgentMetrics(deps.version);
     this.suspensions = new Suspensions(config.stateDir, ports.clock);
@@ -83,7 +92,9 @@ export class Agent {
       env: deps.env,
       age: createAgeIdentity(config.ageIdentity, config.host),
       ...(config.keyFile === undefined ? {} : { ownKeys: [config.keyFile] }),
+      readOnly: deps.readOnly ?? false,
     });
+    const turns = new Turns(() => ports.clock.monotonic());
     this.#reconciler = new Reconciler({
       kinds,
       ports,
@@ -94,6 +105,8 @@ export class Agent {
       allow: config.allow,
       observer: this.#observer(),
       queue: this.#requeue(),
+      turns,
+      ...(deps.applyNothing === undefined ? {} : { applyNothing: deps.applyNothing }),
       stopping: this.#stopping.signal,
       ...(deps.passTimeoutMs === undefined ? {} : { passTimeoutMs: deps.passTimeoutMs }),
     });
@@ -101,6 +114,7 @@ export class Agent {
       clock: ports.clock,
       concurrency: CONCURRENCY,
       random: deps.random,
+      turns,
       work: (item) => this.#work(item),
       locksOf: (key) => this.#locksOf(key),
       locksOverlap: claimsOverlap,
@@ -116,7 +130,7 @@ export class Agent {
       ports,
       hide: (text) => this.#secrets.hide(text),
       log: deps.log,
-      wake: (key) => this.#queue.add(key, 'watch'),
+      wake: (key, cause) => this.#queue.add(key, cause),
       up: (key, up) => this.#watchHealth.changed(key, up),
     });
   }
@@ -124,7 +138,6 @@ export class Agent {
   /** Loads what the last run left behind, works on it, and asks the controller for news. */
   start(): void {
     this.load();
-    this.#deps.ports.files.removeCandidates?.();
     this.#queue.start();
     if (this.cache.current !== undefined) {
       const { envelope, payload } = this.cache.current;
@@ -154,10 +167,12 @@ export class Agent {
 
   /** State from disk, and nothing started. */
   load(): void {
-    const { config, log } = this.#deps;
-    fs.mkdirSync(config.stateDir, { recursive: true, mode: 0o700 });
-    removeUnfinished(config.stateDir);
-    for (const file of this.#journal.load()) {
+    const { config, log, readOnly = false } = this.#deps;
+    if (!readOnly) {
+      fs.mkdirSync(config.stateDir, { recursive: true, mode: 0o700 });
+      removeUnfinished(config.stateDir);
+    }
+    for (const file of this.#journal.load({ readOnly })) {
       log.error({ file }, 'the journal is damaged: what can be read of it is used, and it was copied');
     }
     this.suspensions.load();
@@ -167,7 +182,7 @@ export class Agent {
 
   /** Takes over a manifest only to `plan` it: nothing is started, nothing is written. */
   preview(assignment: Assignment): void {
-    if (fs.existsSync(this.#deps.config.stateDir)) this.load();
+    this.load();
     this.#world.assign(assignment, this.#deps.ports.clock.monotonic(), { handOver: false });
   }
 
@@ -184,6 +199,7 @@ export class Agent {
 
   assign(assignment: Assignment): void {
     const { ports, log } = this.#deps;
+    if (assignment.payload.host.mode === 'enforce') this.#removeCandidates();
     const before = this.#world.states().map((s) => s.key);
     const keys = this.#world.assign(assignment, ports.clock.monotonic());
     this.#attempted = assignment.sequence;
@@ -197,23 +213,33 @@ export class Agent {
     this.#informer?.statusChanged();
   }
 
-  /** One pass over everything that is assigned; resolves when nothing is left to do at once. */
-  async runOnce(assignment: Assignment, settleMs: number): Promise<AgentStatus> {
-    const { clock, files } = this.#deps.ports;
-    files.removeCandidates?.();
+  /** Of an agent that was killed; before the first of our own, and never on a host that is only observed. */
+  #removeCandidates(): void {
+    if (!this.#hasCandidates) return;
+    this.#hasCandidates = false;
+    this.#deps.ports.files.removeCandidates?.();
+  }
+
+  /**
+   * One pass over everything that is assigned; resolves when nothing is left to do at once, when `timeoutMs` is over,
+   * whatever runs then, or when the agent is stopped.
+   */
+  async runOnce(assignment: Assignment, timeoutMs: number): Promise<AgentStatus> {
+    const { clock } = this.#deps.ports;
+    const over = Promise.withResolvers<'over'>();
+    const end = (): void => over.resolve('over');
+    const timer = clock.setTimeout(end, timeoutMs);
+    this.#stopping.signal.addEventListener('abort', end, { once: true });
     this.#queue.start();
     this.assign(assignment);
-    const deadline = clock.monotonic() + settleMs;
     for (;;) {
-      await this.#queue.idle();
+      const ended = await Promise.race([over.promise, this.#queue.idle()]);
       const status = this.status();
-      const settled = status.resources.every((r) => {
-        const ready = findCondition(r.conditions, 'Ready');
-        return ready !== undefined && (ready.status !== 'Unknown' || ready.reason === 'Suspended');
-      });
-      if (settled && !this.#hasWaiting(status)) return status;
-      if (clock.monotonic() >= deadline) return status;
-      await clock.sleep(50);
+      if (ended === 'over' || isSettled(status)) {
+        timer.cancel();
+        return status;
+      }
+      await Promise.race([over.promise, clock.sleep(50)]);
     }
   }
 
@@ -259,6 +285,11 @@ export class Agent {
       this.#world.assignment !== undefined &&
       this.#world.states().every((s) => s.conditions.get('Ready') !== undefined)
     );
+  }
+
+  /** For the watchdog: the age of the oldest pass that runs, and since when the informer has done nothing. */
+  facts(): { readonly oldestPassMs: number | undefined; readonly informerIdleMs: number | undefined } {
+    return { oldestPassMs: this.#queue.oldestPassAgeMs(), informerIdleMs: this.#informer?.idleMs() };
   }
 
   /** Resolves when no pass runs and none is due at once. */
@@ -335,10 +366,6 @@ export class Agent {
     throw new Error(`there is no ${key} on this host; there is ${known.join(', ') || 'nothing yet'}`);
   }
 
-  #hasWaiting(status: AgentStatus): boolean {
-    return status.resources.some((r) => findCondition(r.conditions, 'Ready')?.reason === 'Dependency');
-  }
-
   /** When all of the assigned revision is ready, that revision is the one that runs. */
   #changed(): void {
     const { assignment } = this.#world;
@@ -390,6 +417,15 @@ export class Agent {
       forget: (key) => this.#queue.forget(key),
     };
   }
+}
+
+/** Whether each resource had its verdict, and none waits for another one. */
+function isSettled(status: AgentStatus): boolean {
+  return status.resources.every((r) => {
+    const ready = findCondition(r.conditions, 'Ready');
+    if (ready === undefined || ready.reason === 'Dependency') return false;
+    return ready.status !== 'Unknown' || ready.reason === 'Suspended';
+  });
 }
 
 /** Whether everything that the manifest asks for is as it says. */

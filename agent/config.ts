@@ -66,6 +66,8 @@ export const AgentConfig = z.strictObject({
   /** All files are looked for below this directory: sandboxes only. */
   root: z.string().startsWith('/').optional(),
   resyncSeconds: z.number().positive().default(600),
+  /** An agent that takes more memory than this ends in order, and is started anew; many times what it needs. */
+  memoryCeilingMiB: z.number().int().min(128).default(512),
   tailscaleSockets: z.array(z.string()).optional(),
   /** The Docker engine, as in DOCKER_HOST, which is the default, and after it unix:///var/run/docker.sock. */
   dockerHost: z

@@ -24,10 +24,21 @@ export interface Servers {
   stop(): Promise<void>;
 }
 
-/** @param listen address:port; port 0 takes a free one. @throws when an address or the socket is taken. */
-export async function startServers(agent: Agent, listen: string, socket: string): Promise<Servers> {
+/**
+ * @param listen address:port; port 0 takes a free one
+ * @param onResume a person says that the whole host is to be looked after again
+ * @throws when an address or the socket is taken
+ */
+export async function startServers(
+  agent: Agent,
+  listen: string,
+  socket: string,
+  onResume: () => void = () => {},
+): Promise<Servers> {
   const observed = http.createServer((request, response) => answer(response, () => observe(agent, request)));
-  const commanded = http.createServer((request, response) => answer(response, () => command(agent, request)));
+  const commanded = http.createServer((request, response) =>
+    answer(response, () => command(agent, request, onResume)),
+  );
   const colon = listen.lastIndexOf(':');
   await listening(observed, { host: listen.slice(0, colon), port: Number(listen.slice(colon + 1)) });
   try {
@@ -82,7 +93,7 @@ async function observe(agent: Agent, request: http.IncomingMessage): Promise<Ans
   }
 }
 
-async function command(agent: Agent, request: http.IncomingMessage): Promise<Answer> {
+async function command(agent: Agent, request: http.IncomingMessage, onResume: () => void): Promise<Answer> {
   switch (`${request.method} ${request.url}`) {
     case 'GET /v1/status':
       return json(200, { status: agent.status(), suspended: agent.suspensions.keys() });
@@ -98,7 +109,9 @@ async function command(agent: Agent, request: http.IncomingMessage): Promise<Ans
       return json(202, {});
     }
     case 'POST /v1/resume': {
-      agent.resume((await readCommand(request)).key);
+      const { key } = await readCommand(request);
+      agent.resume(key);
+      if (key === undefined) onResume();
       return json(202, {});
     }
     default:

@@ -2,6 +2,7 @@
 import { parseArgs } from 'node:util';
 import { DEFAULT_CONFIG_FILE } from '../agent/config.ts';
 import { runAgent } from '../agent/main.ts';
+import { onStopSignal } from './stop-signals.ts';
 import { VERSION } from './version.ts';
 
 // The launcher's, for this process alone: what the agent starts is to have memory as it likes.
@@ -12,7 +13,7 @@ async function main(): Promise<void> {
     options: { config: { type: 'string', default: DEFAULT_CONFIG_FILE } },
     allowPositionals: true,
   });
-  await runAgent(values.config, VERSION);
+  await runAgent(values.config, VERSION, onStopSignal);
 }
 
 main().catch((error: unknown) => {

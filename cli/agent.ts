@@ -1,6 +1,7 @@
 // homeostat agent: runs on every host.
 import type { Command } from 'commander';
 import { DEFAULT_CONFIG_FILE } from '../agent/config.ts';
+import { onStopSignal } from './stop-signals.ts';
 import { VERSION } from './version.ts';
 
 export function register(program: Command): void {
@@ -10,6 +11,6 @@ export function register(program: Command): void {
     .option('--config <file>', 'the agent’s configuration', DEFAULT_CONFIG_FILE)
     .action(async ({ config }: { config: string }) => {
       const { runAgent } = await import('../agent/main.ts');
-      await runAgent(config, VERSION);
+      await runAgent(config, VERSION, onStopSignal);
     });
 }

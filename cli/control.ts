@@ -33,7 +33,7 @@ export function register(program: Command): void {
     });
   program
     .command('resume')
-    .description('end a suspension')
+    .description('end a suspension; without a key, a crash loop of the agent too')
     .argument('[key]', 'Kind/name; the whole host when left out')
     .option(...SOCKET_OPTION)
     .option(...CONFIG_OPTION)

@@ -2,6 +2,7 @@
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { type Command, InvalidArgumentError, Option } from 'commander';
+import { onStopSignal } from './stop-signals.ts';
 import { VERSION } from './version.ts';
 
 /** Where the controller keeps its key and its store. */
@@ -111,15 +112,13 @@ async function run(options: Options): Promise<void> {
     { clock: systemClock, environment: process.env, log, kinds, version: VERSION },
   );
   const stopped = new Promise<void>((resolve, reject) => {
-    let stopping = false;
-    const stop = (signal: NodeJS.Signals): void => {
-      if (stopping) process.exit(1); // asked twice: somebody is in a hurry
-      stopping = true;
-      log.info({ signal }, 'controller is being stopped');
-      controller.stop().then(resolve, reject);
-    };
-    process.on('SIGTERM', stop);
-    process.on('SIGINT', stop);
+    onStopSignal(
+      (signal) => {
+        log.info({ signal }, 'controller is being stopped');
+        controller.stop().then(resolve, reject);
+      },
+      (signal) => log.warn({ signal }, 'controller stops already, and waits for what runs to end'),
+    );
   });
   await controller.start();
   await stopped;

@@ -11,7 +11,7 @@ import {
   DEFAULT_CONFIG_FILE,
   readAgentConfig,
 } from '../agent/config.ts';
-import { createAgent, createLog } from '../agent/main.ts';
+import { createAgent, createLog, type OpenOptions } from '../agent/main.ts';
 import type { Assignment } from '../agent/reconcile/world.ts';
 import { Payload } from '../api/bundle.ts';
 import { didYouMean } from '../api/diagnostics.ts';
@@ -46,7 +46,7 @@ export function localOptions(command: Command): Command {
  * @returns undefined when the manifests have errors; they have been printed.
  * @throws Error when there is no such host, or no configuration.
  */
-export async function openLocal(options: LocalOptions) {
+export async function openLocal(options: LocalOptions, { readOnly = false }: OpenOptions = {}) {
   const compilation = await compileDirectory(options.dir);
   if (compilation.diagnostics.length > 0) console.error(report(compilation));
   if (compilation.revision === undefined) return undefined;
@@ -64,7 +64,8 @@ export async function openLocal(options: LocalOptions) {
     commit: compilation.revision.commit,
     payload: Payload.parse(JSON.parse(found.payloadText)),
   };
-  return { config, assignment, ...createAgent(config, VERSION, createLog('silent')) };
+  if (config.root !== undefined && !readOnly) fs.mkdirSync(config.root, { recursive: true });
+  return { config, assignment, ...createAgent(config, VERSION, createLog('silent'), { readOnly }) };
 }
 
 function localConfig({ config, host, root, state }: LocalOptions): AgentConfig {
@@ -77,7 +78,6 @@ function localConfig({ config, host, root, state }: LocalOptions): AgentConfig {
     };
   }
   const full = path.resolve(root);
-  fs.mkdirSync(full, { recursive: true });
   return AgentConfig.parse({
     host: host ?? os.hostname().toLowerCase(),
     root: full,

@@ -38,7 +38,7 @@ export function register(program: Command): void {
 }
 
 async function planLocally(options: LocalOptions): Promise<Plan[] | undefined> {
-  const local = await openLocal(options);
+  const local = await openLocal(options, { readOnly: true });
   if (local === undefined) return undefined;
   const { agent, ports, assignment } = local;
   try {

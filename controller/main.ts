@@ -66,6 +66,7 @@ export class Controller {
   #whois: TailscaleWhois | undefined;
   #saving: { cancel(): void } | undefined;
   #storeProblem: string | undefined;
+  #stopped = false;
 
   constructor(options: ControllerOptions, ports: ControllerPorts) {
     this.#options = options;
@@ -133,6 +134,8 @@ export class Controller {
       { url, keyId: keys.keyId, repo: this.#options.repo, hosts: fleet.assignments.size, version },
       'controller started',
     );
+    // Stopped while it started: what comes next would outlive it.
+    if (this.#stopped) return url;
     this.#saveAfter(SAVE_MS);
     await publisher.start();
     return url;
@@ -140,6 +143,7 @@ export class Controller {
 
   /** Waiting agents are sent away, running requests end, what is in memory only is written. */
   async stop(): Promise<void> {
+    this.#stopped = true;
     await this.#publisher?.stop();
     await this.#app?.close();
     this.#saving?.cancel();

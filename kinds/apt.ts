@@ -52,9 +52,16 @@ function aptOptions(files: Files): string[] {
 
 export interface RunOptions {
   readonly timeoutMs: number;
-  /** Left out for what must not be cut off in the middle. */
   readonly signal?: AbortSignal | undefined;
+  /** For what must not be cut off in the middle: it outlives the agent (ports.ts). */
+  readonly detached?: { readonly unit: string };
 }
+
+/** What dpkg began is seen to its end, whatever becomes of the pass and of the agent. */
+export const TRANSACTION = {
+  timeoutMs: 1_800_000, // for unpacking and maintainer scripts, on a slow card with a big package
+  detached: { unit: 'homeostat-apt' },
+} as const satisfies RunOptions;
 
 /** apt-get, apt-cache. @throws Stalled('NoApt') */
 export function apt(
@@ -82,7 +89,7 @@ async function run(
   args: readonly string[],
   options: RunOptions & { readonly input?: string },
 ): Promise<ProcessResult> {
-  const { timeoutMs, signal, input } = options;
+  const { timeoutMs, signal, input, detached } = options;
   const root = rootOf(io.files);
   try {
     return await io.processes.run(program, args, {
@@ -90,6 +97,7 @@ async function run(
       env: { ...ENV, ...(root === '' ? {} : { APT_CONFIG: `${root}/etc/apt/apt.conf` }) },
       ...(signal === undefined ? {} : { signal }),
       ...(input === undefined ? {} : { input }),
+      ...(detached === undefined ? {} : { detached }),
     });
   } catch (error) {
     if (errnoOf(error) !== 'ENOENT') throw error;

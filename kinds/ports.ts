@@ -68,11 +68,15 @@ export interface Files {
   /** The path as the host's other programs see it; itself, unless the agent has a sandbox root. */
   hostPath?(path: string): string;
   /**
-   * Arms, wakes once, then wakes at each change of the path (its content, attributes, place, or a parent's).
+   * Arms, wakes once, then wakes at each change of the path (its content, attributes, place, or a parent's), where it
+   * really is, and of each link among its parents. As in `read`, a link at the path itself is not followed.
    * Settles when the signal aborts; rejects when the watch died.
    */
   watch(path: string, wake: () => void, signal: AbortSignal): Promise<void>;
-  /** The same for a path that no sandbox root is put before: a secret's file is read where it is. */
+  /**
+   * The same for a path that no sandbox root is put before, and what a link at the path itself leads to as well: a
+   * secret's file is read where it is.
+   */
   watchOutside?(path: string, wake: () => void, signal: AbortSignal): Promise<void>;
   /** Directories that are polled, since the system has no watch left for them. */
   polled?(): readonly string[];
@@ -99,6 +103,12 @@ export interface Processes {
       env?: Readonly<Record<string, string>>;
       /** Where it runs, as the host's programs see it (Files.hostPath). */
       cwd?: string;
+      /**
+       * For a program that must not be cut off halfway, and takes no input: `signal` and the agent's end, a kill
+       * included, end the waiting and not the program. Where systemd runs the host it is a transient unit whose name
+       * begins with `unit`. Whoever comes later finds it by the lock that it holds.
+       */
+      detached?: { unit: string };
     },
   ): Promise<ProcessResult>;
 }
@@ -141,7 +151,10 @@ export interface UnitState {
   /** When the running invocation began, unix milliseconds; 0 when none runs. */
   readonly startedAtMs: number;
   readonly mainPID: number;
-  /** The result of the last run: 'success', 'exit-code', 'signal', … */
+  /**
+   * The result of the last run: 'success', 'exit-code', 'signal', … 'start-limit-hit' only where the last run had no
+   * failure of its own: systemd keeps the first.
+   */
   readonly result: string;
   /** 'simple', 'oneshot', 'notify', …; '' for units that are no services. */
   readonly serviceType: string;
@@ -149,6 +162,24 @@ export interface UnitState {
   readonly fragmentPath: string;
   /** The drop-ins that were loaded, whoever wrote them. */
   readonly dropInPaths: readonly string[];
+  /** Automatic restarts since the unit was last started by a job (NRestarts); 0 for units that are no services. */
+  readonly restarts: number;
+  /** When it last became inactive or failed (InactiveEnterTimestamp), unix milliseconds; 0 while it never was. */
+  readonly inactiveSinceMs: number;
+  /** How long the last run lived, in milliseconds; undefined while one runs, and when none is known. */
+  readonly livedMs: number | undefined;
+  /**
+   * Nothing runs, and nobody stopped the last run: its main process ended before the unit left its active state.
+   * False where the manager does not know: a unit that systemd unloaded meanwhile, which it does with an inactive
+   * unit that nothing refers to and nobody watches; one with ExitType=cgroup; one without a main process.
+   */
+  readonly endedItself: boolean;
+  /** When its manager starts it again by itself, unix milliseconds; 0 unless it waits for that (auto-restart). */
+  readonly restartsAtMs: number;
+  /** When a start was last skipped, since a condition or assertion of the unit did not hold, unix milliseconds; or 0. */
+  readonly skippedAtMs: number;
+  /** FreezerState; '' where it is unknown. */
+  readonly freezer: 'running' | 'freezing' | 'frozen' | 'thawing' | '' | (string & {});
 }
 
 export type UnitJob = 'start' | 'stop' | 'restart' | 'reload';

@@ -36,10 +36,8 @@ export function createNotifier(options: {
       await notify('READY=1');
       if (watchdogMs > 0) ping();
     },
-    async stopping() {
-      this.stop();
-      await notify('STOPPING=1');
-    },
+    // Pings go on: what runs may take its time to end.
+    stopping: () => notify('STOPPING=1'),
     stop: () => timer?.cancel(),
   };
 }

@@ -44,9 +44,16 @@ export class Informer {
   #loops: Promise<unknown> = Promise.resolve();
   #etag: string | undefined;
   #dirty = Promise.withResolvers<void>();
+  #activeAt: number;
 
   constructor(deps: InformerDeps) {
     this.#deps = deps;
+    this.#activeAt = deps.clock.monotonic();
+  }
+
+  /** Since the controller was last asked, or answered, or did not. */
+  idleMs(): number {
+    return this.#deps.clock.monotonic() - this.#activeAt;
   }
 
   start(): void {
@@ -71,7 +78,9 @@ export class Informer {
     let first = true;
     while (!signal.aborted) {
       const began = clock.monotonic();
+      this.#activeAt = began;
       const result = await this.#pullOnce(first);
+      this.#activeAt = clock.monotonic();
       if (signal.aborted) return;
       this.#deps.onPull(result);
       if (result === 'new' || result === 'unchanged') backoffMs = FIRST_BACKOFF_MS;

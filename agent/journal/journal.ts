@@ -23,11 +23,14 @@ export class Journal {
     this.#log = new Log(path.join(stateDir, 'journal.log'), () => this.#contents());
   }
 
-  /** @returns copies of what could not be read; all that could is used. @throws system errors */
-  load(): string[] {
+  /**
+   * @param readOnly nothing is copied
+   * @returns copies of what could not be read; all that could is used. @throws system errors
+   */
+  load({ readOnly = false } = {}): string[] {
     this.#entries.clear();
     this.#intents.clear();
-    return this.#log.load((record) => {
+    return this.#log.load({ readOnly }, (record) => {
       for (const entry of readRecord(record, this.#seal.open)) this.#take(entry);
     });
   }

@@ -34,10 +34,11 @@ export class Log {
   /**
    * Reads the file, if there is one. A file in which anything but the last line is damaged is copied to `.broken`,
    * and what can be read of it is used.
+   * @param readOnly nothing is copied
    * @param take throws for what it can't use
    * @returns the copies that were made. @throws system errors
    */
-  load(take: (record: Json) => void): string[] {
+  load({ readOnly }: { readOnly: boolean }, take: (record: Json) => void): string[] {
     const text = readIfThere(this.#file) ?? '';
     const lines = text.split('\n');
     // What stands behind the last line's end was being written when the agent was cut off.
@@ -53,7 +54,7 @@ export class Log {
       }
     }
     this.#suspect = true;
-    if (!damaged) return [];
+    if (!damaged || readOnly) return [];
     const copy = `${this.#file}.broken`;
     fs.copyFileSync(this.#file, copy);
     return [copy];

@@ -2,6 +2,7 @@
 // client leaves open: @jellybrick/dbus-next 0.11 never settles a call whose connection ended, keeps a message
 // that is sent after the end for ever, and tells nobody that the stream ended.
 import type { Message as DBusMessage, MessageBus } from '@jellybrick/dbus-next';
+import { after, Ending, firstOf } from './waits.ts';
 
 export interface BusCall {
   readonly destination: string;
@@ -34,8 +35,8 @@ export interface Bus {
   /** @returns the reply's body. @throws BusError, or Error when the bus went away or timeoutMs passed. */
   call(call: BusCall, timeoutMs: number): Promise<readonly unknown[]>;
   onSignal(listener: (signal: BusSignal) => void): () => void;
-  /** Settles when the connection ends, with why. */
-  readonly ended: Promise<Error>;
+  /** The end of the connection, with why. */
+  readonly ended: Ending<Error>;
   readonly isOpen: boolean;
   /** @param why what those who still wait are told. */
   close(why?: Error): void;
@@ -51,15 +52,12 @@ export async function connectBus(address: string): Promise<Bus> {
   const { Message, MessageType, sessionBus } = await import('@jellybrick/dbus-next');
   // `sessionBus` only means that the address is the caller's choice.
   const bus = sessionBus({ busAddress: address });
-  const { promise: ended, resolve: end } = Promise.withResolvers<Error>();
-  const pending = new Set<(error: Error) => void>();
+  const ended = new Ending<Error>();
   const listeners = new Set<(signal: BusSignal) => void>();
-  let isOpen = true;
+  const isOpen = (): boolean => ended.value === undefined;
   const finish = (error: Error): void => {
-    if (!isOpen) return;
-    isOpen = false;
-    end(error);
-    for (const reject of pending) reject(error);
+    if (!isOpen()) return;
+    ended.end(error);
     listeners.clear();
     closeQuietly(bus);
   };
@@ -71,21 +69,17 @@ export async function connectBus(address: string): Promise<Bus> {
     for (const listener of listeners) listener(message);
   });
 
-  /** Settles with what settles first, and forgets the others. */
-  async function withDeadline<T>(work: Promise<T>, timeoutMs: number, what: string): Promise<T> {
-    const { promise: failed, reject } = Promise.withResolvers<never>();
-    if (!isOpen) reject(await ended);
-    pending.add(reject);
-    const timer = setTimeout(
-      () => reject(new Error(`${what} did not answer within ${timeoutMs} ms`)),
-      timeoutMs,
+  /** Its own work is the caller's alone; the connection is everybody's. */
+  function withDeadline<T>(work: Promise<T>, timeoutMs: number, what: string): Promise<T> {
+    return firstOf<T>(
+      (_, reject) => ended.on(reject),
+      (_, reject) =>
+        after(timeoutMs, () => reject(new Error(`${what} did not answer within ${timeoutMs} ms`))),
+      (resolve, reject) => {
+        work.then(resolve, reject);
+        return () => undefined;
+      },
     );
-    try {
-      return await Promise.race([work, failed]);
-    } finally {
-      clearTimeout(timer);
-      pending.delete(reject);
-    }
   }
 
   try {
@@ -98,7 +92,7 @@ export async function connectBus(address: string): Promise<Bus> {
 
   return {
     async call({ body, ...call }, timeoutMs) {
-      if (!isOpen) throw await ended;
+      if (ended.value !== undefined) throw ended.value;
       const message = new Message({ ...call, ...(body === undefined ? {} : { body: [...body] }) });
       try {
         const reply = await withDeadline(bus.call(message), timeoutMs, `${call.destination} ${call.member}`);
@@ -115,7 +109,7 @@ export async function connectBus(address: string): Promise<Bus> {
     },
     ended,
     get isOpen() {
-      return isOpen;
+      return isOpen();
     },
     close: (why = new Error('the agent closed the connection to the system bus')) => finish(why),
   };

@@ -1,45 +1,54 @@
-// File events, one watch a directory: it sees every change of what is in it, attributes included, costs one
-// inotify watch however many files are managed there, and survives the file being replaced. The wakes rest on
-// chokidar's raw events, since its tidied ones lose a file that is deleted, restored and deleted again within
-// 50 ms (docs/decisions/0002-raw-file-events.md).
+// File events. A watched path hangs on every directory on its way (path-steps.ts), under the name of the entry that
+// is looked up there: so a change of the file, of a link, of a directory above it or of where any link leads wakes.
+// One watch a directory sees every change of what is in it, attributes included, costs one inotify watch however many
+// paths lead through it, and survives the file being replaced (docs/decisions/0002-raw-file-events.md).
 //
-// Where the system has no watch left to give (ENOSPC, EMFILE), the directory is polled, target by target, until it
-// has one again: drift is then seen within seconds instead of milliseconds.
-import fs from 'node:fs';
+// Where the system has no watch left to give (ENOSPC, EMFILE), the paths that lead through a directory are polled
+// until it has one again: drift is then seen within seconds instead of milliseconds.
 import path from 'node:path';
-import type { FSWatcher } from 'chokidar';
 import { errnoOf } from '../../api/errors.ts';
 import type { Clock } from '../../kinds/ports.ts';
 import { systemClock } from './clock.ts';
-import { watchDirectory } from './watch-directory.ts';
+import { isSame, keyOf, lookAt, type Step, type Way, wayTo } from './path-steps.ts';
+import { firstOf, onAbort } from './waits.ts';
+import { type DirectoryWatcher, ready, watchDirectory } from './watch-directory.ts';
 
-/** One lstat a target; 1,000 of them take some milliseconds. */
+/** One lstat a path, and one for each directory on the way; 1,000 paths take some milliseconds. */
 const POLL_MS = 2_000;
 /** How often a watch is asked for again. */
 const RETRY_MS = 30_000;
 const EXHAUSTED = ['ENOSPC', 'EMFILE', 'ENFILE'];
+/**
+ * Directories whose entries the system itself keeps from changing. On a Mac a watch of one is a watch of all that is
+ * below it, which would be every file event of the machine.
+ */
+const UNCHANGING = process.platform === 'darwin' ? ['/', '/private'] : [];
 
 interface Watched {
   readonly directory: string;
   readonly identity: string;
   /** Undefined while it is polled. */
-  watcher: FSWatcher | undefined;
-  /** Settles when it is watched or polled, for however many ask. */
+  watcher: DirectoryWatcher | undefined;
+  /** Settles when it is watched or polled, or can't be, for however many ask. */
   armed: Promise<void>;
-  /** By the entry's name, so that an event among a thousand files finds its own; '' for paths further down. */
+  /** Why it can't be watched: the agent may not read it. */
+  error: Error | undefined;
+  /** By the entry's name, so that an event among a thousand files finds its own. */
   readonly subscriptions: Map<string, Set<Subscription>>;
 }
 
 interface Subscription {
   /** The path that somebody cares about. */
   readonly target: string;
+  readonly follow: boolean;
   readonly wake: () => void;
   readonly fail: (error: Error) => void;
-  /** The watched directory it hangs on now: the parent, or the nearest ancestor that exists. */
-  on: Watched | undefined;
+  /** The way that it hangs on now, and its key. */
+  way: Way;
+  key: string;
   /** Nobody cares any more. */
   ended: boolean;
-  /** What stood at the target when it was polled last. */
+  /** What stood on the way when it was polled last. */
   seen: string;
 }
 
@@ -70,22 +79,31 @@ export class DirectoryWatches {
 
   /** Directories that are polled, since there was no watch left for them. */
   get polled(): string[] {
-    return [...this.#watched.values()].filter((w) => w.watcher === undefined).map((w) => w.directory);
+    return this.#unwatched().map((w) => w.directory);
   }
 
-  /** See Files.watch in kinds/ports.ts; the path is a real one here. */
-  async watch(target: string, wake: () => void, signal: AbortSignal): Promise<void> {
+  /**
+   * See Files.watch in kinds/ports.ts; the path is a real one here.
+   * @param follow whether what a link at the path leads to is read, and not the link itself
+   */
+  async watch(target: string, wake: () => void, signal: AbortSignal, follow = false): Promise<void> {
     if (signal.aborted) return;
-    const { promise, resolve, reject } = Promise.withResolvers<void>();
-    const subscription: Subscription = { target, wake, fail: reject, on: undefined, ended: false, seen: '' };
-    signal.addEventListener('abort', () => resolve(), { once: true });
+    const { promise: failed, reject: fail } = Promise.withResolvers<never>();
+    const way = { steps: [], endsAtPath: false };
+    const state = { way, key: '', ended: false, seen: '' };
+    const subscription: Subscription = { target, follow, wake, fail, ...state };
     try {
-      await Promise.race([this.#attach(subscription), promise]);
-      if (!signal.aborted) wake();
-      await promise;
+      await firstOf<void>(
+        (resolve) => onAbort(signal, () => resolve()),
+        (_, reject) => {
+          failed.catch(reject);
+          this.#track(subscription).catch(reject);
+          return () => undefined;
+        },
+      );
     } finally {
       subscription.ended = true;
-      this.#detach(subscription);
+      this.#detach(subscription, subscription.way.steps);
     }
   }
 
@@ -93,47 +111,81 @@ export class DirectoryWatches {
     const all = [...this.#watched.values()];
     this.#watched.clear();
     this.#poll?.cancel();
-    await Promise.all(all.map((w) => w.watcher?.close()));
+    for (const { watcher } of all) watcher?.close();
   }
 
-  async #attach(subscription: Subscription): Promise<void> {
-    if (subscription.ended) return;
-    const directory = nearestDirectory(path.dirname(subscription.target));
-    const identity = identityOf(directory);
-    let watched = this.#watched.get(directory);
-    if (watched !== undefined && watched.identity !== identity) {
-      this.#rearm(watched);
-      watched = undefined;
+  /** Hangs the subscription on the way as it is now, if that is another than before, and wakes it once it hangs. */
+  async #track(subscription: Subscription): Promise<void> {
+    while (!subscription.ended) {
+      const before = subscription.way.steps;
+      const way = wayTo(subscription.target, subscription.follow);
+      const { steps } = way;
+      const key = keyOf(steps);
+      if (key === subscription.key) return;
+      Object.assign(subscription, { way, key, seen: lookAt(steps) });
+      const on = steps.map((step) => this.#attach(subscription, step));
+      this.#detach(
+        subscription,
+        before.filter((step) => !steps.some((other) => isSame(step, other))),
+      );
+      await Promise.all(on.map(({ armed }) => armed));
+      // It went another way meanwhile, and whoever saw that goes on with it.
+      if (subscription.ended || subscription.key !== key) return;
+      // Of the directories above only their names are looked up, which needs no permission to read them.
+      const error = on.at(-1)?.error;
+      if (error !== undefined) throw error;
+      subscription.wake();
+      // Once more, since what changed on the way while the watches were being armed gave no event.
     }
-    if (watched === undefined) {
+  }
+
+  /** After an event on the way. */
+  #retrack(subscription: Subscription): void {
+    this.#track(subscription).catch(subscription.fail);
+  }
+
+  #attach(subscription: Subscription, { directory, identity, name }: Step): Watched {
+    let watched = this.#watched.get(directory);
+    if (watched?.identity !== identity) {
+      const former = watched;
       watched = this.#open(directory, identity);
       this.#watched.set(directory, watched);
+      if (former !== undefined) this.#abandon(former, subscription);
     }
-    subscription.on = watched;
-    const name = entryIn(watched, subscription);
     const named = watched.subscriptions.get(name) ?? new Set();
     watched.subscriptions.set(name, named.add(subscription));
-    subscription.seen = lookAt(subscription.target);
-    await watched.armed;
-    // What came into being while the watch was being armed gave no event.
-    if (subscription.on === watched && misplaced(subscription)) this.#move(subscription);
+    return watched;
   }
 
-  #detach(subscription: Subscription): void {
-    const watched = subscription.on;
-    subscription.on = undefined;
-    if (watched === undefined) return;
-    const name = entryIn(watched, subscription);
-    const named = watched.subscriptions.get(name);
-    named?.delete(subscription);
-    if (named?.size === 0) watched.subscriptions.delete(name);
-    if (watched.subscriptions.size === 0) this.#drop(watched);
+  #detach(subscription: Subscription, steps: readonly Step[]): void {
+    for (const { directory, identity, name } of steps) {
+      const watched = this.#watched.get(directory);
+      if (watched?.identity !== identity) continue;
+      const named = watched.subscriptions.get(name);
+      named?.delete(subscription);
+      if (named?.size === 0) watched.subscriptions.delete(name);
+      if (watched.subscriptions.size > 0) continue;
+      this.#watched.delete(directory);
+      this.#close(watched);
+    }
   }
 
-  #drop(watched: Watched): void {
+  #close(watched: Watched): void {
+    if (isPolled(watched)) this.#tellPolling();
+    watched.watcher?.close();
+  }
+
+  /** Another directory is at its path now, or may be: all that hang on it look for their way anew. */
+  #abandon(watched: Watched, except?: Subscription): void {
     if (this.#watched.get(watched.directory) === watched) this.#watched.delete(watched.directory);
-    if (watched.watcher === undefined) this.#tellPolling();
-    void watched.watcher?.close();
+    const subscriptions = allOf(watched);
+    watched.subscriptions.clear();
+    this.#close(watched);
+    for (const s of subscriptions) {
+      if (s === except) continue;
+      s.key = '';
+      this.#retrack(s);
+    }
   }
 
   #open(directory: string, identity: string): Watched {
@@ -142,34 +194,34 @@ export class DirectoryWatches {
       identity,
       watcher: undefined,
       armed: Promise.resolve(),
+      error: undefined,
       subscriptions: new Map(),
     };
+    if (UNCHANGING.includes(directory)) return watched;
     const watcher = this.#watcherOn(watched);
     watched.watcher = watcher;
-    watched.armed = ready(watcher).catch((error: Error) => {
-      if (!EXHAUSTED.includes(errnoOf(error))) throw error;
-    });
-    watched.armed.catch(() => undefined); // whoever attaches is told; nobody may have come yet
+    watched.armed = ready(watcher).catch(() => undefined); // its listener for errors has seen to it
     return watched;
   }
 
-  #watcherOn(watched: Watched): FSWatcher {
-    const { directory } = watched;
-    const watcher = (this.#options.open ?? watchDirectory)(directory);
+  #watcherOn(watched: Watched): DirectoryWatcher {
+    const watcher = (this.#options.open ?? watchDirectory)(watched.directory);
     watcher.on('raw', (_event, name) => this.#onEvent(watched, name));
     watcher.on('error', (error) => {
       if (EXHAUSTED.includes(errnoOf(error))) return this.#fallBack(watched, watcher);
-      for (const s of allOf(watched)) s.fail(error as Error);
+      watched.error = error as Error;
+      for (const s of allOf(watched))
+        if (s.way.steps.at(-1)?.directory === watched.directory) s.fail(watched.error);
     });
     return watcher;
   }
 
-  /** No watch is to be had: its targets are polled. */
-  #fallBack(watched: Watched, watcher: FSWatcher): void {
-    void watcher.close();
+  /** No watch is to be had: what leads through it is polled. */
+  #fallBack(watched: Watched, watcher: DirectoryWatcher): void {
+    watcher.close();
     if (watched.watcher !== watcher) return; // a retry, which polling goes on without
     watched.watcher = undefined;
-    for (const s of allOf(watched)) s.seen = lookAt(s.target);
+    for (const s of allOf(watched)) s.seen = lookAt(s.way.steps);
     this.#tellPolling();
     if (this.#poll !== undefined) return;
     this.#retryAt = this.#clock.monotonic() + RETRY_MS;
@@ -179,8 +231,9 @@ export class DirectoryWatches {
   #pollSoon(): void {
     this.#poll = this.#clock.setTimeout(() => {
       this.#poll = undefined;
-      const polled = [...this.#watched.values()].filter((w) => w.watcher === undefined);
-      for (const watched of polled) this.#look(watched);
+      const directories = new Map<string, string>();
+      for (const s of new Set(this.#unwatched().flatMap(allOf))) this.#look(s, directories);
+      const polled = this.#unwatched();
       if (this.#clock.monotonic() >= this.#retryAt) {
         for (const watched of polled) void this.#retry(watched);
         this.#retryAt = this.#clock.monotonic() + RETRY_MS;
@@ -189,14 +242,12 @@ export class DirectoryWatches {
     }, POLL_MS);
   }
 
-  #look(watched: Watched): void {
-    if (identityOf(watched.directory) !== watched.identity) return this.#rearm(watched);
-    for (const s of allOf(watched)) {
-      const seen = lookAt(s.target);
-      if (seen !== s.seen) s.wake();
-      s.seen = seen;
-      if (misplaced(s)) this.#move(s);
-    }
+  #look(s: Subscription, directories: Map<string, string>): void {
+    const seen = lookAt(s.way.steps, directories);
+    if (seen === s.seen) return;
+    s.seen = seen;
+    s.wake();
+    this.#retrack(s);
   }
 
   /** Asks for a watch again; what happened until it stands is looked for once more. */
@@ -205,12 +256,19 @@ export class DirectoryWatches {
     try {
       await ready(watcher);
     } catch {
-      return void watcher.close();
+      return watcher.close();
     }
-    if (this.#watched.get(watched.directory) !== watched) return void watcher.close();
+    if (this.#watched.get(watched.directory) !== watched) return watcher.close();
     watched.watcher = watcher;
     this.#tellPolling();
-    for (const s of allOf(watched)) s.wake();
+    for (const s of allOf(watched)) {
+      s.wake();
+      this.#retrack(s);
+    }
+  }
+
+  #unwatched(): Watched[] {
+    return [...this.#watched.values()].filter(isPolled);
   }
 
   #tellPolling(): void {
@@ -219,73 +277,21 @@ export class DirectoryWatches {
 
   #onEvent(watched: Watched, name: string | null): void {
     // A directory reports itself by its own name: its attributes changed, or it is gone or elsewhere now.
-    if (name === path.basename(watched.directory)) return this.#rearm(watched);
+    if (name === path.basename(watched.directory)) return this.#abandon(watched);
     const concerned = name === null ? allOf(watched) : [...(watched.subscriptions.get(name) ?? [])];
-    for (const s of concerned) s.wake();
-    for (const s of [...(watched.subscriptions.get('') ?? [])]) if (misplaced(s)) this.#move(s);
-  }
-
-  /** A watch that may be on a directory that is no longer at its path is made anew for all that hang on it. */
-  #rearm(watched: Watched): void {
-    const subscriptions = allOf(watched);
-    watched.subscriptions.clear();
-    this.#drop(watched);
-    for (const s of subscriptions) {
-      s.on = undefined;
-      this.#move(s);
+    for (const s of concerned) {
+      s.wake();
+      const last = s.way.steps.at(-1);
+      const isThePath = s.way.endsAtPath && last?.name === name && last.directory === watched.directory;
+      if (!isThePath) this.#retrack(s);
     }
   }
+}
 
-  /** The directory it hung on is gone or has moved, or a nearer one has come into being. */
-  #move(subscription: Subscription): void {
-    this.#detach(subscription);
-    this.#attach(subscription).then(
-      () => subscription.on !== undefined && subscription.wake(),
-      (error: Error) => subscription.fail(error),
-    );
-  }
+function isPolled(watched: Watched): boolean {
+  return watched.watcher === undefined && !UNCHANGING.includes(watched.directory);
 }
 
 function allOf(watched: Watched): Subscription[] {
-  return [...watched.subscriptions.values()].flatMap((named) => [...named]);
-}
-
-/** The name by which the directory reports the target; '' when the target is not directly in it. */
-function entryIn(watched: Watched, s: Subscription): string {
-  return path.dirname(s.target) === watched.directory ? path.basename(s.target) : '';
-}
-
-/** Whether a subscription should hang on another directory than it does. */
-function misplaced(s: Subscription): boolean {
-  const directory = nearestDirectory(path.dirname(s.target));
-  return directory !== s.on?.directory || identityOf(directory) !== s.on.identity;
-}
-
-/** The birth beside the inode: a new directory often gets the number of the one just removed. */
-function identityOf(directory: string): string {
-  const stat = fs.statSync(directory, { throwIfNoEntry: false });
-  return stat === undefined ? '' : `${stat.dev}:${stat.ino}:${stat.birthtimeMs}`;
-}
-
-function nearestDirectory(directory: string): string {
-  let current = directory;
-  while (current !== '/') {
-    if (fs.statSync(current, { throwIfNoEntry: false })?.isDirectory()) return current;
-    current = path.dirname(current);
-  }
-  return current;
-}
-
-/** All that a poll can see of a change without reading content; the change time moves with every one of them. */
-function lookAt(target: string): string {
-  const stat = fs.lstatSync(target, { bigint: true, throwIfNoEntry: false });
-  return stat === undefined ? '' : `${stat.dev}:${stat.ino}:${stat.ctimeNs}:${stat.size}:${stat.mode}`;
-}
-
-/** @throws what chokidar could not do. */
-function ready(watcher: FSWatcher): Promise<void> {
-  return new Promise<void>((resolve, reject) => {
-    watcher.once('ready', resolve);
-    watcher.once('error', reject);
-  });
+  return [...new Set([...watched.subscriptions.values()].flatMap((named) => [...named]))];
 }

@@ -1,6 +1,7 @@
 // Pulls of images that go on while passes come and go: a pull may take longer than a pass, and one that is cut off
 // begins its layers again.
 import type { HttpResponse, PullState } from '../../kinds/ports.ts';
+import { after, Ending, firstOf, onAbort } from './waits.ts';
 
 /** A POST that is answered by one JSON value a line. @throws Error when nothing came for idleMs. */
 export type Stream = (
@@ -13,9 +14,8 @@ export type Stream = (
 ) => Promise<HttpResponse>;
 
 interface Pull {
-  readonly ended: Promise<void>;
+  readonly ended: Ending<PullState>;
   progress: string;
-  end: PullState | undefined;
 }
 
 /** Unpacking a large layer on a slow disk is silent for a while. */
@@ -46,13 +46,13 @@ export function createPulls(stream: Stream) {
     };
     const pull: Pull = {
       progress: 'asking the registry',
-      end: undefined,
-      ended: Promise.resolve().then(async () => {
-        pull.end = await run().catch(
-          (error: Error): PullState => ({ state: 'failed', why: error.message, final: false }),
-        );
-      }),
+      ended: new Ending(),
     };
+    // The pull is complete before its first line comes.
+    Promise.resolve()
+      .then(run)
+      .catch((error: Error): PullState => ({ state: 'failed', why: error.message, final: false }))
+      .then((end) => pull.ended.end(end));
     pulls.set(reference, pull);
     return pull;
   }
@@ -64,26 +64,17 @@ export function createPulls(stream: Stream) {
     ): Promise<PullState> {
       signal.throwIfAborted();
       const pull = pulls.get(reference) ?? begin(reference);
-      await orAfter(pull.ended, waitMs, signal);
-      if (pull.end === undefined) return { state: 'pulling', progress: pull.progress };
+      await firstOf<void>(
+        (resolve) => pull.ended.on(() => resolve()),
+        (resolve) => after(waitMs, resolve),
+        (_, reject) => onAbort(signal, reject),
+      );
+      const end = pull.ended.value;
+      if (end === undefined) return { state: 'pulling', progress: pull.progress };
       pulls.delete(reference);
-      return pull.end;
+      return end;
     },
   };
-}
-
-/** Settles with the promise, or after ms. @throws the signal's reason. */
-async function orAfter(promise: Promise<void>, ms: number, signal: AbortSignal): Promise<void> {
-  const { promise: over, resolve, reject } = Promise.withResolvers<void>();
-  const timer = setTimeout(resolve, ms);
-  const abort = (): void => reject(signal.reason);
-  signal.addEventListener('abort', abort);
-  try {
-    await Promise.race([promise, over]);
-  } finally {
-    clearTimeout(timer);
-    signal.removeEventListener('abort', abort);
-  }
 }
 
 /** In words, over all layers that the engine has told of; undefined for lines that say nothing about it. */

@@ -32,7 +32,7 @@ export interface FilesOptions {
 }
 
 export function createFiles(options: FilesOptions = {}): Files & { close(): Promise<void> } {
-  const root = options.root === undefined ? '' : fs.realpathSync(options.root);
+  const root = options.root === undefined ? '' : realRoot(options.root);
   const { onPolling } = options;
   const watches = options.watches ?? new DirectoryWatches(onPolling === undefined ? {} : { onPolling });
   const candidates = new Candidates(options.candidates);
@@ -225,7 +225,7 @@ export function createFiles(options: FilesOptions = {}): Files & { close(): Prom
       return watches.watch(place(p), wake, signal);
     },
 
-    watchOutside: (p, wake, signal) => watches.watch(p, wake, signal),
+    watchOutside: (p, wake, signal) => watches.watch(p, wake, signal, true),
 
     polled: () => watches.polled,
 
@@ -336,4 +336,9 @@ function tryRun(command: string, args: string[]): string | undefined {
   } catch {
     return undefined;
   }
+}
+
+/** A sandbox that is not there yet is where it is said to be. */
+function realRoot(root: string): string {
+  return fs.existsSync(root) ? fs.realpathSync(root) : path.resolve(root);
 }

@@ -2,6 +2,7 @@
 // doesn't pay for it.
 import { Stalled } from '../../api/errors.ts';
 import type { Processes } from '../../kinds/ports.ts';
+import { hasTransientUnits, runDetached } from './detached.ts';
 
 /** A program that writes more than this to one stream is cut off; nobody reads on. */
 const MAX_OUTPUT = 4 * 1024 * 1024;
@@ -9,18 +10,44 @@ const MAX_OUTPUT = 4 * 1024 * 1024;
 export interface ProcessesOptions {
   /** Whether a program may be run at all; closed by default is the caller's business. */
   readonly allows?: (command: string) => boolean;
+  /** Whether detached programs get units of their own. Default: where systemd runs the host, and we are root. */
+  readonly units?: boolean;
 }
 
-export function createProcesses(options: ProcessesOptions = {}): Processes & { close(): Promise<void> } {
+export interface ClosableProcesses extends Processes {
+  /** What runs in a unit of its own is no longer waited for: it goes on without the agent. */
+  leaveUnits(): void;
+  /** How many detached programs are waited for. */
+  detachedPrograms(): number;
+  close(): Promise<void>;
+}
+
+export function createProcesses(options: ProcessesOptions = {}): ClosableProcesses {
   const closing = new AbortController();
+  const leaving = new AbortController();
+  let detachedPrograms = 0;
 
   return {
-    async run(command, args, { timeoutMs, signal, input, env, cwd }) {
+    async run(command, args, { timeoutMs, signal, input, env, cwd, detached }) {
       if (options.allows?.(command) === false) {
         throw new Stalled('NotAllowed', `this host's agent does not allow ${command} to be run (allow.exec)`);
       }
       if (!(timeoutMs > 0)) throw new Error(`${command} must have a timeout`);
       signal?.throwIfAborted();
+      if (detached !== undefined) {
+        const unit = (options.units ?? hasTransientUnits()) ? detached.unit : undefined;
+        const leave = [signal, closing.signal, unit && leaving.signal].filter(
+          (s) => s instanceof AbortSignal,
+        );
+        detachedPrograms += 1;
+        return runDetached({
+          ...{ command, args, timeoutMs, cwd, unit },
+          env: { LC_ALL: 'C', ...env },
+          leave: AbortSignal.any(leave),
+        }).finally(() => {
+          detachedPrograms -= 1;
+        });
+      }
       const { execa } = await import('execa');
       const result = await execa(command, args, {
         reject: false,
@@ -44,6 +71,9 @@ export function createProcesses(options: ProcessesOptions = {}): Processes & { c
       if (result.exitCode === undefined) throw startError(command, args, result);
       return { exitCode: result.exitCode, stdout: result.stdout, stderr: result.stderr };
     },
+
+    leaveUnits: () => leaving.abort(),
+    detachedPrograms: () => detachedPrograms,
 
     async close() {
       closing.abort();

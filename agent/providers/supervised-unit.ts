@@ -8,37 +8,20 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { inWords } from '../../api/errors.ts';
 import type { Json } from '../../api/json.ts';
-import { type Clock, JobFailed, type UnitJob, type UnitState } from '../../kinds/ports.ts';
+import { JobFailed, type UnitJob, type UnitState } from '../../kinds/ports.ts';
 import { readIfThere, removeDurably, writeDurably } from '../journal/durable.ts';
-import type { Seal } from '../secrets/seal.ts';
 import { groupExists, processesWithEnvironment, signalGroup, startTimeOf } from './process-identity.ts';
-
-export interface Definition {
-  readonly command: readonly string[];
-  readonly env: Readonly<Record<string, string>>;
-  readonly enabled: boolean;
-  readonly masked: boolean;
-}
-
-export interface UnitEnvironment {
-  readonly stateDir: string;
-  readonly seal: Seal;
-  readonly clock: Clock;
-  readonly log: {
-    info(fields: object, message: string): void;
-    warn(fields: object, message: string): void;
-  };
-  /** How long a process may take to end before it is killed. */
-  readonly stopTimeoutMs?: number;
-}
-
-interface Running {
-  /** Also its process group; 0 while it is being started. */
-  readonly pid: number;
-  readonly startTime: string;
-  readonly invocationID: string;
-  readonly startedAtMs: number;
-}
+import {
+  DEAD,
+  type Definition,
+  type Facts,
+  NEVER_RAN,
+  RUNNING,
+  type Running,
+  type State,
+  type UnitEnvironment,
+} from './supervised-state.ts';
+import { firstOf, onAbort } from './waits.ts';
 
 const FIRST_RESTART_MS = 100;
 const LAST_RESTART_MS = 30_000;
@@ -49,10 +32,6 @@ const STOP_POLL_MS = 20;
 const MAX_LOG = 1024 * 1024;
 const MARK = 'HOMEOSTAT_INVOCATION';
 
-type State = Pick<UnitState, 'activeState' | 'subState' | 'result'>;
-const DEAD: State = { activeState: 'inactive', subState: 'dead', result: 'success' };
-const RUNNING: State = { activeState: 'active', subState: 'running', result: 'success' };
-
 export class SupervisedUnit {
   readonly name: string;
   readonly #env: UnitEnvironment;
@@ -61,7 +40,9 @@ export class SupervisedUnit {
   #running: Running | undefined;
   #lastInvocationID = '';
   #state: State = DEAD;
+  #facts: Facts = NEVER_RAN;
   #restartDelay = FIRST_RESTART_MS;
+  #restartsAtMs = 0;
   #timer: { cancel(): void } | undefined;
   /** Jobs wait for each other. */
   #jobs: Promise<unknown> = Promise.resolve();
@@ -78,6 +59,16 @@ export class SupervisedUnit {
 
   /** Reads what an earlier agent left, and takes over the process that it had started. */
   load(): void {
+    this.read();
+    if (this.#running !== undefined) {
+      const { pid } = this.#running;
+      this.#env.log.info({ unit: this.name, pid }, 'took over a process of an earlier agent');
+      this.#pollOrphan(this.#running);
+    } else if (readIfThere(this.#file('pid')) !== undefined) removeDurably(this.#file('pid'));
+  }
+
+  /** The same, and whoever started the process keeps it. */
+  read(): void {
     const text = readIfThere(this.#file('unit'));
     try {
       if (text !== undefined)
@@ -89,15 +80,10 @@ export class SupervisedUnit {
     const record = readIfThere(this.#file('pid'));
     if (record === undefined) return;
     const left = this.#identify(JSON.parse(record) as Running);
-    if (left === undefined) {
-      removeDurably(this.#file('pid'));
-      return;
-    }
+    if (left === undefined) return;
     this.#running = left;
     this.#lastInvocationID = left.invocationID;
     this.#state = RUNNING;
-    this.#env.log.info({ unit: this.name, pid: left.pid }, 'took over a process of an earlier agent');
-    this.#pollOrphan(left);
   }
 
   /** The process that the record means, if it is there. */
@@ -124,6 +110,10 @@ export class SupervisedUnit {
       serviceType: 'simple',
       fragmentPath: command === undefined ? '' : this.#file('unit'),
       dropInPaths: [],
+      ...this.#facts,
+      restartsAtMs: this.#state.subState === 'auto-restart' ? this.#restartsAtMs : 0,
+      skippedAtMs: 0,
+      freezer: '',
     };
   }
 
@@ -139,6 +129,7 @@ export class SupervisedUnit {
     removeDurably(this.#file('log'));
     this.#definition = undefined;
     this.#state = DEAD;
+    this.#facts = NEVER_RAN;
     this.#wake();
   }
 
@@ -171,7 +162,7 @@ export class SupervisedUnit {
     if (signal.aborted) return;
     this.#wakes.add(wake);
     wake();
-    await new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }));
+    await firstOf<void>((resolve) => onAbort(signal, () => resolve()));
     this.#wakes.delete(wake);
   }
 
@@ -181,7 +172,7 @@ export class SupervisedUnit {
     this.#timer?.cancel();
   }
 
-  async #start(): Promise<void> {
+  async #start(restarts = 0): Promise<void> {
     if (this.#definition === undefined) throw new Error(`there is no unit ${this.name}`);
     if (this.#definition.masked) throw new Error(`${this.name} is masked`);
     if (this.#running !== undefined) return;
@@ -209,6 +200,7 @@ export class SupervisedUnit {
       await new Promise((resolve, reject) => child.once('spawn', resolve).once('error', reject));
     } catch (error) {
       removeDurably(this.#file('pid'));
+      this.#facts = { restarts, inactiveSinceMs: this.#env.clock.now(), livedMs: 0, endedItself: true };
       this.#become({ activeState: 'failed', subState: 'failed', result: 'exec' });
       throw new JobFailed('failed', `${program} could not be started: ${(error as Error).message}`);
     }
@@ -221,13 +213,14 @@ export class SupervisedUnit {
     writeDurably(this.#file('pid'), JSON.stringify(running));
     this.#running = running;
     this.#lastInvocationID = invocationID;
+    this.#facts = { ...this.#facts, restarts, livedMs: undefined, endedItself: false };
     this.#become(RUNNING);
   }
 
   /** Unless somebody stopped or started it while this waited for its turn. */
   #restart(): Promise<void> {
     const done = this.#jobs.then(() => {
-      if (this.#state.subState === 'auto-restart') return this.#start();
+      if (this.#state.subState === 'auto-restart') return this.#start(this.#facts.restarts + 1);
     });
     this.#jobs = done.catch(() => undefined);
     return done;
@@ -261,13 +254,17 @@ export class SupervisedUnit {
     removeDurably(this.#file('pid'));
     this.#running = undefined;
     const wanted = this.#state.activeState !== 'deactivating' && !this.#closed;
+    const now = this.#env.clock.now();
+    const lived = Math.max(0, now - running.startedAtMs);
+    this.#facts = { ...this.#facts, inactiveSinceMs: now, livedMs: lived, endedItself: wanted };
     if (!wanted || this.#definition === undefined) {
       this.#become({ ...DEAD, result });
       return;
     }
-    if (this.#env.clock.now() - running.startedAtMs >= RAN_WELL_MS) this.#restartDelay = FIRST_RESTART_MS;
+    if (lived >= RAN_WELL_MS) this.#restartDelay = FIRST_RESTART_MS;
     const delay = this.#restartDelay;
     this.#restartDelay = Math.min(delay * 2, LAST_RESTART_MS);
+    this.#restartsAtMs = now + delay;
     this.#env.log.warn({ unit: this.name, pid: running.pid, result, restartInMs: delay }, 'a process ended');
     this.#timer = this.#env.clock.setTimeout(() => {
       this.#restart().catch((error: Error) =>

@@ -6,19 +6,22 @@ import path from 'node:path';
 import type { SupervisedUnits, Units } from '../../kinds/ports.ts';
 import { removeUnfinished } from '../journal/durable.ts';
 import { createSeal } from '../secrets/seal.ts';
-import { type Definition, SupervisedUnit, type UnitEnvironment } from './supervised-unit.ts';
+import type { Definition, UnitEnvironment } from './supervised-state.ts';
+import { SupervisedUnit } from './supervised-unit.ts';
 
 export interface SupervisedOptions extends Omit<UnitEnvironment, 'stateDir' | 'seal'> {
   /** The agent's state directory; what belongs here is kept in its folder `supervised`. */
   readonly stateDir: string;
   /** What becomes of the children when the agent is told to stop. Default: they stop with it. */
   readonly onClose?: 'stop' | 'leave';
+  /** To look only, maybe beside an agent that runs: nothing is taken over, ended, removed or made. */
+  readonly readOnly?: boolean;
 }
 
 export function createSupervised(
   options: SupervisedOptions,
-): Units & SupervisedUnits & { close(): Promise<void> } {
-  const { stateDir } = options;
+): Units & SupervisedUnits & { close(what?: 'stop' | 'leave'): Promise<void> } {
+  const { stateDir, readOnly = false } = options;
   const environment = {
     ...options,
     stateDir: path.join(stateDir, 'supervised'),
@@ -29,15 +32,21 @@ export function createSupervised(
   /** All that are on disk, read with the first call. */
   function all(): Map<string, SupervisedUnit> {
     if (units !== undefined) return units;
-    fs.mkdirSync(environment.stateDir, { recursive: true, mode: 0o700 });
-    removeUnfinished(environment.stateDir);
     units = new Map();
+    if (readOnly && !fs.existsSync(environment.stateDir)) return units;
+    if (!readOnly) {
+      fs.mkdirSync(environment.stateDir, { recursive: true, mode: 0o700 });
+      removeUnfinished(environment.stateDir);
+    }
     for (const file of fs.readdirSync(environment.stateDir)) {
       if (!file.endsWith('.unit.json')) continue;
       const name = file.slice(0, -'.unit.json'.length);
       units.set(name, new SupervisedUnit(name, environment));
     }
-    for (const unit of units.values()) unit.load();
+    for (const unit of units.values()) {
+      if (readOnly) unit.read();
+      else unit.load();
+    }
     return units;
   }
 
@@ -51,26 +60,33 @@ export function createSupervised(
     return found;
   }
 
+  /** @throws Error when this is only to look. */
+  function writable(name: string): SupervisedUnit {
+    if (readOnly) throw new Error(`${name} is not changed: this only looks`);
+    return unit(name);
+  }
+
   function change(name: string, change: Partial<Definition>): void {
-    const definition = unit(name).definition;
-    if (definition === undefined) throw new Error(`there is no unit ${name}`);
-    unit(name).define({ ...definition, ...change });
+    const changed = writable(name);
+    if (changed.definition === undefined) throw new Error(`there is no unit ${name}`);
+    changed.define({ ...changed.definition, ...change });
   }
 
   return {
     manager: 'supervised',
     show: async (name) => unit(name).show(),
-    run: (job, name, signal) => unit(name).run(job, signal),
+    run: async (job, name, signal) => writable(name).run(job, signal),
     daemonReload: async () => undefined,
     enable: async (name) => change(name, { enabled: true }),
     disable: async (name) => change(name, { enabled: false }),
     mask: async (name) => change(name, { masked: true }),
     unmask: async (name) => change(name, { masked: false }),
-    resetFailed: async (name) => unit(name).resetFailed(),
+    resetFailed: async (name) => writable(name).resetFailed(),
     watch: (name, wake, signal) => unit(name).watch(wake, signal),
 
     define(name, definition) {
-      unit(name).define({ ...definition, masked: unit(name).definition?.masked ?? false });
+      const defined = writable(name);
+      defined.define({ ...definition, masked: defined.definition?.masked ?? false });
     },
 
     definition(name) {
@@ -81,13 +97,13 @@ export function createSupervised(
     },
 
     async undefine(name) {
-      await unit(name).undefine();
+      await writable(name).undefine();
       all().delete(name);
     },
 
-    async close() {
-      if (units === undefined) return;
-      await Promise.all([...units.values()].map((u) => u.close(options.onClose ?? 'stop')));
+    async close(what = options.onClose ?? 'stop') {
+      if (units === undefined || readOnly) return;
+      await Promise.all([...units.values()].map((u) => u.close(what)));
     },
   };
 }

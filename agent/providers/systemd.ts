@@ -4,29 +4,34 @@
 //
 // - Without Manager.Subscribe() no signal comes. It is undone when systemd re-executes or restarts, which ends in
 //   a new owner of the bus name; the connection is then closed, so that everybody begins anew.
-// - A unit must be loaded for its signals, and one that nothing keeps loaded is unloaded once it is dead: its
-//   signals then come from the same path after the next LoadUnit, so the match rule stays.
+// - A unit must be loaded for its signals. One that nothing refers to is unloaded as soon as it is inactive, and what
+//   systemd knew of its last run is gone: a watch refers to its unit (RefUnit), which ends with the connection.
 // - One transition sends many PropertiesChanged: wakes are told once a turn of the event loop.
 // - A job's return value is its path; how it ended is told by JobRemoved, which may come before the return value.
-import { errnoOf, Stalled, Waiting } from '../../api/errors.ts';
+import { Stalled } from '../../api/errors.ts';
 import { JobFailed, type UnitJob, type Units } from '../../kinds/ports.ts';
-import { type Bus, BusError, type BusSignal, connectBus } from './dbus.ts';
+import { type Bus, BusError, connectBus } from './dbus.ts';
+import {
+  addMatch,
+  type Connection,
+  callManager,
+  connect,
+  removeMatch,
+  SYSTEMD,
+} from './systemd-connection.ts';
 import {
   fromProperties,
+  jobFailed,
+  type Properties,
   pathOfUnit,
-  SERVICE,
-  SERVICE_PROPERTIES,
-  UNIT,
-  variantValues,
+  type Variants,
+  valuesOf,
 } from './systemd-unit.ts';
+import { after, firstOf, onAbort } from './waits.ts';
 
 export const SYSTEM_BUS = 'unix:path=/run/dbus/system_bus_socket';
 
-const SYSTEMD = 'org.freedesktop.systemd1';
-const MANAGER = 'org.freedesktop.systemd1.Manager';
-const MANAGER_PATH = '/org/freedesktop/systemd1';
 const PROPERTIES = 'org.freedesktop.DBus.Properties';
-const BUS = 'org.freedesktop.DBus';
 
 export interface SystemdOptions {
   readonly busAddress?: string;
@@ -34,18 +39,13 @@ export interface SystemdOptions {
   readonly callTimeoutMs?: number;
   /** For a job's end; above systemd's own DefaultTimeoutStartSec of 90 s, so that its word comes first. */
   readonly jobTimeoutMs?: number;
-}
-
-interface Connection {
-  readonly bus: Bus;
-  /** What each finished job said, and who waits for it; results nobody has asked for yet are kept briefly. */
-  readonly jobs: Map<string, (result: string) => void>;
-  readonly finished: Map<string, string>;
-  readonly wakes: Map<string, Set<() => void>>;
+  /** For tests. */
+  readonly open?: typeof connectBus;
 }
 
 export function createSystemd(options: SystemdOptions = {}): Units & { close(): Promise<void> } {
   const address = options.busAddress ?? SYSTEM_BUS;
+  const open = options.open ?? connectBus;
   const callTimeoutMs = options.callTimeoutMs ?? 30_000;
   const jobTimeoutMs = options.jobTimeoutMs ?? 150_000;
   let connecting: Promise<Connection> | undefined;
@@ -54,12 +54,12 @@ export function createSystemd(options: SystemdOptions = {}): Units & { close(): 
   function connection(): Promise<Connection> {
     if (closed) return Promise.reject(new Error('the agent stops, and makes no more calls to systemd'));
     if (connecting === undefined) {
-      const attempt = connect(address, callTimeoutMs);
+      const attempt = connect(open, address, callTimeoutMs);
       connecting = attempt;
       const forget = (): void => {
         if (connecting === attempt) connecting = undefined;
       };
-      attempt.then(({ bus }) => bus.ended.then(forget), forget);
+      attempt.then(({ bus }) => void bus.ended.on(forget), forget);
     }
     return connecting;
   }
@@ -71,23 +71,18 @@ export function createSystemd(options: SystemdOptions = {}): Units & { close(): 
 
   async function show(unit: string) {
     const { bus } = await connection();
-    const call = (member: string, signature: string, body: readonly string[]) =>
-      bus.call(
-        { destination: SYSTEMD, path: pathOfUnit(unit), interface: PROPERTIES, member, signature, body },
-        callTimeoutMs,
-      );
-    // All at once, answered in this order. Asking an object loads its unit. Of a service only some properties:
-    // it has hundreds, and some are read from cgroups when asked.
-    const names = unit.endsWith('.service') ? SERVICE_PROPERTIES : [];
-    const [[ofUnit], ...ofService] = await Promise.all([
-      call('GetAll', 's', [UNIT]),
-      ...names.map((name) => call('Get', 'ss', [SERVICE, name])),
-    ]);
-    const properties = {
-      ...(variantValues(ofUnit) as Record<string, unknown>),
-      ...Object.fromEntries(names.map((name, i) => [name, variantValues(ofService[i]?.[0])])),
+    // Asking an object loads its unit. Every interface in one answer, as systemctl(1) asks, so that what is said of the
+    // unit and of its process is of one moment; property by property it took as long.
+    const all = {
+      path: pathOfUnit(unit),
+      interface: PROPERTIES,
+      member: 'GetAll',
+      signature: 's',
+      body: [''],
     };
-    return fromProperties(properties, await unitFileState(unit, properties));
+    const [properties] = (await bus.call({ destination: SYSTEMD, ...all }, callTimeoutMs)) as [Variants];
+    const facts = valuesOf(properties);
+    return fromProperties(facts, await unitFileState(unit, facts));
   }
 
   /**
@@ -95,7 +90,7 @@ export function createSystemd(options: SystemdOptions = {}): Units & { close(): 
    * (3.5 ms) than all the rest. systemctl always reloads, so only a link that was made or removed by hand makes a
    * difference. That can wait for the pass that finds the unit running; starting a stopped one can't.
    */
-  async function unitFileState(unit: string, properties: Readonly<Record<string, unknown>>): Promise<string> {
+  async function unitFileState(unit: string, properties: Properties): Promise<string> {
     if (properties['ActiveState'] !== 'active') return String(properties['UnitFileState'] ?? '');
     try {
       return String((await manager('GetUnitFileState', 's', [unit]))[0]);
@@ -111,25 +106,20 @@ export function createSystemd(options: SystemdOptions = {}): Units & { close(): 
     signal?.throwIfAborted();
     const members = { start: 'StartUnit', stop: 'StopUnit', restart: 'RestartUnit', reload: 'ReloadUnit' };
     const [path] = (await callManager(bus, members[job], 'ss', [unit, 'replace'], callTimeoutMs)) as [string];
-    const { promise, resolve, reject } = Promise.withResolvers<string>();
-    const early = finished.get(path);
-    if (early !== undefined) resolve(early);
-    const abort = (): void => reject(signal?.reason);
-    const timer = setTimeout(
-      () => reject(new Error(`${job} of ${unit} did not end within ${jobTimeoutMs} ms`)),
-      jobTimeoutMs,
+    const result = await firstOf<string>(
+      (resolve) => {
+        const early = finished.get(path);
+        if (early !== undefined) resolve(early);
+        jobs.set(path, resolve);
+        return () => jobs.delete(path);
+      },
+      (_, reject) => onAbort(signal, reject),
+      (_, reject) => bus.ended.on(reject),
+      (_, reject) =>
+        after(jobTimeoutMs, () =>
+          reject(new Error(`${job} of ${unit} did not end within ${jobTimeoutMs} ms`)),
+        ),
     );
-    jobs.set(path, resolve);
-    signal?.addEventListener('abort', abort, { once: true });
-    bus.ended.then(reject);
-    let result: string;
-    try {
-      result = await promise;
-    } finally {
-      clearTimeout(timer);
-      signal?.removeEventListener('abort', abort);
-      jobs.delete(path);
-    }
     if (result !== 'done') throw new JobFailed(result, jobFailed(job, unit, result));
   }
 
@@ -137,22 +127,29 @@ export function createSystemd(options: SystemdOptions = {}): Units & { close(): 
     if (signal.aborted) return;
     const { bus, wakes } = await connection();
     const path = pathOfUnit(unit);
-    const wakeSoon = oncePerTurn(wake);
+    let isArmed = false;
+    const wakeSoon = oncePerTurn(() => {
+      if (isArmed) wake();
+    });
     const rule = `type='signal',sender='${SYSTEMD}',path='${path}',interface='${PROPERTIES}',member='PropertiesChanged'`;
     const existing = wakes.get(path);
     const set = existing ?? new Set();
     wakes.set(path, set);
     set.add(wakeSoon);
-    const aborted = new Promise<void>((resolve) => {
-      signal.addEventListener('abort', () => resolve(), { once: true });
-    });
+    let isReferred = false;
     try {
       if (existing === undefined) await addMatch(bus, rule, callTimeoutMs);
       await manager('LoadUnit', 's', [unit]);
+      isReferred = await referTo(bus, 'RefUnit', unit, callTimeoutMs);
+      isArmed = true;
       wakeSoon();
-      const why = await Promise.race([aborted, bus.ended]);
-      if (why instanceof Error) throw why;
+      await firstOf<void>(
+        (resolve) => onAbort(signal, () => resolve()),
+        (_, reject) => bus.ended.on(reject),
+      );
     } finally {
+      if (isReferred && bus.isOpen)
+        await referTo(bus, 'UnrefUnit', unit, callTimeoutMs).catch(() => undefined);
       set.delete(wakeSoon);
       if (set.size === 0) {
         wakes.delete(path);
@@ -187,78 +184,10 @@ export function createSystemd(options: SystemdOptions = {}): Units & { close(): 
     resetFailed: async (unit) => void (await manager('ResetFailedUnit', 's', [unit])),
     async close() {
       closed = true;
-      const open = await connecting?.catch(() => undefined);
-      open?.bus.close();
+      const connected = await connecting?.catch(() => undefined);
+      connected?.bus.close();
     },
   };
-}
-
-async function connect(address: string, timeoutMs: number): Promise<Connection> {
-  let bus: Bus;
-  try {
-    bus = await connectBus(address);
-  } catch (error) {
-    if (errnoOf(error) !== 'ENOENT' && errnoOf(error) !== 'ECONNREFUSED') throw error;
-    throw new Waiting(
-      'NoSystemBus',
-      `there is no system bus at ${address}; systemd and dbus must run`,
-      60_000,
-    );
-  }
-  const connection: Connection = { bus, jobs: new Map(), finished: new Map(), wakes: new Map() };
-  bus.onSignal((signal) => dispatch(connection, signal));
-  try {
-    const manager = `type='signal',sender='${SYSTEMD}',path='${MANAGER_PATH}',interface='${MANAGER}'`;
-    for (const member of ['JobRemoved', 'Reloading', 'UnitFilesChanged']) {
-      await addMatch(bus, `${manager},member='${member}'`, timeoutMs);
-    }
-    await addMatch(
-      bus,
-      `type='signal',sender='${BUS}',interface='${BUS}',member='NameOwnerChanged',arg0='${SYSTEMD}'`,
-      timeoutMs,
-    );
-    await callManager(bus, 'Subscribe', '', [], timeoutMs);
-  } catch (error) {
-    bus.close();
-    throw error;
-  }
-  return connection;
-}
-
-function dispatch(connection: Connection, signal: BusSignal): void {
-  const { bus, jobs, finished, wakes } = connection;
-  switch (signal.member) {
-    case 'PropertiesChanged':
-      for (const wake of wakes.get(signal.path) ?? []) wake();
-      break;
-    case 'JobRemoved': {
-      const [, path, , result] = signal.body as [number, string, string, string];
-      const waiting = jobs.get(path);
-      if (waiting !== undefined) {
-        waiting(result);
-        break;
-      }
-      // Most are other people's; the few of ours whose return value is still on its way are among the last.
-      finished.set(path, result);
-      if (finished.size > 256) finished.delete(finished.keys().next().value!);
-      break;
-    }
-    case 'UnitFilesChanged':
-      wakeAll(wakes);
-      break;
-    case 'Reloading':
-      // true when it begins, false when it is done.
-      if (signal.body[0] === false) wakeAll(wakes);
-      break;
-    case 'NameOwnerChanged':
-      // Who had the name: '' when systemd only now joins a bus that was started anew.
-      if (signal.sender === BUS && signal.body[1] !== '') bus.close(new Error('systemd was started anew'));
-      break;
-  }
-}
-
-function wakeAll(wakes: Connection['wakes']): void {
-  for (const set of wakes.values()) for (const wake of set) wake();
 }
 
 function oncePerTurn(wake: () => void): () => void {
@@ -273,44 +202,13 @@ function oncePerTurn(wake: () => void): () => void {
   };
 }
 
-function callManager(
-  bus: Bus,
-  member: string,
-  signature: string,
-  body: readonly unknown[],
-  timeoutMs: number,
-) {
-  return bus.call(
-    { destination: SYSTEMD, path: MANAGER_PATH, interface: MANAGER, member, signature, body },
-    timeoutMs,
-  );
-}
-
-function addMatch(bus: Bus, rule: string, timeoutMs: number) {
-  return matchCall(bus, 'AddMatch', rule, timeoutMs);
-}
-
-function removeMatch(bus: Bus, rule: string, timeoutMs: number) {
-  return matchCall(bus, 'RemoveMatch', rule, timeoutMs);
-}
-
-function matchCall(bus: Bus, member: string, rule: string, timeoutMs: number) {
-  return bus.call(
-    { destination: BUS, path: '/org/freedesktop/DBus', interface: BUS, member, signature: 's', body: [rule] },
-    timeoutMs,
-  );
-}
-
-const JOB_RESULTS: Readonly<Record<string, string>> = {
-  canceled: 'another job took its place',
-  timeout: 'it took longer than the unit allows',
-  failed: 'it failed',
-  dependency: 'a unit that it depends on failed',
-  skipped: 'the unit does not apply in its present state',
-  assert: 'an assertion of the unit failed',
-  unsupported: 'this host does not support the unit type',
-};
-
-function jobFailed(job: UnitJob, unit: string, result: string): string {
-  return `${job} of ${unit}: ${JOB_RESULTS[result] ?? result} (${result}); see journalctl -u ${unit}`;
+/** @returns false where systemd refuses: an agent that may not manage units, or a unit that can't be loaded. */
+async function referTo(bus: Bus, member: 'RefUnit' | 'UnrefUnit', unit: string, timeoutMs: number) {
+  try {
+    await callManager(bus, member, 's', [unit], timeoutMs);
+    return true;
+  } catch (error) {
+    if (error instanceof BusError) return false;
+    throw error;
+  }
 }

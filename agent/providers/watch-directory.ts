@@ -1,25 +1,49 @@
-// chokidar on one directory, for its raw events alone. By itself it would list the directory, with an lstat of every
-// entry, after each of them, to make its tidied events of that: with a thousand managed files that is most of what a
-// heal costs, and nobody here listens to those (docs/decisions/0002-raw-file-events.md).
-import { FSWatcher } from 'chokidar';
+// The system's own events of one directory (docs/decisions/0002-raw-file-events.md). Nothing else is done at an event:
+// directories such as /tmp have many that nobody here waits for.
+import { EventEmitter } from 'node:events';
+import fs from 'node:fs';
+import { errnoOf } from '../../api/errors.ts';
 
-class UnlistedWatcher extends FSWatcher {
-  /** As chokidar's own when it is closed: nothing to read. */
-  override _readdirp(): undefined {
-    return undefined;
+interface Events {
+  ready: [];
+  /** The entry's name; the directory's own when something happened to itself; null when the system does not say. */
+  raw: [event: string, name: string | null];
+  error: [error: unknown];
+}
+
+export class DirectoryWatcher extends EventEmitter<Events> {
+  #watcher: fs.FSWatcher | undefined;
+  #closed = false;
+
+  /** Stands when this returns; `ready` or `error` come later, so that there is time to listen. */
+  open(directory: string): this {
+    try {
+      this.#watcher = fs.watch(directory);
+      this.#watcher.on('change', (event, name) => this.emit('raw', event, name as string | null));
+      this.#watcher.on('error', (error) => this.emit('error', error));
+      setImmediate(() => this.emit('ready'));
+    } catch (error) {
+      // Whoever asks looks once more when it stands, and sees that the directory is gone.
+      const isGone = ['ENOENT', 'ENOTDIR'].includes(errnoOf(error));
+      setImmediate(() => (isGone || this.#closed ? this.emit('ready') : this.emit('error', error)));
+    }
+    return this;
+  }
+
+  close(): void {
+    this.#closed = true;
+    this.#watcher?.close();
   }
 }
 
-/** Emits `ready` once, `raw` at each event of the system, and `error`. Never polls. */
-export function watchDirectory(directory: string): FSWatcher {
-  const watcher = new UnlistedWatcher({
-    depth: 0,
-    ignoreInitial: true,
-    atomic: false,
-    followSymlinks: false,
-    // The directory alone: its own watch tells of everything in it.
-    ignored: (p) => p !== directory,
+export function watchDirectory(directory: string): DirectoryWatcher {
+  return new DirectoryWatcher().open(directory);
+}
+
+/** Until it stands. @throws what the system could not do. */
+export function ready(watcher: DirectoryWatcher): Promise<void> {
+  return new Promise<void>((resolve, reject) => {
+    watcher.once('ready', resolve);
+    watcher.once('error', reject);
   });
-  watcher.add(directory);
-  return watcher;
 }

@@ -1,13 +1,16 @@
 // The work queue. Its promises are the names of the tests in test/unit/agent/queue.test.ts.
 //
 // There are two lanes. Events and people come first, so that a heal never waits behind a thousand new files: the fast
-// lane is looked at in the same turn of the event loop, the slow one starts one pass a turn, since many passes are
-// synchronous up to their first flush and no event is read meanwhile.
+// lane is looked at in the same turn of the event loop, the slow one in turns of its own (turns.ts), since many passes
+// are synchronous up to their first flush and no event is read meanwhile.
 import type { Clock } from '../../kinds/ports.ts';
 import { Turns } from './turns.ts';
 
-/** What made a pass necessary; `resync` alone means that no watch saw it. */
-export type Cause = 'watch' | 'resync' | 'bundle' | 'dependency' | 'retry' | 'request';
+/**
+ * What made a pass necessary; `resync` alone means that no watch saw it. `armed`: a watch has just begun, and nobody
+ * knows what happened before.
+ */
+export type Cause = 'watch' | 'armed' | 'resync' | 'bundle' | 'dependency' | 'retry' | 'request';
 
 export interface Item {
   readonly key: string;
@@ -65,7 +68,7 @@ export class Queue {
 
   constructor(options: QueueOptions) {
     this.#options = options;
-    this.#turns = options.turns ?? new Turns();
+    this.#turns = options.turns ?? new Turns(() => options.clock.monotonic());
     const { concurrency } = options;
     // A quarter of the workers is kept free for events.
     this.#slowLimit = Math.max(1, concurrency - Math.ceil(concurrency / 4));
@@ -209,7 +212,7 @@ export class Queue {
     this.#checkIdle();
   }
 
-  /** One pass a turn: before the next one, the event loop reads what has happened. */
+  /** Before each pass it asks for a turn, so that the event loop reads what has happened. */
   #scheduleSlow(): void {
     if (this.#slowScheduled || this.#slow.size === 0) return;
     this.#slowScheduled = true;
@@ -237,8 +240,8 @@ export class Queue {
     const { clock } = this.#options;
     const eventsFrom = this.#failures.get(key)?.eventsFrom ?? 0;
     const ms = eventsFrom - clock.monotonic();
-    const isOnlyWatch = pending.causes.size === 1 && pending.causes.has('watch');
-    if (!isOnlyWatch || ms <= 0) return false;
+    const isOnlyEvents = [...pending.causes].every((cause) => cause === 'watch' || cause === 'armed');
+    if (!isOnlyEvents || ms <= 0) return false;
     this.#fast.delete(key);
     const delayed = this.#delayed.get(key);
     // Joined by the retry, where that comes as soon: one pass, not two.

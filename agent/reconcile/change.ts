@@ -17,10 +17,9 @@ import {
   readyReport,
   StillDiffers,
 } from './look.ts';
-import type { Pass, PassResult, ReconcilerDeps } from './loop.ts';
+import type { Pass, PassResult, ReconcilerDeps, Target } from './loop.ts';
 import { oldPlace, openElsewhere } from './relocate.ts';
 import { fallback } from './standing.ts';
-import type { Target } from './targets.ts';
 import { undo } from './undo.ts';
 import type { World } from './world.ts';
 
@@ -115,6 +114,7 @@ async function carryOut(pass: Pass, seen: Look): Promise<PassResult> {
     const since = state.inForce;
     // The snapshot must be on the disk before anything is written.
     await journal.flushed();
+    await deps.turns.next();
     try {
       now = await putIntoForce(pass, seen);
     } catch (error) {

@@ -1,8 +1,7 @@
 // Looking at a target, getting it into force, and judging what is there: the steps that the situations share.
 import { type Change, describeChange, type Verdict } from '../../kinds/kind.ts';
 import { type Decision, decide, NO_GATE, seenYes } from './gate.ts';
-import type { Pass, PassResult, Report } from './loop.ts';
-import type { Target } from './targets.ts';
+import type { Pass, PassResult, Report, Target } from './loop.ts';
 
 export interface Look {
   readonly target: Target;

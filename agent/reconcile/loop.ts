@@ -1,13 +1,13 @@
 // What the parts of the loop share: what a pass is given, what it returns, and what the loop needs of the agent.
-import type { AnyKind, InventoryRecord } from '../../kinds/kind.ts';
+import type { AnyKind, Desired, InventoryRecord } from '../../kinds/kind.ts';
 import type { Ports } from '../../kinds/ports.ts';
 import { readVersioned } from '../../kinds/shared/versioned.ts';
 import type { AllowList } from '../config.ts';
 import type { InventoryEntry, Journal } from '../journal/journal.ts';
 import type { Cause, Item } from '../queue/queue.ts';
+import type { Turns } from '../queue/turns.ts';
 import { latest, type SecretStore, secretRefsIn } from '../secrets/store.ts';
 import type { Suspensions } from './suspensions.ts';
-import type { Targets } from './targets.ts';
 import type { ResourceState, World } from './world.ts';
 
 export type Outcome =
@@ -34,12 +34,14 @@ export interface ReconcilerDeps {
   readonly allow: AllowList;
   readonly observer: Observer;
   readonly queue: Requeue;
+  /** A turn of the event loop for each write that blocks the process, so that events are read in between. */
+  readonly turns: Turns;
   /** Ends every pass when the agent stops. */
   readonly stopping: AbortSignal;
   /** How long a pass may take, milliseconds. Default 180,000: above Alloy's reload (75 s). */
   readonly passTimeoutMs?: number;
   /** Whether nothing may be touched, whatever the manifest says: the agent itself is in a crash loop. */
-  readonly touchesNothing?: () => boolean;
+  readonly applyNothing?: () => boolean;
 }
 
 /** What is told of passes to people: log, events, metrics. */
@@ -63,10 +65,18 @@ export interface Requeue {
   forget(key: string): void;
 }
 
+/** A desired state to aim at, and how it stands to what ran here before. */
+export interface Target {
+  readonly kind: AnyKind;
+  readonly desired: Desired<Record<string, unknown>>;
+  /** The last confirmed state, for one that can't be had: kept up, but no reason to call the resource ready. */
+  readonly isFallback: boolean;
+}
+
 /** What a pass is given. */
 export interface Pass {
   readonly deps: ReconcilerDeps;
-  readonly targets: Targets;
+  readonly targets: { confirmed(state: ResourceState): Target | undefined };
   readonly state: ResourceState;
   readonly item: Item;
   readonly signal: AbortSignal;

@@ -10,11 +10,11 @@ import { presentable } from '../secrets/redact.ts';
 import { secretRefsIn } from '../secrets/store.ts';
 import { act } from './act.ts';
 import { basisOf, begin, resume } from './change.ts';
-import type { Pass, PassResult, ReconcilerDeps } from './loop.ts';
+import type { Pass, PassResult, ReconcilerDeps, Target } from './loop.ts';
 import { remove } from './removal.ts';
 import { situationOf } from './situation.ts';
 import { fallback, heal, observe, parkedResult } from './standing.ts';
-import { type Target, Targets } from './targets.ts';
+import { Targets } from './targets.ts';
 import { undo } from './undo.ts';
 import type { ResourceState } from './world.ts';
 
@@ -139,8 +139,7 @@ export class Reconciler {
     const { parked } = state;
     if (parked?.digest !== digest) return undefined;
     // Anything but an event tries it again; an event does where it may have lifted it, and not too often.
-    const onlyWatch = item.causes.size === 1 && item.causes.has('watch');
-    if (!onlyWatch) return undefined;
+    if (![...item.causes].every((cause) => cause === 'watch' || cause === 'armed')) return undefined;
     const isDue = this.#deps.ports.clock.monotonic() >= parked.notBeforeMs;
     if (parked.error.liftedBy === 'host' && isDue) return undefined;
     state.parked = { ...parked, wasWoken: true };
@@ -181,9 +180,9 @@ export class Reconciler {
 
   /** Why nothing of it may be touched, if so. */
   #untouched({ drift }: Resource): string | undefined {
-    const { world, touchesNothing } = this.#deps;
+    const { world, applyNothing } = this.#deps;
     if (world.assignment?.payload.host.mode === 'observe') return 'the host is in mode observe';
-    if (touchesNothing?.() === true) return 'the agent was started again and again, and only observes';
+    if (applyNothing?.() === true) return 'the agent was started again and again, and only observes';
     return drift === 'warn' ? 'the manifest says drift: warn' : undefined;
   }
 

@@ -73,7 +73,7 @@ function requireMayRemove({ deps, state }: Pass, stays: boolean): void {
     );
   }
   if (stays) return;
-  if (world.assignment?.payload.host.mode === 'observe' || deps.touchesNothing?.() === true) {
+  if (world.assignment?.payload.host.mode === 'observe' || deps.applyNothing?.() === true) {
     const message = 'it left the manifest; the host is in mode observe, so nothing is touched';
     throw new Stalled('WouldRemove', message);
   }

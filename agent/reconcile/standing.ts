@@ -3,8 +3,7 @@
 import { Stalled, type Waiting } from '../../api/errors.ts';
 import { describeChange } from '../../kinds/kind.ts';
 import { AS_WRITTEN, judge, type Look, look, pendingResult, putIntoForce, readyReport } from './look.ts';
-import type { Pass, PassResult, Report } from './loop.ts';
-import type { Target } from './targets.ts';
+import type { Pass, PassResult, Report, Target } from './loop.ts';
 
 const CONTENTION_AGAIN_MS = 30_000;
 

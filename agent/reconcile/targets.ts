@@ -4,17 +4,9 @@ import { Stalled } from '../../api/errors.ts';
 import type { AnyKind, Desired, HostFacts, Input } from '../../kinds/kind.ts';
 import { secretAsks, secretRefsIn, withoutCiphertext } from '../secrets/store.ts';
 import { isAllowed, requireAllowed } from './allow.ts';
-import { contentFrom, kindOf, memoryOf, type ReconcilerDeps } from './loop.ts';
+import { contentFrom, kindOf, memoryOf, type ReconcilerDeps, type Target } from './loop.ts';
 import { confirmedPlace } from './relocate.ts';
 import { desiredDigest, type ResourceState } from './world.ts';
-
-/** A desired state to aim at, and how it stands to what ran here before. */
-export interface Target {
-  readonly kind: AnyKind;
-  readonly desired: Desired<Record<string, unknown>>;
-  /** The last confirmed state, for one that can't be had: kept up, but no reason to call the resource ready. */
-  readonly isFallback: boolean;
-}
 
 export class Targets {
   readonly #deps: ReconcilerDeps;

@@ -4,7 +4,7 @@
 import type { Logger } from 'pino';
 import { inWords } from '../../api/errors.ts';
 import type { Ports } from '../../kinds/ports.ts';
-import type { Target } from './targets.ts';
+import type { Target } from './loop.ts';
 
 interface Watch {
   /** What it was armed for; something else needs another watch. */
@@ -18,7 +18,8 @@ export interface WatchesDeps {
   /** A text without secrets. */
   readonly hide: (text: string) => string;
   readonly log: Logger;
-  readonly wake: (key: string) => void;
+  /** A watch that was just armed is no event: nobody knows whether there was one. */
+  readonly wake: (key: string, cause: 'watch' | 'armed') => void;
   readonly up: (key: string, up: boolean) => void;
 }
 
@@ -77,12 +78,14 @@ export class Watches {
     const { ports, log, wake, up, hide } = this.#deps;
     let backoffMs = FIRST_BACKOFF_MS;
     while (!signal.aborted) {
+      let isArmed = false;
       try {
         await arm(() => {
           if (signal.aborted) return;
           backoffMs = FIRST_BACKOFF_MS;
           up(key, true);
-          wake(key);
+          wake(key, isArmed ? 'watch' : 'armed');
+          isArmed = true;
         });
         if (signal.aborted) return;
         throw new Error('the stream of events ended');
@@ -94,7 +97,7 @@ export class Watches {
         log[level]({ key, error: hide(inWords(error)), againMs: backoffMs }, 'watch died and is armed again');
         await ports.clock.sleep(backoffMs, signal).catch(() => {});
         backoffMs = Math.min(LONGEST_BACKOFF_MS, backoffMs * 2);
-        wake(key);
+        wake(key, 'armed');
       }
     }
   }

@@ -35,14 +35,17 @@ export interface SecretStoreOptions {
   readonly age: AgeIdentity;
   /** The agent's own keys, in its state directory or elsewhere: no manifest reads them, whatever is allowed. */
   readonly ownKeys?: readonly string[];
+  /** To look only: a key that is not there yet is not kept. */
+  readonly readOnly?: boolean;
 }
 
 /** Decrypted values kept: more than one host has. */
 const MOST_DECRYPTED = 1000;
 
-export function createSecretStore({ stateDir, env, age, ownKeys = [] }: SecretStoreOptions): SecretStore {
+export function createSecretStore(options: SecretStoreOptions): SecretStore {
+  const { stateDir, env, age, ownKeys = [], readOnly = false } = options;
   let key: Buffer | undefined;
-  const hmacKey = () => (key ??= loadHmacKey(path.join(stateDir, 'secret-hmac.key')));
+  const hmacKey = () => (key ??= loadHmacKey(path.join(stateDir, 'secret-hmac.key'), readOnly));
   const redactor = new Redactor();
   /** By ciphertext, of the identity file as it was at `stamp`. */
   const decrypted = new Map<string, Buffer | Stalled>();
@@ -187,12 +190,12 @@ class OpaqueSecret implements Secret {
   }
 }
 
-function loadHmacKey(file: string): Buffer {
+function loadHmacKey(file: string, readOnly: boolean): Buffer {
   const text = readIfThere(file);
   if (text !== undefined && /^[0-9a-f]{64}$/.test(text)) return Buffer.from(text, 'hex');
   const fresh = randomBytes(32);
   // Without a state directory nothing is remembered that the key would have to fit (a first `plan`).
-  if (fs.existsSync(path.dirname(file))) writeDurably(file, fresh.toString('hex'));
+  if (!readOnly && fs.existsSync(path.dirname(file))) writeDurably(file, fresh.toString('hex'));
   return fresh;
 }
 

@@ -63,7 +63,7 @@ async function run(options: Options): Promise<void> {
     ...(options.root === undefined ? {} : { root: path.resolve(options.root) }),
     ...(options.docker === undefined ? {} : { dockerHost: options.docker }),
   });
-  const { agent, ports } = createAgent(config, VERSION, createLog('silent'));
+  const { agent, ports } = createAgent(config, VERSION, createLog('silent'), { readOnly: true });
   try {
     const { gathered, address } = await gather(options, ports);
     const hostFile = hostDocument(host, address);

@@ -2,7 +2,7 @@
 // age header does not name its recipients either, it only shows how many there are (age-encryption.org/v1). So what
 // is told here is what is certainly wrong; the right number proves nothing.
 import type { Diagnostic } from '../../api/diagnostics.ts';
-import { isAgeArmor } from '../../api/documents.ts';
+import { recipientCount } from './age-header.ts';
 import { contentSites, pathOf } from './bind.ts';
 import type { Catalog, Placement } from './catalog.ts';
 import type { Content } from './content.ts';
@@ -64,16 +64,4 @@ export function unreadable(
     diagnostics.push(diagnosticAt(resource, at, 'value', message, 'warning'));
   }
   return diagnostics;
-}
-
-/** How many recipients a ciphertext has, decoys aside; undefined when it is no age file. */
-export function recipientCount(armored: string): number | undefined {
-  if (!isAgeArmor(armored)) return undefined;
-  const base64 = armored.replace(/-----[A-Z ]+-----/g, '').replace(/\s+/g, '');
-  const lines = Buffer.from(base64, 'base64').toString('latin1').split('\n');
-  const end = lines.findIndex((line) => line.startsWith('---'));
-  if (lines[0] !== 'age-encryption.org/v1' || end < 0) return undefined;
-  // rage puts a stanza there that nobody can read, so that readers learn to skip what they don't know.
-  const stanzas = lines.slice(1, end).filter((line) => /^-> (?!\S*-grease\b)/.test(line));
-  return stanzas.length === 0 ? undefined : stanzas.length;
 }

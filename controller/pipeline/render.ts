@@ -4,7 +4,7 @@
 import type { Diagnostic } from '../../api/diagnostics.ts';
 import { canonical } from '../../api/json.ts';
 import type { AnyKind, Claim, Finding } from '../../kinds/kind.ts';
-import { recipientCount } from './age-files.ts';
+import { recipientCount } from './age-header.ts';
 import { type Bound, fileFieldAt, NO_HOST } from './bind.ts';
 import { type Content, type FileField, resolvePath } from './content.ts';
 import { describeIssues, type Problem } from './describe-issue.ts';

@@ -2,7 +2,12 @@
 // edit. Pure. Rendered into manifests as `${targets.JOB}`, and served at /sd/JOB. The format is that of
 // http_sd_configs (prometheus.io/docs/prometheus/latest/http_sd), which static_configs takes too.
 import type { HostDocument } from '../../api/documents.ts';
-import type { ParsedHost } from './document.ts';
+
+/** As much of a parsed Host document as is scraped by. */
+interface Scraped {
+  readonly broken?: boolean;
+  readonly document: HostDocument;
+}
 
 export interface TargetGroup {
   readonly targets: readonly string[];
@@ -48,14 +53,14 @@ export function targetsOf(job: string, hosts: Iterable<HostDocument>): TargetGro
 
 /** The targets that one commit's hosts make; the same object for as long as its hosts are. */
 export class Targets {
-  readonly #hosts: ReadonlyMap<string, ParsedHost>;
+  readonly #hosts: ReadonlyMap<string, Scraped>;
   readonly #texts = new Map<string, string | undefined>();
 
-  constructor(hosts: ReadonlyMap<string, ParsedHost>) {
+  constructor(hosts: ReadonlyMap<string, Scraped>) {
     this.#hosts = hosts;
   }
 
-  fits(hosts: ReadonlyMap<string, ParsedHost>): boolean {
+  fits(hosts: ReadonlyMap<string, Scraped>): boolean {
     if (hosts.size !== this.#hosts.size) return false;
     for (const [name, host] of hosts) if (this.#hosts.get(name) !== host) return false;
     return true;

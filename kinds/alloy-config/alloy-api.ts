@@ -1,136 +1,133 @@
-// Alloy's HTTP API, 1.18: /-/ready, /-/healthy, /-/reload, /api/v0/web/components and /metrics. Its quirks are
-// recorded in data/alloy and told in docs; the ones that matter here:
+// Alloy's HTTP API, 1.18: /metrics, /-/ready, /-/healthy, /api/v0/web/components and /-/reload. What matters of its
+// quirks (recorded in data/alloy):
 // - alloy_config_hash is the sha256 of the file that Alloy last *tried* to load, refused or not;
-// - a refused reload has already torn the pipeline down;
-// - a reload that replaces an unreachable endpoint takes up to 60 s (the queue's flush) and is no failure.
+// - a refused reload may have torn the pipeline down, while alloy_config_last_load_successful says 1;
+// - a reload that replaces an unreachable endpoint takes up to 60 s (the queue's flush) and is no failure;
+// - a config with http { auth } or http { tls } closes all of it to us.
+import * as z from 'zod';
 import { errnoOf } from '../../api/errors.ts';
-import type { Clock, Http } from '../ports.ts';
-
-export interface AlloyIo {
-  readonly http: Http;
-  readonly clock: Clock;
-}
+import type { Http, HttpResponse } from '../ports.ts';
+import { excerpt } from '../shared/excerpt.ts';
 
 /** Loopback answers at once; what takes longer than this is not going to. */
 const ASK_TIMEOUT_MS = 1_000;
 const RELOAD_TIMEOUT_MS = 75_000;
-const READY_WITHIN_MS = 10_000;
-const POLL_MS = 200;
 
-export type AlloyState =
-  /** Nobody listens at the address. */
-  | { readonly state: 'stopped' }
-  /** Somebody listens, and does not answer as Alloy does. */
-  | { readonly state: 'silent'; readonly why: string }
-  | {
-      readonly state: 'answers';
-      /** Of the file that was last loaded, or tried; none before the first load, and on Alloys that don't tell. */
-      readonly hashes: readonly string[];
-      readonly unhealthy: number;
-      readonly version: string;
-    };
-
-export async function askAlloy(io: AlloyIo, address: string, signal: AbortSignal): Promise<AlloyState> {
-  const answer = await get(io, address, '/metrics', signal);
-  if ('state' in answer) return answer;
-  if (answer.status !== 200) return { state: 'silent', why: `/metrics answers ${answer.status}` };
-  return { state: 'answers', ...parseMetrics(answer.body) };
+export interface AlloyAnswers {
+  readonly state: 'answers';
+  readonly ready: boolean;
+  /** Of the file that was last loaded, or tried; none before the first load, and on Alloys that don't report it. */
+  readonly hashes: readonly string[];
+  /** The last file could not even be parsed. */
+  readonly lastLoadFailed: boolean;
+  readonly startedAtMs: number;
+  readonly version: string;
+  /** undefined where Alloy serves no list of them. */
+  readonly components: readonly Component[] | undefined;
+  /** What /-/healthy has against it; '' when nothing. */
+  readonly complaint: string;
 }
 
-/** Pure; what Alloy's own metrics tell of its configuration. */
-export function parseMetrics(text: string): { hashes: string[]; unhealthy: number; version: string } {
-  const hashes: string[] = [];
-  let unhealthy = 0;
-  let version = '';
-  for (const line of text.split('\n')) {
-    if (line.startsWith('alloy_config_hash{') && !line.endsWith(' 0')) {
-      const hash = /[{,]sha256="([0-9a-f]{64})"/.exec(line)?.[1];
-      if (hash !== undefined) hashes.push(hash);
-    } else if (line.startsWith('alloy_component_controller_running_components{')) {
-      if (!line.includes('health_type="healthy"')) unhealthy += Number(line.slice(line.lastIndexOf(' ')));
-    } else if (line.startsWith('alloy_build_info{')) {
-      version = /[{,]version="([^"]*)"/.exec(line)?.[1] ?? '';
-    }
+/** stopped: nobody listens. silent: nobody answers as Alloy does. locked: it wants a password, or TLS. */
+export interface NoAnswer {
+  readonly state: 'stopped' | 'silent' | 'locked';
+  readonly why: string;
+}
+export type AlloyState = AlloyAnswers | NoAnswer;
+
+const Components = z.array(
+  z.object({ localID: z.string(), health: z.object({ state: z.string(), message: z.string() }) }),
+);
+export type Component = z.infer<typeof Components>[number];
+
+const PATHS = ['/metrics', '/-/ready', '/-/healthy', '/api/v0/web/components'];
+
+export async function askAlloy(http: Http, address: string, signal: AbortSignal): Promise<AlloyState> {
+  const answers = await Promise.all(PATHS.map((path) => get(http, `http://${address}${path}`, signal)));
+  // A filter may close some of the paths only, and a reload in between may change the answers.
+  const closed = answers.find((answer) => 'state' in answer);
+  if (closed !== undefined) return closed;
+  const [metrics, ready, healthy, list] = answers.filter((answer) => 'status' in answer);
+  if (metrics?.status !== 200) return { state: 'silent', why: `/metrics answers ${metrics?.status}` };
+  return {
+    state: 'answers',
+    ready: ready?.status === 200,
+    complaint:
+      healthy?.status === 200 ? '' : excerpt(healthy?.body ?? '') || `/-/healthy answers ${healthy?.status}`,
+    components: list?.status === 200 ? parseComponents(list.body) : undefined,
+    ...parseMetrics(metrics.body),
+  };
+}
+
+/** Pure; what Alloy's own metrics report of its configuration. */
+export function parseMetrics(
+  text: string,
+): Pick<AlloyAnswers, 'hashes' | 'lastLoadFailed' | 'startedAtMs' | 'version'> {
+  const value = (name: string) => new RegExp(`^${name} (\\S+)`, 'm').exec(text)?.[1];
+  return {
+    hashes: [...text.matchAll(/^alloy_config_hash\{(?:.*,)?sha256="([0-9a-f]{64})".*\} (?!0$)/gm)].map(
+      (m) => m[1]!,
+    ),
+    lastLoadFailed: value('alloy_config_last_load_successful') === '0',
+    startedAtMs: 1000 * Number(value('process_start_time_seconds') ?? 0),
+    version: /^alloy_build_info\{(?:.*,)?version="([^"]*)"/m.exec(text)?.[1] ?? '',
+  };
+}
+
+/** Pure; undefined for what is no list of components. */
+export function parseComponents(body: string): Component[] | undefined {
+  try {
+    return Components.safeParse(JSON.parse(body)).data;
+  } catch {
+    return undefined;
   }
-  return { hashes, unhealthy, version };
 }
 
 export type Reload =
   | { readonly outcome: 'loaded' }
-  /** It loads the file when it starts. */
+  /** Nobody listens: it loads the file when it starts. */
   | { readonly outcome: 'stopped' }
-  | { readonly outcome: 'refused'; readonly why: string };
+  | { readonly outcome: 'locked' | 'refused'; readonly why: string };
 
-/** @throws Error when Alloy neither took nor refused it. */
-export async function reloadAlloy(io: AlloyIo, address: string, signal: AbortSignal): Promise<Reload> {
-  // One that is starting reads the file at a moment that nobody knows; a reload afterwards settles that. One that
-  // does not get ready can only be mended by a reload.
-  const deadline = io.clock.monotonic() + READY_WITHIN_MS;
-  for (;;) {
-    const ready = await get(io, address, '/-/ready', signal);
-    if ('state' in ready && ready.state === 'stopped') return { outcome: 'stopped' };
-    if (('status' in ready && ready.status === 200) || io.clock.monotonic() >= deadline) break;
-    await io.clock.sleep(POLL_MS, signal);
-  }
+/**
+ * No wait for an Alloy that is starting: loads follow each other, and one that read the old file first shows its hash.
+ * @throws Error when Alloy neither took nor refused it.
+ */
+export async function reloadAlloy(http: Http, address: string, signal: AbortSignal): Promise<Reload> {
+  const url = `http://${address}/-/reload`;
   try {
-    const url = `http://${address}/-/reload`;
-    const response = await io.http.request(url, { method: 'POST', timeoutMs: RELOAD_TIMEOUT_MS, signal });
+    const response = await http.request(url, { method: 'POST', timeoutMs: RELOAD_TIMEOUT_MS, signal });
+    const why = excerpt(response.body);
+    if (isLocked(response)) return { outcome: 'locked', why: whyLocked(url, response) };
     if (response.status === 200) return { outcome: 'loaded' };
-    if (response.status === 400) return { outcome: 'refused', why: response.body.trim() };
-    throw new Error(`Alloy answers ${response.status} to a reload: ${response.body.trim().slice(0, 500)}`);
+    if (response.status === 400) return { outcome: 'refused', why };
+    throw new Error(`Alloy answers ${response.status} to a reload: ${why}`);
   } catch (error) {
     if (errnoOf(error) === 'ECONNREFUSED') return { outcome: 'stopped' };
     throw error;
   }
 }
 
-export type Health =
-  | { readonly health: 'healthy' }
-  | { readonly health: 'unhealthy' | 'starting' | 'stopped' | 'silent'; readonly why: string };
-
-/** Ready, healthy as a whole, and every component healthy. */
-export async function healthOf(io: AlloyIo, address: string, signal: AbortSignal): Promise<Health> {
-  const ready = await get(io, address, '/-/ready', signal);
-  if ('state' in ready) return { health: ready.state, why: ready.why };
-  if (ready.status !== 200) return { health: 'starting', why: ready.body.trim() };
-  const components = await unhealthyComponents(io, address, signal);
-  if (components.length > 0) return { health: 'unhealthy', why: components.join('; ') };
-  const healthy = await get(io, address, '/-/healthy', signal);
-  if ('state' in healthy) return { health: healthy.state, why: healthy.why };
-  return healthy.status === 200 ? { health: 'healthy' } : { health: 'unhealthy', why: healthy.body.trim() };
-}
-
-async function unhealthyComponents(io: AlloyIo, address: string, signal: AbortSignal): Promise<string[]> {
-  const answer = await get(io, address, '/api/v0/web/components', signal);
-  // Not there with --server.http.disable-ui or another version: /-/healthy has to do then.
-  if ('state' in answer || answer.status !== 200) return [];
-  return parseComponents(answer.body);
-}
-
-/** Pure; one line for each component that is not healthy. */
-export function parseComponents(body: string): string[] {
-  const components = JSON.parse(body) as {
-    localID?: string;
-    health?: { state?: string; message?: string };
-  }[];
-  return components
-    .filter(({ health }) => health?.state !== 'healthy')
-    .map(({ localID, health }) => `${localID}: ${health?.state}: ${health?.message ?? ''}`);
-}
-
-type NoAnswer = { readonly state: 'stopped' | 'silent'; readonly why: string };
-
-async function get(
-  { http }: AlloyIo,
-  address: string,
-  path: string,
-  signal: AbortSignal,
-): Promise<{ status: number; body: string } | NoAnswer> {
+async function get(http: Http, url: string, signal: AbortSignal): Promise<HttpResponse | NoAnswer> {
   try {
-    return await http.request(`http://${address}${path}`, { timeoutMs: ASK_TIMEOUT_MS, signal });
+    const response = await http.request(url, { timeoutMs: ASK_TIMEOUT_MS, signal });
+    return isLocked(response) ? { state: 'locked', why: whyLocked(url, response) } : response;
   } catch (error) {
     signal.throwIfAborted();
     const why = error instanceof Error ? error.message : String(error);
-    return { state: errnoOf(error) === 'ECONNREFUSED' ? 'stopped' : 'silent', why };
+    return { state: errnoOf(error) === 'ECONNREFUSED' ? 'stopped' : 'silent', why: excerpt(why) };
   }
+}
+
+/** Go's server says the second to whoever speaks plain HTTP to TLS, with status 400: no refusal of a config. */
+function isLocked({ status, body }: HttpResponse): boolean {
+  return status === 401 || status === 403 || (status === 400 && isPlainToTls(body));
+}
+
+function whyLocked(url: string, { status, body }: HttpResponse): string {
+  return isPlainToTls(body) ? `${url} speaks TLS` : `${url} answers ${status}`;
+}
+
+function isPlainToTls(body: string): boolean {
+  return body.startsWith('Client sent an HTTP request to an HTTPS server');
 }

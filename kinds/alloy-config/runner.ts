@@ -1,65 +1,113 @@
 // Who runs Alloy, as far as its config has to know: a unit, a container, or nobody that could be asked.
-import { describeContainer, imageID, inspect, requireImage } from '../docker-engine.ts';
-import type { Ports } from '../ports.ts';
+import * as z from 'zod';
+import { ask, type Container, describeContainer, imageID, inspect, requireImage } from '../docker-engine.ts';
+import type { Ports, UnitState } from '../ports.ts';
 import type { AlloyConfigSpec } from './schema.ts';
 
 type Io = Pick<Ports, 'units' | 'supervised' | 'docker'>;
 
+/** Kept in snapshots, since an undo has no spec. */
+export const RunnerName = z.union([
+  z.object({ manager: z.enum(['systemd', 'supervised']), unit: z.string() }),
+  z.object({ container: z.string(), image: z.string().optional() }),
+]);
+export type RunnerName = z.infer<typeof RunnerName>;
+
 export interface RunnerState {
-  /** Running, or about to. */
-  readonly active: boolean;
-  /** Running, and not about to. */
-  readonly running: boolean;
+  /** stopped: somebody asked for it, or it never ran. failed: it ended by itself, or can't be started. */
+  readonly is: 'running' | 'starting' | 'stopped' | 'failed';
   /** For people: alloy.service is failed (exit-code). */
-  readonly words: string;
+  readonly text: string;
 }
 
 export interface Runner {
   /** Wakes when Alloy may have been started or stopped. */
   watch(wake: () => void, signal: AbortSignal): Promise<void>;
-  /** undefined when that can't be told. */
+  /** undefined when that can't be seen. */
   state(signal: AbortSignal): Promise<RunnerState | undefined>;
+  /** Has Alloy load its file without its API: by SIGHUP, which it takes in its own time. */
+  reload(signal: AbortSignal): Promise<void>;
 }
 
-const unitOf = (spec: AlloyConfigSpec): string => spec.unit ?? 'alloy.service';
-
 /** undefined for `manager: none`. */
-export function runnerOf(spec: AlloyConfigSpec, io: Io): Runner | undefined {
-  if (spec.container !== undefined) return containerRunner(spec.container.name, io);
-  if (spec.manager === 'none') return undefined;
-  const units = spec.manager === 'supervised' ? io.supervised : io.units;
-  const unit = unitOf(spec);
+export function runnerName(spec: AlloyConfigSpec): RunnerName | undefined {
+  if (spec.container !== undefined) {
+    const { name, image } = spec.container;
+    return { container: name, ...(image === undefined ? {} : { image }) };
+  }
+  const manager = spec.manager ?? 'systemd';
+  return manager === 'none' ? undefined : { manager, unit: spec.unit ?? 'alloy.service' };
+}
+
+export function runnerOf(name: RunnerName | undefined, io: Io): Runner | undefined {
+  if (name === undefined) return undefined;
+  return 'container' in name ? containerRunner(name, io) : unitRunner(name, io);
+}
+
+function unitRunner({ manager, unit }: Extract<RunnerName, { unit: string }>, io: Io): Runner {
+  const units = manager === 'supervised' ? io.supervised : io.units;
   return {
     watch: (wake, signal) => units.watch(unit, wake, signal),
     async state(signal) {
       const state = await units.show(unit, signal).catch(() => undefined);
       if (state === undefined) return undefined;
-      const running = state.activeState === 'active';
-      return {
-        running,
-        active: running || state.activeState === 'activating',
-        words: `${unit} is ${state.activeState} (${state.result})`,
-      };
+      return { is: unitIs(state), text: `${unit} is ${state.activeState} (${state.result})` };
+    },
+    async reload(signal) {
+      const { activeState } = await units.show(unit, signal);
+      if (activeState !== 'active') throw new Error(`${unit} is ${activeState}, and can't be reloaded`);
+      try {
+        await units.run('reload', unit, signal);
+      } catch {
+        signal.throwIfAborted();
+        // A unit without ExecReload=.
+        await units.run('restart', unit, signal);
+      }
     },
   };
 }
 
-function containerRunner(name: string, { docker }: Pick<Io, 'docker'>): Runner {
-  const events = { type: ['container'], container: [name], event: ['start', 'die', 'unpause'] };
+function unitIs({ activeState, subState, result }: UnitState): RunnerState['is'] {
+  if (activeState === 'active' || activeState === 'reloading') return 'running';
+  if (activeState === 'failed' || (subState === 'auto-restart' && result !== 'success')) return 'failed';
+  return activeState === 'inactive' ? 'stopped' : 'starting';
+}
+
+function containerRunner({ container, image }: Extract<RunnerName, { container: string }>, io: Io): Runner {
+  const { docker } = io;
+  const events = { type: ['container'], container: [container], event: ['start', 'die', 'unpause'] };
   return {
     watch: (wake, signal) => docker.watch(events, wake, signal),
     async state(signal) {
-      const container = await inspect(docker, name, signal).catch(() => undefined);
-      if (container === undefined) return undefined;
-      const { Running, Paused, Restarting } = container.State;
-      const running = Running && !Paused && !Restarting;
-      return {
-        running,
-        active: running || Restarting,
-        words: `the container ${name} is ${describeContainer(container)}`,
-      };
+      try {
+        const found = await inspect(docker, container, signal);
+        if (found === undefined) return { is: 'stopped', text: `there is no container ${container}` };
+        return { is: containerIs(found), text: `the container ${container} is ${describeContainer(found)}` };
+      } catch {
+        return undefined;
+      }
+    },
+    async reload(signal) {
+      const found = await inspect(docker, container, signal);
+      // The grant is for an image: another one is not signalled.
+      if (found === undefined || (image !== undefined && found.Config.Image !== image)) {
+        throw new Error(
+          `there is no container ${container}${image === undefined ? '' : ` of ${image}`} to reload`,
+        );
+      }
+      await ask(docker, 'POST', `/containers/${found.Id}/kill`, { query: { signal: 'SIGHUP' }, signal });
     },
   };
+}
+
+/** Exit codes of a stop that somebody asked for: SIGKILL and SIGTERM. */
+const STOPPED_BY_SIGNAL = [0, 137, 143];
+
+function containerIs({ State }: Container): RunnerState['is'] {
+  const { Running, Restarting, OOMKilled, ExitCode, Status } = State;
+  if (Running && !Restarting) return 'running';
+  if (Status === 'created') return 'starting';
+  return OOMKilled || !STOPPED_BY_SIGNAL.includes(ExitCode) ? 'failed' : 'stopped';
 }
 
 /**

@@ -26,7 +26,7 @@ export const AlloyConfigSpec = z.strictObject({
   address: Address.optional(),
   /** The unit whose start and stop make a difference; default alloy.service. */
   unit: UnitName.optional(),
-  /** Who runs the unit; `none` for an Alloy that only its address tells of. Default systemd. */
+  /** Who runs the unit; `none` for an Alloy that only its address is known of. Default systemd. */
   manager: z.union([Manager, z.literal('none')]).optional(),
   /** The program that validates; default `alloy`, looked for on PATH. */
   binary: z

@@ -4,6 +4,7 @@ import path from 'node:path';
 import { errnoOf, Stalled } from '../../api/errors.ts';
 import { runInImage } from '../docker-run.ts';
 import type { Docker, Files, Processes, ProcessResult } from '../ports.ts';
+import { excerpt } from '../shared/excerpt.ts';
 
 const VALIDATE_TIMEOUT_MS = 30_000;
 
@@ -74,7 +75,10 @@ export async function validate(
     const result = await run(temporary, level);
     if (result === undefined) return 'unvalidated';
     if (result.exitCode === 0) return 'valid';
-    throw new Stalled('Invalid', diagnostics(result.stderr || result.stdout, result.seenAs, candidate));
+    throw new Stalled(
+      'Invalid',
+      excerpt(diagnostics(result.stderr || result.stdout, result.seenAs, candidate)),
+    );
   });
 }
 
@@ -95,12 +99,12 @@ export function diagnostics(
   return kept.join('\n').trim() || 'alloy validate refuses it, and does not say why';
 }
 
-/** Of a secret config only the places are told: excerpts and messages quote it. */
+/** Of a secret config only the places are reported: excerpts and messages quote it. */
 export function withoutText(text: string, configPath: string): string {
   const places = [...text.matchAll(/:(\d+):(\d+): /g)].map(
     ([, line, column]) => `${configPath}:${line}:${column}`,
   );
   return places.length === 0
-    ? `Alloy refuses ${configPath}; its words are left out, since the content is secret`
-    : `Alloy refuses it at ${[...new Set(places)].join(', ')}; its words are left out, since the content is secret`;
+    ? `Alloy refuses ${configPath}; the message is left out, since the content is secret`
+    : `Alloy refuses it at ${[...new Set(places)].join(', ')}; the message is left out, since the content is secret`;
 }

@@ -4,7 +4,6 @@
 import * as z from 'zod';
 import { Stalled } from '../../api/errors.ts';
 import { digestOf } from '../../api/json.ts';
-import { clip } from '../../api/limits.ts';
 import {
   GrafanaConnection,
   grafanaAsks,
@@ -15,6 +14,7 @@ import {
   writing,
 } from '../grafana-api.ts';
 import { type Change, type Desired, defineKind } from '../kind.ts';
+import { excerpt } from '../shared/excerpt.ts';
 import { no, notYet, unknown, YES } from '../shared/verdicts.ts';
 import { Datasources, type Health, type Source } from './api.ts';
 import { GrafanaDatasourceSpec } from './schema.ts';
@@ -44,7 +44,6 @@ type Before = z.infer<typeof Before>;
 const Memory = z.object({ secretsOf: z.string().optional() });
 type Memory = z.infer<typeof Memory>;
 
-const EVIDENCE_MAX = 2048;
 /** For a server that is started anew with the change. */
 const WITHIN_MS = 30_000;
 /** What Grafana counts, shows or derives; the rest can be written as it was read. */
@@ -98,7 +97,7 @@ export const grafanaDatasource = defineKind<GrafanaDatasourceSpec, Observed, Nee
     if (health?.is === 'Healthy' || health?.is === 'NoCheck') return YES;
     if (health?.is !== 'Unhealthy') return unknown('HealthUnknown', health?.message ?? 'nobody was asked');
     const reason = 'DatasourceUnhealthy';
-    const evidence = clip(`Grafana cannot use it: ${health.message}`, EVIDENCE_MAX);
+    const evidence = excerpt(`Grafana cannot use it: ${health.message}`);
     if (trial === undefined) return no(reason, evidence);
     // A server that was away before is not the change's doing: it then waits for it, and is not Ready meanwhile.
     return trial.before.wasHealthy === true

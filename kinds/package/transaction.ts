@@ -1,7 +1,7 @@
 // What is done to a package with apt: looked up and simulated first, so that what would take others with it is refused
 // with a list before anything happens; then fetched, and only then handed to dpkg.
 import { Stalled } from '../../api/errors.ts';
-import { type AptIo, apt, dpkg, requireUnlocked, type UpdateResult, wordsOf } from '../apt.ts';
+import { type AptIo, apt, dpkg, requireUnlocked, TRANSACTION, type UpdateResult, wordsOf } from '../apt.ts';
 import type { Clock, ProcessResult } from '../ports.ts';
 import { choose, readPolicy, readSimulation, type Simulation } from './apt-output.ts';
 import { readPackage } from './dpkg-status.ts';
@@ -17,8 +17,6 @@ const MISSED_MS = 300_000;
 const LOOK_TIMEOUT_MS = 60_000;
 /** Of a download: what was fetched stays, and the next pass goes on from there. */
 const FETCH_TIMEOUT_MS = 170_000;
-/** Of unpacking and maintainer scripts, on a slow card with a big package. */
-const INSTALL_TIMEOUT_MS = 1_800_000;
 
 /** What a manifest lets a transaction do beside installing one package. */
 export interface Leave {
@@ -123,7 +121,7 @@ const bare = (name: string): string => name.replace(/:.*$/, '');
 
 /**
  * Installs, after simulate() found nothing against it. Fetching may be cut off; what dpkg began is seen to
- * its end, whatever becomes of the pass: half an installation is worse than an agent that stops late.
+ * its end, whatever becomes of the pass and of the agent: it runs apart from both.
  * @throws Stalled('InstallFailed') in dpkg's words; Error for what may pass.
  */
 export async function install(
@@ -156,7 +154,7 @@ export async function install(
 
 /** @throws Stalled('InstallFailed'), Error, Waiting. */
 async function change(args: readonly string[], io: AptIo): Promise<void> {
-  const run = () => apt(io, 'apt-get', args, { timeoutMs: INSTALL_TIMEOUT_MS });
+  const run = () => apt(io, 'apt-get', args, TRANSACTION);
   let result = await run();
   if (isInterrupted(result)) {
     await configure(io);
@@ -175,7 +173,7 @@ const isInterrupted = ({ exitCode, stderr }: ProcessResult): boolean =>
 
 /** Ends what was cut off: `dpkg --configure -a`. What it can't end is told by whatever is tried next. */
 export async function configure(io: AptIo): Promise<void> {
-  const result = await dpkg(io, ['--configure', '--pending'], { timeoutMs: INSTALL_TIMEOUT_MS });
+  const result = await dpkg(io, ['--configure', '--pending'], TRANSACTION);
   requireUnlocked(result);
 }
 

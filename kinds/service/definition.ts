@@ -1,11 +1,22 @@
 // What a supervised unit runs: its definition, and how one differs from another. Values of its environment may be
 // secrets, so that differences name variables and show no values.
-import { canonical, type Json } from '../../api/json.ts';
+import * as z from 'zod';
+import { canonical } from '../../api/json.ts';
 import type { Change, Desired } from '../kind.ts';
 import type { SupervisedUnits } from '../ports.ts';
 import type { ServiceSpec } from './schema.ts';
 
-type Definition = Parameters<SupervisedUnits['define']>[1];
+const Definition = z.object({
+  command: z.array(z.string()),
+  env: z.record(z.string(), z.string()),
+  enabled: z.boolean(),
+});
+type Definition = z.infer<typeof Definition>;
+
+/** @param text what `SupervisedUnits.definition` gave. */
+export function readDefinition(text: string): Definition {
+  return Definition.parse(JSON.parse(text));
+}
 
 /** @throws Stalled('SecretMissing') */
 export function definitionOf(d: Desired<ServiceSpec>): Definition {
@@ -24,8 +35,8 @@ export function definitionChanges(d: Desired<ServiceSpec>, text: string | undefi
   const wanted = definitionOf(d);
   const to = wanted.command.join(' ');
   if (text === undefined) return [{ what: 'command', from: '', to }];
-  const now = JSON.parse(text) as Definition;
-  if (canonical(now as unknown as Json) === canonical(wanted as unknown as Json)) return [];
+  const now = readDefinition(text);
+  if (canonical(now) === canonical(wanted)) return [];
   const changes: Change[] = [];
   const from = now.command.join(' ');
   if (from !== to) changes.push({ what: 'command', from, to });
@@ -38,4 +49,12 @@ export function definitionChanges(d: Desired<ServiceSpec>, text: string | undefi
     changes.push({ what: 'kept running', from: String(now.enabled), to: String(wanted.enabled) });
   }
   return changes;
+}
+
+/** @returns whether it was another one. */
+export function define(d: Desired<ServiceSpec>, supervised: SupervisedUnits): boolean {
+  const { unit } = d.spec;
+  if (definitionChanges(d, supervised.definition(unit)).length === 0) return false;
+  supervised.define(unit, definitionOf(d));
+  return true;
 }

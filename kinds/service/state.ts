@@ -1,43 +1,45 @@
-// What a unit's state means, and how it differs from what is wanted. Pure.
-import type { Json } from '../../api/json.ts';
-import type { Change, Desired } from '../kind.ts';
-import type { FileState, UnitState } from '../ports.ts';
+// What a unit's state means, and what is to be done so that it runs what is wanted. Pure.
+import type { Change, Gate } from '../kind.ts';
+import type { FileState, UnitJob, UnitState } from '../ports.ts';
+import { isDone, isInForce, type Service, staleness } from './memory.ts';
+import { obstacle } from './obstacle.ts';
 import type { ServiceSpec } from './schema.ts';
-import { ownPaths, unitDigest } from './unit-files.ts';
+import { ownPaths } from './unit-files.ts';
 
-/** What the running process was started with; kept by the agent. A type, so that it is Json. */
-export type Memory = {
-  /** '' when none ran. */
-  readonly invocationID: string;
-  /** By reference, the digest of each of its inputs. */
-  readonly inputs: { readonly [ref: string]: string };
-  readonly unitDigest: string;
-};
+export interface Observed {
+  readonly unit: UnitState;
+  /** Our own, in the order of `wantedFiles`. */
+  readonly files: readonly FileState[];
+  /** Of earlier documents of ours, by path. */
+  readonly leftovers: readonly string[];
+  /** Other people's, by path. */
+  readonly foreign: readonly string[];
+  /** Units that are enabled instead of this one, where it can't be enabled itself. */
+  readonly also: readonly string[];
+  /** Of a supervised unit, as JSON text. */
+  readonly definition: string | undefined;
+  readonly nowMs: number;
+}
+
+/** A start that takes longer is not refused: the unit's own TimeoutStartSec ends it, and a oneshot has none. */
+export const GATE: Gate = { withinMs: 90_000, settleMs: 5_000 };
+
+export function wantsRunning({ state }: ServiceSpec): boolean {
+  return state !== 'stopped';
+}
 
 /** Waiting to be restarted is not running; reloading is. */
 export function isRunning({ activeState }: UnitState): boolean {
   return activeState === 'active' || activeState === 'reloading';
 }
 
-/** Of an invocation that systemd forgot: of a oneshot that is over and that no other unit refers to. */
-const FORGOTTEN = 'forgotten';
-
-/** A job that runs once and does not run now; whether it ever did is another question. */
-export function isOver({ serviceType, activeState, result }: UnitState): boolean {
-  return serviceType === 'oneshot' && activeState === 'inactive' && result === 'success';
-}
-
-/** A job that ran once and is over is as running as it gets. */
-export function isDone(unit: UnitState, memory: Memory | undefined): boolean {
-  return isOver(unit) && (unit.invocationID || memory?.invocationID || '') !== '';
-}
-
-export function memoryIn(d: Desired<ServiceSpec>): Memory | undefined {
-  return d.memory as Memory | undefined;
-}
-
 export function isStopped({ activeState }: UnitState): boolean {
   return activeState === 'inactive' || activeState === 'failed';
+}
+
+/** Its manager starts it again, by itself. */
+export function isRestarting({ subState }: UnitState): boolean {
+  return subState.startsWith('auto-restart');
 }
 
 export function isMasked({ loadState, unitFileState }: UnitState): boolean {
@@ -48,25 +50,26 @@ export function describeState({ activeState, subState, result }: UnitState): str
   return `${activeState} (${subState}${result === 'success' || result === '' ? '' : `, ${result}`})`;
 }
 
-/** Differences in mask, enablement and activity. */
-export function stateChanges(d: Desired<ServiceSpec>, unit: UnitState): Change[] {
+/** Differences in mask, enablement and activity. What an obstacle makes impossible is tried once, and then assessed. */
+export function stateChanges(d: Service, observed: Observed): Change[] {
   const { spec } = d;
+  const { unit } = observed;
   const changes: Change[] = [];
   const masked = spec.masked ?? false;
   if (isMasked(unit) !== masked) {
     const word = (is: boolean): string => (is ? 'masked' : 'not masked');
     changes.push({ what: 'mask', from: word(!masked), to: word(masked) });
   }
+  const hindered = isInForce(d) ? obstacle(d, observed) : undefined;
   if (!isLoaded(spec, unit)) changes.push({ what: 'loaded unit', from: 'outdated', to: 'as on disk' });
-  if (!masked && spec.enabled !== undefined && isEnabled(unit) !== spec.enabled) {
+  if (hindered?.canRun === false) return changes;
+  const isRight = spec.enabled === undefined || isEnabledAs(spec.enabled, unit);
+  if (!masked && !isRight && hindered?.reason !== 'CannotBeEnabled') {
     const to = spec.enabled ? 'enabled' : 'disabled';
     changes.push({ what: 'enabled', from: unit.unitFileState || 'no unit file', to });
   }
-  if ((spec.state ?? 'running') === 'stopped') {
-    if (!isStopped(unit)) changes.push({ what: 'state', from: describeState(unit), to: 'stopped' });
-  } else if (!isRunning(unit) && !isDone(unit, memoryIn(d))) {
-    changes.push({ what: 'state', from: describeState(unit), to: 'running' });
-  }
+  const due = dueJob(d, observed);
+  if (due !== undefined) changes.push(due.change);
   return changes;
 }
 
@@ -75,61 +78,65 @@ export function stateChanges(d: Desired<ServiceSpec>, unit: UnitState): Change[]
  * (systemd 252), so our own files are looked for among those that it has loaded.
  */
 export function isLoaded(spec: ServiceSpec, unit: UnitState): boolean {
+  if (unit.needDaemonReload) return false;
+  if (isMasked(unit) || (unit.loadState === 'not-found' && spec.unitFile === undefined)) return true;
   const loaded = [unit.fragmentPath, ...unit.dropInPaths];
-  return !unit.needDaemonReload && (isMasked(unit) || ownPaths(spec).every((path) => loaded.includes(path)));
+  return ownPaths(spec).every((own) => loaded.includes(own));
 }
 
-/** An enablement in /run is gone after the next boot; a mask hides what is below it. */
-export function isEnabled({ unitFileState }: UnitState): boolean {
-  return unitFileState === 'enabled' || unitFileState === 'alias';
+/** As systemctl means it; an enablement in /run is gone after the next boot, and a mask hides what is below it. */
+export function isEnabledAs(wanted: boolean, { unitFileState }: UnitState): boolean {
+  const isEnabled = unitFileState === 'enabled' || unitFileState === 'alias';
+  return wanted ? isEnabled : !isEnabled && unitFileState !== 'enabled-runtime';
 }
 
-/** Whether memory tells of this very invocation, so that it is known what it was started with. */
-export function isKnown(d: Desired<ServiceSpec>, unit: UnitState): boolean {
-  const memory = memoryIn(d);
-  if (memory === undefined || memory.invocationID === '') return false;
-  return memory.invocationID === unit.invocationID || isDone(unit, memory);
+export interface DueJob {
+  readonly job: UnitJob;
+  readonly change: Change;
+}
+
+/** The job that gets the unit to run what is wanted; undefined while nothing is to be done, or its manager does it. */
+export function dueJob(d: Service, { unit, files, nowMs }: Observed): DueJob | undefined {
+  const from = describeState(unit);
+  if (unit.activeState === 'deactivating') return undefined; // what it becomes is looked at again
+  if (!wantsRunning(d.spec)) {
+    return isStopped(unit) ? undefined : { job: 'stop', change: { what: 'state', from, to: 'stopped' } };
+  }
+  const stale = staleness(d, unit, files);
+  if (isStopped(unit) && !isDone(unit, d.memory)) {
+    if (stale === undefined && restUntilMs(d, unit, nowMs) !== undefined) return undefined;
+    return { job: 'start', change: { what: 'state', from, to: 'running' } };
+  }
+  const why = stale ?? (isRestarting(unit) && !isInForce(d) ? from : undefined);
+  if (why === undefined) return undefined;
+  return {
+    job: isStopped(unit) ? 'start' : 'restart',
+    change: { what: 'process', from: why, to: 'restarted' },
+  };
+}
+
+const SHORT_LIFE_MS = 60_000;
+const REST_MS = 60_000;
+/** After systemd gave up: longer than its own interval for counting starts is, as a rule. */
+const GIVEN_UP_REST_MS = 300_000;
+
+/** Its manager restarted it, and does so no longer: its limit was reached, which its result need not say. */
+function hasGivenUp({ activeState, restarts }: UnitState): boolean {
+  return activeState === 'failed' && restarts > 0;
 }
 
 /**
- * Why the running process must be replaced, if so: what it was started with is not what is there now. Known
- * exactly for the invocation that memory tells of. For any other (a restart by hand, by systemd, an adopted unit)
- * the times tell; what nobody ever wrote can't be newer than the process.
- * @param files the unit's own files.
+ * Until when a unit that ended by itself is left alone, unix milliseconds; undefined when it is to be started now, as
+ * one is that was stopped, or that lived for long. The host tells it, so that a restart of the agent changes nothing.
  */
-export function staleness(
-  d: Desired<ServiceSpec>,
-  unit: UnitState,
-  files: readonly FileState[],
-): string | undefined {
-  const memory = memoryIn(d);
-  if (!isRunning(unit) && !isDone(unit, memory)) return undefined;
-  const known = isKnown(d, unit);
-  for (const ref of d.spec.restartOn ?? []) {
-    const input = d.inputs[ref];
-    if (input === undefined) continue; // never applied yet
-    const startedWith = known ? memory?.inputs[ref] : undefined;
-    const outdated =
-      startedWith === undefined
-        ? input.appliedAtMs > 0 && unit.startedAtMs > 0 && unit.startedAtMs < input.appliedAtMs
-        : startedWith !== input.digest;
-    if (outdated) return `started before ${ref} changed`;
-  }
-  const changed = known
-    ? memory?.unitDigest !== unitDigest(d)
-    : files.some(
-        (file) => unit.startedAtMs > 0 && file.type === 'file' && (file.mtimeMs ?? 0) > unit.startedAtMs,
-      );
-  return changed ? 'started before the unit changed' : undefined;
-}
-
-/** What to remember of a unit that was just brought to where it should be. */
-export function memoryOf(d: Desired<ServiceSpec>, unit: UnitState): Json {
-  const inputs = Object.entries(d.inputs).map(([ref, { digest }]) => [ref, digest] as const);
-  const memory: Memory = {
-    invocationID: isRunning(unit) || isOver(unit) ? unit.invocationID || FORGOTTEN : '',
-    inputs: Object.fromEntries(inputs),
-    unitDigest: unitDigest(d),
-  };
-  return memory;
+export function restUntilMs(d: Service, unit: UnitState, nowMs: number): number | undefined {
+  if (!isInForce(d)) return undefined;
+  const ended = unit.endedItself || (unit.activeState === 'failed' && (!d.heal || unit.livedMs === 0));
+  const isShort = !d.heal || unit.serviceType === 'oneshot' || (unit.livedMs ?? 0) < SHORT_LIFE_MS;
+  let until = 0;
+  if (unit.skippedAtMs > 0) until = unit.skippedAtMs + REST_MS;
+  else if (unit.result === 'start-limit-hit') until = unit.inactiveSinceMs + GIVEN_UP_REST_MS;
+  else if (ended && isShort) until = unit.inactiveSinceMs + (hasGivenUp(unit) ? GIVEN_UP_REST_MS : REST_MS);
+  // The clock may have been set back.
+  return nowMs < until && until <= nowMs + GIVEN_UP_REST_MS ? until : undefined;
 }

@@ -1,14 +1,14 @@
 // The files that make up a unit: ours, and those that others put above them.
 import path from 'node:path';
 import { digestOf } from '../../api/json.ts';
-import type { Desired } from '../kind.ts';
+import type { Claim, Desired } from '../kind.ts';
 import type { WantedFile } from '../managed-file.ts';
 import type { Files, UnitState } from '../ports.ts';
 import { definitionOf } from './definition.ts';
 import type { ServiceSpec } from './schema.ts';
 
 const ETC = '/etc/systemd/system';
-/** Where files are that win over a package's, systemd.unit(5); system.control is `systemctl set-property`'s. */
+/** Where files win over a package's; system.control is `systemctl set-property`'s. */
 const OVERRIDES = [ETC, '/etc/systemd/system.control', '/run/systemd/system', '/run/systemd/system.control'];
 const VENDOR = ['/usr/local/lib/systemd/system', '/usr/lib/systemd/system', '/lib/systemd/system'];
 
@@ -20,37 +20,59 @@ export function dropInDirectory(unit: string): string {
   return path.join(ETC, `${unit}.d`);
 }
 
-export function dropInPath(unit: string, name: string): string {
-  return path.join(dropInDirectory(unit), name);
-}
-
 /** Where `enable` puts its link for the target that nearly every unit is wanted by. */
 export function enablingLink(unit: string): string {
   return path.join(ETC, 'multi-user.target.wants', unit);
 }
 
-/** Paths that the spec names, in the order in which they are written. Pure. */
-export function ownPaths(spec: ServiceSpec): string[] {
+/** Paths that the spec names, in the order in which they are written. */
+export function ownPaths({ unit, unitFile, dropIns }: ServiceSpec): string[] {
+  const names = Object.keys(dropIns ?? {});
   return [
-    ...(spec.unitFile === undefined ? [] : [unitFilePath(spec.unit)]),
-    ...Object.keys(spec.dropIns ?? {}).map((name) => dropInPath(spec.unit, name)),
+    ...(unitFile === undefined ? [] : [unitFilePath(unit)]),
+    ...names.map((name) => path.join(dropInDirectory(unit), name)),
   ];
+}
+
+/** Exclusive: the whole directory, whoever wants to put what there. */
+export function claims(spec: ServiceSpec): Claim[] {
+  const directory = dropInDirectory(spec.unit);
+  const files = ownPaths(spec);
+  const named = spec.exclusive
+    ? [directory, ...files.filter((file) => path.dirname(file) !== directory)]
+    : files;
+  return [`unit:${spec.unit}`, ...named.map((file) => `file:${file}`)];
+}
+
+/** Files of the unit that the claims name, and all that are loaded from a directory that is claimed as a whole. */
+export function claimedPaths(unit: string, owned: readonly Claim[], state: UnitState): string[] {
+  const directory = dropInDirectory(unit);
+  const isIn = (file: string): boolean => path.dirname(file) === directory;
+  const named = owned
+    .filter((claim) => claim.startsWith('file:'))
+    .map((claim) => claim.slice('file:'.length));
+  const whole = named.includes(directory) ? state.dropInPaths.filter(isIn) : [];
+  return [...new Set([...named.filter((file) => file === unitFilePath(unit) || isIn(file)), ...whole])];
+}
+
+/** What an earlier document of ours put there, and this one does not have: by path, as far as it is still there. */
+export function leftovers({ spec, held }: Desired<ServiceSpec>, state: UnitState, files: Files): string[] {
+  const own = ownPaths(spec);
+  const earlier = claimedPaths(spec.unit, held, state).filter((file) => !own.includes(file));
+  return earlier.filter((file) => files.read(file).type !== 'absent');
 }
 
 /** @throws Stalled('SecretMissing') */
 export function wantedFiles(d: Desired<ServiceSpec>): (WantedFile & { what: string })[] {
   const { unit, unitFile, dropIns } = d.spec;
   const texts = [
-    ...(unitFile === undefined ? [] : [{ what: 'unit file', path: unitFilePath(unit), text: unitFile }]),
-    ...Object.entries(dropIns ?? {}).map(([name, text]) => ({
-      what: `drop-in ${name}`,
-      path: dropInPath(unit, name),
-      text,
-    })),
+    ...(unitFile === undefined ? [] : [{ what: 'unit file', text: unitFile }]),
+    ...Object.entries(dropIns ?? {}).map(([name, text]) => ({ what: `drop-in ${name}`, text })),
   ];
-  return texts.map(({ what, path, text }) => {
+  const paths = ownPaths({ unit, unitFile, dropIns });
+  return texts.map(({ what, text }, i) => {
     const content = d.content(text.content ?? '');
-    return { what, path, ...content, mode: content.secret ? 0o600 : 0o644, uid: 0, gid: 0 };
+    return { what, path: paths[i]!, ...content, mode: content.secret ? 0o600 : 0o644, uid: 0, gid: 0 };
   });
 }
 
@@ -64,22 +86,48 @@ export function unitDigest(d: Desired<ServiceSpec>): string {
   return files.length === 0 ? '' : digestOf(files);
 }
 
-/** What others put in place to change the unit, by path: drop-ins, and a whole file above a package's. */
-export function foreignFiles(spec: ServiceSpec, state: UnitState, files: Files): string[] {
-  const own = new Set(ownPaths(spec));
-  const dropIns = state.dropInPaths.filter(
-    (file) =>
-      OVERRIDES.some((directory) => file.startsWith(`${directory}/${spec.unit}.d/`)) && !own.has(file),
-  );
-  const above =
-    OVERRIDES.includes(path.dirname(state.fragmentPath)) &&
-    !own.has(state.fragmentPath) &&
-    files.read(state.fragmentPath).type === 'file' &&
-    VENDOR.some((directory) => files.read(path.join(directory, spec.unit)).type === 'file');
-  return above ? [state.fragmentPath, ...dropIns] : dropIns;
+/**
+ * What others put in place to change the unit, by path: drop-ins, and a whole file above a package's.
+ * @param ours by path, of this document and of earlier ones.
+ */
+export function foreignFiles(
+  { unit }: ServiceSpec,
+  state: UnitState,
+  files: Files,
+  ours: readonly string[],
+): string[] {
+  const isAbove = (file: string): boolean =>
+    OVERRIDES.some((directory) => path.dirname(file) === path.join(directory, `${unit}.d`));
+  const dropIns = state.dropInPaths.filter((file) => isAbove(file) && !ours.includes(file));
+  const { fragmentPath } = state;
+  const hidesPackage =
+    OVERRIDES.includes(path.dirname(fragmentPath)) &&
+    !ours.includes(fragmentPath) &&
+    files.read(fragmentPath).type === 'file' &&
+    VENDOR.some((directory) => files.read(path.join(directory, unit)).type === 'file');
+  return hidesPackage ? [fragmentPath, ...dropIns] : dropIns;
 }
 
-/** The programs that a unit file runs, without systemd's prefixes. Pure. */
+/** Whether the unit has a file without ours in /etc; an instance has its template's. */
+export function hasAnotherUnitFile(unit: string, files: Files): boolean {
+  const names = [unit, unit.replace(/@[^.]*\./, '@.')];
+  const places = [...VENDOR, ...OVERRIDES.slice(1), '/run/systemd/generator', '/run/systemd/generator.late']
+    .flatMap((directory) => names.map((name) => path.join(directory, name)))
+    .concat(names[1] === unit ? [] : [path.join(ETC, names[1]!)]);
+  return places.some((place) => files.read(place).type !== 'absent');
+}
+
+/** Whether `enable` makes a link for what has this text in one of its files. */
+export function installs(text: string): boolean {
+  return /^\[Install\][^[]*^(?:WantedBy|RequiredBy|UpheldBy|Alias)[ \t]*=[ \t]*\S/m.test(text);
+}
+
+/** The units that are enabled together with the one that has this text. */
+export function alsoOf(text: string): string[] {
+  return [...text.matchAll(/^Also[ \t]*=[ \t]*(.+)$/gm)].flatMap(([, names]) => names!.trim().split(/\s+/));
+}
+
+/** The programs that a unit file runs, without systemd's prefixes. */
 export function programsOf(unitFile: string): string[] {
   const programs = new Set<string>();
   for (const [, command] of unitFile.matchAll(/^[ \t]*Exec[A-Za-z]+[ \t]*=[ \t]*(.+)$/gm)) {

@@ -1,103 +1,121 @@
 // TailscaleClient: preferences of the node's tailscaled, and that its client metrics answer.
+import * as z from 'zod';
 import { Waiting } from '../../api/errors.ts';
-import type { Json } from '../../api/json.ts';
-import { type Change, type Concern, type Desired, defineKind, type Verdict } from '../kind.ts';
-import type { Ports, TailscaleStatus } from '../ports.ts';
+import { type Concern, defineKind } from '../kind.ts';
+import type { Http, TailscaleStatus } from '../ports.ts';
+import { excerpt } from '../shared/excerpt.ts';
+import { Streaks } from '../shared/streak.ts';
+import { no, unknown, YES } from '../shared/verdicts.ts';
 import { keyExpiryConcern } from './key-expiry.ts';
+import {
+  changedPrefs,
+  claimOf,
+  currentPrefs,
+  Memory,
+  namesMore,
+  namesOf,
+  Prefs,
+  pick,
+  prefChanges,
+  remember,
+  wantedPrefs,
+} from './prefs.ts';
 import { TailscaleClientSpec } from './schema.ts';
-
-type Needs = 'tailscale' | 'http' | 'clock';
-type Io = Pick<Ports, Needs>;
 
 interface Observed {
   readonly prefs: Readonly<Record<string, unknown>>;
   readonly status: TailscaleStatus;
   readonly nowMs: number;
+  /** Not asked while a preference differs, or where nobody could answer. */
+  readonly metrics: { readonly fault: string | undefined; readonly failingForMs: number } | undefined;
 }
 
-/** The way back: the preferences that we own, as they were. */
-type Before = { readonly prefs: Readonly<Record<string, string | boolean>> };
+const Before = z.object({ prefs: Prefs });
+type Before = z.infer<typeof Before>;
 
 const METRICS_PORT = 5252;
 const METRICS_TIMEOUT_MS = 2_000;
-/** The web client begins to listen a moment after the preference is set. */
-const METRICS_WITHIN_MS = 10_000;
-const HEAL_METRICS_WITHIN_MS = 2_000;
-const POLL_MS = 200;
+/** The web client begins to listen a moment after the preference is set, or tailscaled started. */
+const GRACE_MS = 10_000;
+const AGAIN_MS = 1_000;
 const LOGIN_AGAIN_MS = 60_000;
 
-/** ipn.Prefs by name: what is wanted, and how people call it. */
-function wantedPrefs(spec: TailscaleClientSpec): { pref: string; what: string; value: string | boolean }[] {
-  return [
-    { pref: 'RunWebClient', what: 'webclient', value: spec.webclient },
-    { pref: 'Hostname', what: 'hostname', value: spec.prefs?.hostname },
-    { pref: 'PostureChecking', what: 'reportPosture', value: spec.prefs?.reportPosture },
-  ].filter((p): p is { pref: string; what: string; value: string | boolean } => p.value !== undefined);
-}
+const streaks = new Streaks();
 
-export const tailscaleClient = defineKind<TailscaleClientSpec, Observed, Needs>({
+export const tailscaleClient = defineKind<
+  TailscaleClientSpec,
+  Observed,
+  'tailscale' | 'http' | 'clock',
+  Before,
+  Memory
+>({
   kind: 'TailscaleClient',
   scope: 'host',
   spec: TailscaleClientSpec,
+  before: { version: 1, schema: Before },
+  memory: { version: 1, schema: Memory },
   needs: ['tailscale', 'http', 'clock'],
-  patience: { burst: 300, perSecond: 5 },
+  healLimit: { burst: 300, perSecond: 5 },
+  gate: () => ({ withinMs: GRACE_MS, settleMs: 0 }),
 
-  owns: (spec) => wantedPrefs(spec).map(({ pref }) => `tailscale:prefs/${pref}`),
+  owns: (spec) => namesOf(spec).map(claimOf),
 
-  asks: (spec) => wantedPrefs(spec).map(({ pref }) => ({ type: 'tailscale', value: pref })),
+  asks: (spec) => namesOf(spec).map((pref) => ({ type: 'tailscale', value: pref })),
 
   check(spec) {
-    return wantedPrefs(spec).length === 0
-      ? [{ path: [], message: 'nothing is asked for; name webclient or one of prefs' }]
-      : [];
+    if (namesOf(spec).length > 0) return [];
+    return [{ path: [], message: 'nothing is asked for; name webclient or one of prefs' }];
   },
 
-  async observe(_d, { tailscale, clock }, signal) {
-    const [prefs, status] = await Promise.all([tailscale.prefs(signal), tailscale.status(signal)]);
-    return { prefs, status, nowMs: clock.now() };
+  async observe(d, io, signal) {
+    const [prefs, status] = await Promise.all([io.tailscale.prefs(signal), io.tailscale.status(signal)]);
+    const seen = { prefs, status, nowMs: io.clock.now(), metrics: undefined };
+    const address = metricsAddress(d.spec, status);
+    if (address === undefined || prefChanges(wantedPrefs(d), prefs).length > 0) return seen;
+    const fault = await metricsFault(address, io.http, signal);
+    const failingForMs = streaks.failingForMs(io, d.key, fault !== undefined, io.clock.monotonic());
+    return { ...seen, metrics: { fault, failingForMs } };
   },
 
-  diff(d, { prefs }): Change[] {
-    return wantedPrefs(d.spec)
-      .filter(({ pref, value }) => current(prefs, pref, value) !== value)
-      .map(({ pref, what, value }) => ({ what, from: shown(current(prefs, pref, value)), to: shown(value) }));
+  diff: (d, { prefs }) => prefChanges(wantedPrefs(d), prefs),
+
+  assess({ spec }, { status, metrics }, trial) {
+    if (spec.webclient !== true) return YES;
+    const { backendState, health } = status;
+    if (backendState !== 'Running') {
+      const reason = backendState === 'NeedsLogin' ? 'NeedsLogin' : 'NotRunning';
+      return unknown(reason, `tailscaled is ${[backendState, ...health].join('; ')}`);
+    }
+    if (spec.metrics?.check === false) return YES;
+    if (metrics === undefined) return unknown('NoAddress', 'this node has no Tailscale address yet');
+    const { fault, failingForMs } = metrics;
+    if (fault === undefined) return YES;
+    const isOver = (trial?.elapsedMs ?? failingForMs) >= GRACE_MS;
+    return isOver ? no('MetricsDoNotAnswer', fault) : unknown('MetricsDoNotAnswer', fault, AGAIN_MS);
   },
 
   async prepare(d, { prefs, status }) {
     if (status.backendState === 'NeedsLogin' || status.backendState === 'NoState') {
-      throw new Waiting(
-        'NeedsLogin',
-        `tailscaled is ${status.backendState}: log this host in to the tailnet (tailscale up)`,
-        LOGIN_AGAIN_MS,
-      );
+      const message = `tailscaled is ${status.backendState}: log this host in to the tailnet (tailscale up)`;
+      throw new Waiting('NeedsLogin', message, LOGIN_AGAIN_MS);
     }
-    const before: Before = {
-      prefs: Object.fromEntries(
-        wantedPrefs(d.spec).map(({ pref, value }) => [pref, current(prefs, pref, value)]),
-      ),
-    };
     // A preference always has a value; there is nothing that could be created or removed.
-    return { existed: true, data: before as unknown as Json };
+    return { existed: true, before: { prefs: currentPrefs(wantedPrefs(d), prefs) } };
   },
 
   async apply(changes, d, { tailscale }, signal) {
-    if (changes.length === 0) return {}; // tailscaled puts a preference into force when it is set
-    const changed = new Set(changes.map(({ what }) => what));
-    const prefs = wantedPrefs(d.spec).filter(({ what }) => changed.has(what));
-    await tailscale.setPrefs(Object.fromEntries(prefs.map(({ pref, value }) => [pref, value])), signal);
-    return {};
+    if (changes.length === 0) return d.memory; // tailscaled puts a preference into force when it is set
+    const wanted = wantedPrefs(d);
+    // A heal is quick: it sets what was ours already.
+    const before = namesMore(d) ? currentPrefs(wanted, await tailscale.prefs(signal)) : {};
+    await tailscale.setPrefs(changedPrefs(changes, wanted), signal);
+    return remember(d, before);
   },
 
-  async confirm(d, snapshot, io, signal) {
-    if (d.spec.webclient !== true || d.spec.metrics?.check === false) return { verdict: 'Yes' };
-    if (snapshot !== undefined) return await metricsAnswer(d, io, METRICS_WITHIN_MS, signal);
-    // A heal: it answered when this was confirmed. A node that is off the tailnet is told by TailnetConnected.
-    const verdict = await metricsAnswer(d, io, HEAL_METRICS_WITHIN_MS, signal);
-    return verdict.verdict === 'Unknown' ? { verdict: 'Yes' } : verdict;
-  },
-
-  async undo(snapshot, _record, { tailscale }, signal) {
-    await tailscale.setPrefs((snapshot.data as unknown as Before).prefs, signal);
+  async undo(before, { memory, owns }, { tailscale }, signal) {
+    // A removal undoes the first document; preferences that a later one added are in the memory alone.
+    const names = Object.keys(memory?.original ?? {}).filter((pref) => owns.includes(claimOf(pref)));
+    await tailscale.setPrefs({ ...pick(memory?.original ?? {}, names), ...before.prefs }, signal);
   },
 
   watch: (_d, { tailscale }, wake, signal) => tailscale.watch(wake, signal),
@@ -107,70 +125,33 @@ export const tailscaleClient = defineKind<TailscaleClientSpec, Observed, Needs>(
   },
 
   conditions(d, { status, nowMs }): Concern[] {
-    const { backendState, keyExpiry } = status;
+    const { backendState, keyExpiry, addresses, health } = status;
     const connected = backendState === 'Running';
+    const message = connected ? addresses.join(', ') : `tailscaled is ${backendState}: ${health.join('; ')}`;
     return [
-      {
-        type: 'TailnetConnected',
-        status: connected ? 'True' : 'False',
-        reason: backendState,
-        message: connected
-          ? status.addresses.join(', ')
-          : `tailscaled is ${backendState}: ${status.health.join('; ')}`,
-      },
+      { type: 'TailnetConnected', status: connected ? 'True' : 'False', reason: backendState, message },
       keyExpiryConcern(keyExpiry, nowMs, d.spec.keyExpiryWarningDays ?? 14),
     ];
   },
 });
 
-/** A preference that tailscaled leaves out has its type's zero value. */
-function current(prefs: Observed['prefs'], pref: string, like: string | boolean): string | boolean {
-  const value = prefs[pref];
-  return typeof value === typeof like ? (value as string | boolean) : typeof like === 'string' ? '' : false;
+/** Where /metrics is asked; undefined where it is not, or can't be. */
+function metricsAddress(spec: TailscaleClientSpec, status: TailscaleStatus): string | undefined {
+  const { webclient, metrics } = spec;
+  if (webclient !== true || metrics?.check === false || status.backendState !== 'Running') return undefined;
+  const ip = status.addresses[0];
+  if (metrics?.address !== undefined || ip === undefined) return metrics?.address;
+  return ip.includes(':') ? `[${ip}]:${METRICS_PORT}` : `${ip}:${METRICS_PORT}`;
 }
 
-function shown(value: string | boolean): string {
-  return typeof value === 'boolean' ? (value ? 'on' : 'off') : value === '' ? '""' : value;
-}
-
-/** Asks until it answers, at most withinMs. */
-async function metricsAnswer(
-  d: Desired<TailscaleClientSpec>,
-  io: Io,
-  withinMs: number,
-  signal: AbortSignal,
-): Promise<Verdict> {
-  const deadline = io.clock.monotonic() + withinMs;
-  for (;;) {
-    const verdict = await askMetrics(d.spec, io, signal);
-    if (verdict.verdict === 'Yes' || io.clock.monotonic() >= deadline) return verdict;
-    await io.clock.sleep(POLL_MS, signal);
-  }
-}
-
-async function askMetrics(spec: TailscaleClientSpec, io: Io, signal: AbortSignal): Promise<Verdict> {
-  const { backendState, addresses } = await io.tailscale.status(signal);
-  if (backendState !== 'Running') {
-    return { verdict: 'Unknown', reason: 'NotRunning', evidence: `tailscaled is ${backendState}` };
-  }
-  const ip = addresses[0];
-  const address = spec.metrics?.address ?? (ip === undefined ? undefined : withPort(ip));
-  if (address === undefined)
-    return { verdict: 'Unknown', reason: 'NoAddress', evidence: 'no Tailscale address yet' };
+async function metricsFault(address: string, http: Http, signal: AbortSignal): Promise<string | undefined> {
   const url = `http://${address}/metrics`;
-  const reason = 'MetricsDoNotAnswer';
   try {
-    const response = await io.http.request(url, { timeoutMs: METRICS_TIMEOUT_MS, signal });
-    if (response.status !== 200)
-      return { verdict: 'No', reason, evidence: `${url} answers ${response.status}` };
-    if (/^tailscaled_/m.test(response.body)) return { verdict: 'Yes' };
-    return { verdict: 'No', reason, evidence: `${url} answers without any tailscaled_ metric` };
+    const { status, body } = await http.request(url, { timeoutMs: METRICS_TIMEOUT_MS, signal });
+    if (status !== 200) return `${url} answers ${status}`;
+    return /^tailscaled_/m.test(body) ? undefined : `${url} answers without any tailscaled_ metric`;
   } catch (error) {
     signal.throwIfAborted();
-    return { verdict: 'No', reason, evidence: `${url}: ${(error as Error).message}` };
+    return `${url}: ${excerpt((error as Error).message)}`;
   }
-}
-
-function withPort(ip: string): string {
-  return ip.includes(':') ? `[${ip}]:${METRICS_PORT}` : `${ip}:${METRICS_PORT}`;
 }

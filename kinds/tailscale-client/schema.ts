@@ -30,7 +30,7 @@ export const TailscaleClientSpec = z.strictObject({
       address: Address.optional(),
     })
     .optional(),
-  /** Days ahead in which the node key's expiry is told; default 14. */
+  /** Days ahead in which the node key's expiry is reported; default 14. */
   keyExpiryWarningDays: z.int().min(1).max(365).optional(),
 });
 export type TailscaleClientSpec = z.infer<typeof TailscaleClientSpec>;

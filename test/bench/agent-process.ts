@@ -6,6 +6,7 @@ import { createInterface } from 'node:readline';
 import { AgentConfig, ALLOW_EVERYTHING } from '../../agent/config.ts';
 import { createAgent, createLog } from '../../agent/main.ts';
 import type { Resource } from '../../api/bundle.ts';
+import { onStopSignal } from '../../cli/stop-signals.ts';
 
 const [directory, manifest] = process.argv.slice(2) as [string, string];
 const config = AgentConfig.parse({
@@ -37,8 +38,11 @@ createInterface({ input: process.stdin }).on('line', async () => {
   await agent.idle();
   console.log(performance.now() - began);
 });
-process.once('SIGTERM', async () => {
-  await agent.stop();
-  await ports.close();
-  process.exit();
-});
+onStopSignal(
+  async () => {
+    await agent.stop();
+    await ports.close();
+    process.exit();
+  },
+  () => {},
+);

@@ -27,8 +27,12 @@ export function fileResources(n: number): Resource[] {
 }
 
 /** As a controller answers with it, and as an agent caches it. */
-export function signedBundle(sequence: number, resources: readonly Resource[]): string {
-  const host = { name: 'bench', labels: {}, mode: 'enforce', decommission: false, confirmRemovals: [] };
+export function signedBundle(
+  sequence: number,
+  resources: readonly Resource[],
+  mode: 'enforce' | 'observe' = 'enforce',
+): string {
+  const host = { name: 'bench', labels: {}, mode, decommission: false, confirmRemovals: [] };
   const payload = JSON.stringify({ apiVersion: 'homeostat.dev/v1', host, resources });
   const envelope = {
     apiVersion: 'homeostat.dev/v1',
@@ -45,6 +49,7 @@ export function signedBundle(sequence: number, resources: readonly Resource[]): 
 export function agentFiles(
   resources: readonly Resource[],
   config: Readonly<Record<string, unknown>>,
+  mode: 'enforce' | 'observe' = 'enforce',
 ): { 'agent.json': string; 'bundle.json': string } {
   return {
     'agent.json': JSON.stringify({
@@ -55,7 +60,7 @@ export function agentFiles(
       resyncSeconds: 600,
       ...config,
     }),
-    'bundle.json': signedBundle(1, resources),
+    'bundle.json': signedBundle(1, resources, mode),
   };
 }
 

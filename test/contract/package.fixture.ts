@@ -18,7 +18,7 @@ export const packageFixture: Fixture = {
   open(t) {
     const root = temporaryDirectory(t);
     const archive = new AptArchive(temporaryDirectory(t));
-    const [files, processes] = [createFiles({ root }), createProcesses()];
+    const [files, processes] = [createFiles({ root }), createProcesses({ units: false })];
     t.after(() => Promise.all([archive.close(), files.close(), processes.close()]));
     emptySystem(root);
     const hello = (version: string) => ({

@@ -9,6 +9,7 @@ import { type OpenPorts, openPorts } from '../../agent/main.ts';
 import { startServers } from '../../agent/server.ts';
 import { privateKeyOf } from '../../api/bundle.ts';
 import { inWords } from '../../api/errors.ts';
+import { onStopSignal } from '../../cli/stop-signals.ts';
 import { kinds } from '../../kinds/index.ts';
 import type { Clock, Units } from '../../kinds/ports.ts';
 import { JobFailed } from '../../kinds/ports.ts';
@@ -116,7 +117,9 @@ async function main(): Promise<void> {
     tailscale: counted('tailscale', opened.tailscale),
     docker: counted('docker', opened.docker),
     sockets: counted('sockets', opened.sockets),
-    close: () => opened.close(),
+    leaveUnits: () => opened.leaveUnits(),
+    detachedPrograms: () => opened.detachedPrograms(),
+    close: (children) => opened.close(children),
   };
   const agent = new Agent({
     config,
@@ -132,11 +135,14 @@ async function main(): Promise<void> {
   const servers = await startServers(agent, config.listen, config.socket);
   agent.start();
   console.log(servers.address);
-  process.once('SIGTERM', async () => {
-    await servers.stop();
-    await agent.stop();
-    await ports.close();
-  });
+  onStopSignal(
+    async () => {
+      await servers.stop();
+      await agent.stop();
+      await ports.close();
+    },
+    () => {},
+  );
 }
 
 void main();

@@ -41,6 +41,7 @@ prometheus.scrape "host" {
   targets         = prometheus.exporter.unix.host.targets
   forward_to      = [prometheus.remote_write.central.receiver]
   scrape_interval = "${interval}"
+  scrape_timeout  = "1s"
 }
 
 prometheus.remote_write "central" {
@@ -147,7 +148,7 @@ test(
 );
 
 test(
-  `what the image’s Alloy refuses is never written, and is told under the config’s own name (${WHICH})`,
+  `what the image’s Alloy refuses is never written, and is reported under the config’s own name (${WHICH})`,
   OPTIONS,
   async (t) => {
     if (!require(t, DOCKER)) return;
@@ -165,6 +166,25 @@ test(
     assert.deepEqual(fs.readdirSync(path.dirname(file)), ['config.alloy']);
     await runs(good);
     assert.equal(await containers(), 'alloy');
+  },
+);
+
+test(
+  `a config that shuts us out is rolled back by a signal to the container (${WHICH})`,
+  OPTIONS,
+  async (t) => {
+    if (!require(t, DOCKER)) return;
+    const { line, both, runs, ready } = await begin(t);
+    const good = text('1s');
+    both(good);
+    await ready(CONTAINER);
+    await ready(CONFIG);
+    const started = await engine.docker('inspect', '-f', '{{.State.StartedAt}}', 'alloy');
+    both(`http { auth { basic { username = "ops"\n password = "x" } } }\n${good}`);
+    await eventually(() => assert.equal(line.condition(CONFIG, 'Ready')?.reason, 'RolledBack'), 60_000);
+    assert.match(line.condition(CONFIG, 'Ready')!.message, /^LockedOut: /);
+    await runs(good);
+    assert.equal(await engine.docker('inspect', '-f', '{{.State.StartedAt}}', 'alloy'), started);
   },
 );
 

@@ -30,6 +30,7 @@ prometheus.scrape "host" {
   targets         = prometheus.exporter.unix.host.targets
   forward_to      = [prometheus.remote_write.central.receiver]
   scrape_interval = "${interval}"
+  scrape_timeout  = "1s"
 }
 
 prometheus.remote_write "central" {

@@ -22,7 +22,7 @@ before(async () => {
 });
 after(() => cleanup());
 
-for (const file of ['apt-healed.ts', 'apt-refused.ts']) {
+for (const file of ['apt-healed.ts', 'apt-refused.ts', 'apt-agent-ends.ts']) {
   test(`on a booted host: ${file}`, { timeout: 600_000 }, async (t) => {
     if (!require(t, BOOTED_HOSTS, APT)) return;
     const inside = path.join(import.meta.dirname, 'inside', file);

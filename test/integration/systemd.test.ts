@@ -22,7 +22,7 @@ before(async () => {
 });
 after(() => cleanup());
 
-for (const file of ['systemd-provider.ts', 'service.ts']) {
+for (const file of ['systemd-provider.ts', 'service.ts', 'service-runs.ts']) {
   test(`on a booted host: ${file}`, { timeout: 180_000 }, async (t) => {
     if (!require(t, BOOTED_HOSTS)) return;
     const inside = path.join(import.meta.dirname, 'inside', file);

@@ -27,6 +27,7 @@ import {
 import { allReady, statusOf, step, tell, until } from './steps.ts';
 import { startTailnet, waitForPeers } from './tailnet.ts';
 import { keepsPolicy, startPolicyApi } from './tailnet-policy.ts';
+import { saysWhatIs } from './truth.ts';
 import { wholeStack } from './whole.ts';
 
 const { values: options } = parseArgs({
@@ -126,6 +127,7 @@ async function scenario(): Promise<void> {
   rows[6] = { state: 'ok', standIns: ['Grafana'] };
   await healsEverything(hosts, 'with the controller');
   await metricsAnswer(hosts, addresses);
+  await tellsTheTruth(mac, hosts, url);
   const [macIP, dropletIP, piIP] = NAMES.map((name) => addresses.get(name)!) as [string, string, string];
   const parts = { mac, droplet, pi };
   await keepsPolicy(parts, { mac: macIP, droplet: dropletIP, pi: piIP }, fleet, policyApi, tell);
@@ -139,6 +141,20 @@ async function scenario(): Promise<void> {
   await followsCommit(hosts, fleet, '30s', '29s', 'the controller is back, and a new commit arrives', back);
   for (const host of hosts) await allReady(host);
   await alarmsRing(hosts as [LabHost, LabHost, LabHost], fleet, `${addresses.get('mac-mini')}:8420`);
+}
+
+/** Ten ways to break each host that no file shows; what the terminal and the page say of it. */
+async function tellsTheTruth(mac: LabHost, hosts: readonly LabHost[], url: string): Promise<void> {
+  const token = await createToken(mac, 'lab', 'operator');
+  const page = async (path: string): Promise<string> =>
+    (
+      await mac.exec(['curl', '-fsS', '--header', `Authorization: Bearer ${token}`, `${url}${path}`], {
+        check: true,
+      })
+    ).stdout;
+  const began = performance.now();
+  for (const host of hosts) await saysWhatIs(host, page);
+  tell('each host broken in ten ways that no file shows, never green', performance.now() - began);
 }
 
 /** Each alert fires for its real cause, and resolves when that is gone. */

@@ -149,7 +149,9 @@ async function startLokiOn(network: LabNetwork, mac: LabHost): Promise<void> {
 async function haste(fleet: Fleet): Promise<void> {
   await fleet.edit('hosts/mac-mini.yaml', (text) => text.replace(/stack: .*/, `stack: ${STACK}`));
   for (const file of ['alloy/config.alloy', 'alloy/container.alloy'])
-    await fleet.edit(file, (text) => text.replaceAll('"30s"', '"2s"'));
+    await fleet.edit(file, (text) =>
+      text.replace(/scrape_interval = "30s"/g, 'scrape_interval = "2s"\n\tscrape_timeout  = "1s"'),
+    );
   await fleet.edit('central/prometheus.yaml', (text) =>
     text.replaceAll('scrape_interval: 30s', 'scrape_interval: 2s'),
   );

@@ -93,7 +93,12 @@ export async function installController(host: LabHost, address: string): Promise
   return `http://${address}:8420`;
 }
 
-export async function createToken(controller: LabHost, hostName: string): Promise<string> {
+/** @param purpose what the name is of. */
+export async function createToken(
+  controller: LabHost,
+  name: string,
+  purpose: 'host' | 'operator' = 'host',
+): Promise<string> {
   const { stdout } = await controller.exec(
     [
       'runuser',
@@ -103,8 +108,8 @@ export async function createToken(controller: LabHost, hostName: string): Promis
       'homeostat',
       'token',
       'create',
-      '--host',
-      hostName,
+      `--${purpose}`,
+      name,
       '--state',
       '/var/lib/homeostat-controller',
     ],

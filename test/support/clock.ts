@@ -1,4 +1,5 @@
 // A clock that stands still until a test moves it.
+import { systemClock } from '../../agent/providers/clock.ts';
 import type { Clock } from '../../kinds/ports.ts';
 
 interface Timer {
@@ -57,6 +58,19 @@ export class FakeClock implements Clock {
     this.#now = end;
     await settle();
   }
+}
+
+/** A clock that runs faster: what takes minutes is tested in a second, in the order in which it happens. */
+export function fastClock(times: number): Clock {
+  const began = systemClock.monotonic();
+  const startMs = systemClock.now();
+  const elapsed = (): number => (systemClock.monotonic() - began) * times;
+  return {
+    now: () => startMs + elapsed(),
+    monotonic: elapsed,
+    setTimeout: (callback, ms) => systemClock.setTimeout(callback, ms / times),
+    sleep: (ms, signal) => systemClock.sleep(ms / times, signal),
+  };
 }
 
 /** Lets everything that is due in this turn of the event loop run. */

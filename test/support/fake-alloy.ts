@@ -2,13 +2,22 @@
 // in test/support/alloy is a program; this one can be told what to do.
 import fs from 'node:fs';
 import { sha256 } from '../../api/json.ts';
-import type { Http, HttpResponse, Processes } from '../../kinds/ports.ts';
+import { componentsIn } from '../../kinds/alloy-config/components.ts';
+import type { Http, HttpResponse, Processes, UnitJob, UnitState } from '../../kinds/ports.ts';
+import { FakeSystemd } from './fake-systemd.ts';
+
+type Answer = Pick<HttpResponse, 'status' | 'body'>;
 
 export class FakeAlloy {
   /** The file it runs; real path. */
   readonly file: string;
   running = true;
   ready = true;
+  /** It listens, and its answers do not come. */
+  hangs = false;
+  /** Another program answers in its place. */
+  impostor = false;
+  startedAtMs = 0;
   /** undefined before its first load. */
   loaded: string | undefined;
   unhealthy: { localID: string; message: string }[] = [];
@@ -18,6 +27,8 @@ export class FakeAlloy {
   /** Of a text: what validate finds. */
   invalid: (text: string) => string | undefined = (text) =>
     text.includes('invalid') ? 'no such thing' : undefined;
+  /** Of a text: whether its process ends with it. */
+  ends: (text: string) => boolean = () => false;
   installed = true;
   /** Reloads, in order, by what they loaded. */
   readonly reloads: string[] = [];
@@ -31,6 +42,9 @@ export class FakeAlloy {
 
   start(): void {
     this.running = true;
+    this.unhealthy = [];
+    this.#failed = false;
+    this.#torn = undefined;
     this.loaded = fs.existsSync(this.file) ? fs.readFileSync(this.file, 'utf8') : undefined;
   }
 
@@ -40,9 +54,19 @@ export class FakeAlloy {
       this.asked.push(`${method ?? 'GET'} ${pathname}`);
       if (!this.running)
         throw Object.assign(new Error(`connect ECONNREFUSED ${url}`), { code: 'ECONNREFUSED' });
-      return { headers: {}, ...this.#answer(pathname) };
+      if (this.hangs) throw Object.assign(new Error(`${url} did not answer`), { code: 'ETIMEDOUT' });
+      if (this.impostor) return { headers: {}, status: 404, body: 'no such page' };
+      return { headers: {}, ...(this.#closed() ?? this.#answer(pathname)) };
     },
   };
+
+  /** As data/alloy/behaviour.md has it: with http { auth } every path wants the password, with http { tls } TLS. */
+  #closed(): Answer | undefined {
+    if (this.loaded?.includes('http { tls')) {
+      return { status: 400, body: 'Client sent an HTTP request to an HTTPS server.\n' };
+    }
+    return this.loaded?.includes('http { auth') ? { status: 401, body: '' } : undefined;
+  }
 
   readonly processes: Processes = {
     run: async (command, args) => {
@@ -57,7 +81,7 @@ export class FakeAlloy {
     },
   };
 
-  #answer(pathname: string): Pick<HttpResponse, 'status' | 'body'> {
+  #answer(pathname: string): Answer {
     switch (pathname) {
       case '/-/ready':
         return this.ready ? { status: 200, body: 'Alloy is ready.\n' } : { status: 503, body: 'not ready' };
@@ -71,15 +95,19 @@ export class FakeAlloy {
       case '/metrics':
         return { status: 200, body: this.#metrics() };
       case '/-/reload':
-        return this.#reload();
+        return this.reload();
       default:
         return { status: 404, body: 'no such page' };
     }
   }
 
   #components() {
+    const healthy = componentsIn(this.#torn ?? this.loaded ?? '').map((localID) => ({
+      localID,
+      health: { state: 'healthy', message: 'component evaluated' },
+    }));
     return [
-      { localID: 'prometheus.remote_write.central', health: { state: 'healthy', message: '' } },
+      ...healthy.filter(({ localID }) => !this.unhealthy.some((one) => one.localID === localID)),
       ...this.unhealthy.map(({ localID, message }) => ({ localID, health: { state: 'unhealthy', message } })),
     ];
   }
@@ -88,9 +116,11 @@ export class FakeAlloy {
     const controller = 'alloy_component_controller_running_components{controller_id="",controller_path="/"';
     return [
       'alloy_build_info{branch="HEAD",version="v1.18.0"} 1',
+      `process_start_time_seconds ${this.startedAtMs / 1000}`,
       ...(this.loaded === undefined
         ? []
         : [`alloy_config_hash{cluster_name="",sha256="${sha256(this.loaded)}"} 1`]),
+      `alloy_config_last_load_successful ${this.#failed ? 0 : 1}`,
       `${controller},health_type="healthy"} 1`,
       ...(this.unhealthy.length === 0
         ? []
@@ -98,18 +128,68 @@ export class FakeAlloy {
     ].join('\n');
   }
 
-  #reload(): Pick<HttpResponse, 'status' | 'body'> {
+  /** Loads the file that is there, and refuses it: for its `syntax…`, a `reference…`, or when it is evaluated. */
+  refuse(why: string): void {
+    const { refuses } = this;
+    this.loaded = '// what ran before\n';
+    this.refuses = () => why;
+    this.reload();
+    this.refuses = refuses;
+  }
+
+  /** The file could not be parsed. */
+  #failed = false;
+  /** What runs after a load that was refused for a reference: the config before it. */
+  #torn: string | undefined;
+
+  /** By its API, or by SIGHUP. */
+  reload(): Answer {
     const text = fs.readFileSync(this.file, 'utf8');
     this.reloads.push(text);
+    const before = this.#torn ?? this.loaded;
     this.loaded = text;
     const why = this.refuses(text);
-    if (why === undefined) {
-      this.unhealthy = [];
-      return { status: 200, body: 'config reloaded\n' };
-    }
-    // A refusal tears the pipeline down all the same (data/alloy/bad-attr.json).
-    this.unhealthy = [{ localID: 'prometheus.remote_write.central', message: why }];
+    this.#failed = why?.startsWith('syntax') === true;
+    const keepsOld = this.#failed || why?.startsWith('reference') === true;
+    this.#torn = keepsOld ? before : undefined;
+    if (this.ends(text)) this.running = false;
+    if (why === undefined || keepsOld) this.unhealthy = [];
+    if (why === undefined) return { status: 200, body: 'config reloaded\n' };
+    // A refusal of what could be parsed tears the pipeline down all the same (data/alloy/bad-attr.json).
+    if (!keepsOld) this.unhealthy = [{ localID: 'prometheus.remote_write.central', message: why }];
     return { status: 400, body: `error during the initial load: ${why}\n` };
+  }
+}
+
+/** A systemd whose alloy.service is this Alloy. */
+export class AlloyUnit extends FakeSystemd {
+  /** Whether the unit has ExecReload=. */
+  reloads = true;
+  /** The unit's state while Alloy does not run. */
+  ended: Pick<UnitState, 'activeState' | 'subState' | 'result'> = {
+    activeState: 'inactive',
+    subState: 'dead',
+    result: 'success',
+  };
+  readonly #alloy: FakeAlloy;
+
+  constructor(alloy: FakeAlloy, ...rest: ConstructorParameters<typeof FakeSystemd>) {
+    super(...rest);
+    this.#alloy = alloy;
+  }
+
+  override async show(unit: string): Promise<UnitState> {
+    const running = { activeState: 'active', subState: 'running', result: 'success' } as const;
+    return { ...(await super.show(unit)), ...(this.#alloy.running ? running : this.ended) };
+  }
+
+  override async run(job: UnitJob, unit: string): Promise<void> {
+    this.log.push(`${job} ${unit}`);
+    if (job === 'reload' && !this.reloads)
+      throw new Error(`job type reload is not applicable for unit ${unit}`);
+    if (job === 'stop') this.#alloy.running = false;
+    else if (job === 'reload') this.#alloy.reload();
+    else this.#alloy.start();
   }
 }
 

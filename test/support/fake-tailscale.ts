@@ -10,9 +10,11 @@ export class FakeTailscale implements Tailscale {
     health: [],
     version: '1.98.9',
   };
-  /** What is wrong with the web client, if anything. */
-  deaf = false;
+  /** How the web client answers. */
+  metrics: 'well' | 'refused' | 'silent' | 'error' | 'other' = 'well';
   readonly set: Record<string, unknown>[] = [];
+  /** How often /metrics was asked. */
+  asked = 0;
   readonly #wakes = new Set<() => void>();
 
   async prefs(): Promise<Readonly<Record<string, unknown>>> {
@@ -35,6 +37,12 @@ export class FakeTailscale implements Tailscale {
     this.#wakes.delete(wake);
   }
 
+  /** tailscaled's state changes. */
+  become(node: TailscaleStatus): void {
+    this.node = node;
+    for (const wake of this.#wakes) wake();
+  }
+
   /** By anybody. */
   change(prefs: Readonly<Record<string, unknown>>): void {
     Object.assign(this.current, prefs);
@@ -44,9 +52,15 @@ export class FakeTailscale implements Tailscale {
   readonly http: Http = {
     request: async (url) => {
       if (url !== 'http://100.64.0.8:5252/metrics') return { status: 302, headers: {}, body: '' };
-      if (this.current['RunWebClient'] !== true || this.deaf) {
+      this.asked += 1;
+      if (this.current['RunWebClient'] !== true || this.metrics === 'refused') {
         throw Object.assign(new Error('connect ECONNREFUSED 100.64.0.8:5252'), { code: 'ECONNREFUSED' });
       }
+      if (this.metrics === 'silent') {
+        throw Object.assign(new Error('it did not answer within 2000 ms'), { code: 'ETIMEDOUT' });
+      }
+      if (this.metrics === 'error') return { status: 502, headers: {}, body: '' };
+      if (this.metrics === 'other') return { status: 200, headers: {}, body: 'go_goroutines 1\n' };
       return { status: 200, headers: {}, body: '# TYPE\ntailscaled_health_messages{type="warning"} 0\n' };
     },
   };

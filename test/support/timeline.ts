@@ -28,6 +28,7 @@ export interface TimelineOptions {
   readonly mode?: 'observe' | 'enforce';
   readonly env?: Record<string, string>;
   readonly passTimeoutMs?: number;
+  readonly applyNothing?: () => boolean;
   /** How long what is expected may take; more where other programs take part. Default 10 s. */
   readonly withinMs?: number;
   /** Run on the state and root of an earlier timeline, as after a restart. */
@@ -82,6 +83,7 @@ export class Timeline {
       version: 'test',
       random: () => 0.5,
       ...(options.passTimeoutMs === undefined ? {} : { passTimeoutMs: options.passTimeoutMs }),
+      ...(options.applyNothing === undefined ? {} : { applyNothing: options.applyNothing }),
     });
   }
 

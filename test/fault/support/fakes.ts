@@ -101,7 +101,7 @@ export class ServedTailscale {
 
   async start(): Promise<this> {
     const metrics = await serve((_, response) => {
-      const on = this.tailscale.current['RunWebClient'] === true && !this.tailscale.deaf;
+      const on = this.tailscale.current['RunWebClient'] === true && this.tailscale.metrics === 'well';
       response.writeHead(on ? 200 : 404).end(on ? 'tailscaled_health_messages 0\n' : '');
     }, 0);
     this.metrics = `127.0.0.1:${metrics.port}`;

@@ -1,7 +1,7 @@
 // AptRepository and Package with a real agent, apt and dpkg: whatever is done to them behind its back is mended. Runs
 // inside a booted host (../apt.test.ts).
 import assert from 'node:assert/strict';
-import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
+import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import fs from 'node:fs';
 import path from 'node:path';
@@ -15,12 +15,14 @@ import {
   dpkg,
   family,
   KEYRING,
+  makeGate,
   mark,
   PACKAGE,
   putKey,
   REPOSITORY,
   SOURCE,
   stateOf,
+  waitsAt,
   wants,
 } from './apt-support.ts';
 
@@ -128,23 +130,6 @@ async function atWork(t: TestContext, deb: string, gate: string): Promise<ChildP
 /** With dpkg and its script, which would go on without it. */
 function killAll({ pid }: ChildProcess): void {
   for (const each of family(pid!)) process.kill(each, 'SIGKILL');
-}
-
-/** A maintainer script that waits, once, until somebody opens the gate. */
-const waitsAt = (gate: string) => ({
-  postinst: `if [ "$1" = configure ] && [ ! -e ${gate}.open ]; then : >${gate}.waits; read -r _ <${gate}; fi`,
-});
-
-function makeGate(directory: string): { path: string; open(): void } {
-  const gate = path.join(directory, 'gate');
-  execFileSync('mkfifo', [gate]);
-  return {
-    path: gate,
-    open() {
-      fs.writeFileSync(`${gate}.open`, '');
-      fs.writeFileSync(gate, '\n');
-    },
-  };
 }
 
 test('while somebody else is at work it waits, says who that is, and goes on after', async (t) => {

@@ -1,5 +1,5 @@
 // A real agent on a real Debian host, beside a repository that the test signs and serves on loopback.
-import { execFile } from 'node:child_process';
+import { execFile, execFileSync } from 'node:child_process';
 import fs from 'node:fs';
 import path from 'node:path';
 import type { TestContext } from 'node:test';
@@ -114,6 +114,23 @@ export async function stateOf(name: string): Promise<string> {
   const format = '${Version} ${db:Status-Status} ${db:Status-Want}';
   const state = await run('dpkg-query', ['--show', `--showformat=${format}`, name]).catch(() => '');
   return /^\S+ installed|half|unpacked/.test(state) ? state.trim() : 'absent';
+}
+
+/** A maintainer script that waits, once, until somebody opens the gate. */
+export const waitsAt = (gate: string) => ({
+  postinst: `if [ "$1" = configure ] && [ ! -e ${gate}.open ]; then : >${gate}.waits; read -r _ <${gate}; fi`,
+});
+
+export function makeGate(directory: string): { path: string; open(): void } {
+  const gate = path.join(directory, 'gate');
+  execFileSync('mkfifo', [gate]);
+  return {
+    path: gate,
+    open() {
+      fs.writeFileSync(`${gate}.open`, '');
+      fs.writeFileSync(gate, '\n');
+    },
+  };
 }
 
 /** Processes below one, itself first. */

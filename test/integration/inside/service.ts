@@ -56,7 +56,6 @@ for (const ours of [true, false]) {
     const enabling = `/etc/systemd/system/multi-user.target.wants/${unit}`;
     const breakages: Record<string, () => void> = {
       stop: () => systemctl('stop', unit),
-      kill: () => systemctl('kill', '--signal=KILL', unit),
       disable: () => systemctl('disable', unit),
       'disable and stop': () => systemctl('disable', '--now', unit),
       'enabling link removed': () => fs.unlinkSync(enabling),
@@ -130,6 +129,37 @@ test('what does not load, start or stay is undone: the old unit runs again', asy
     await eventually(async () => assert.equal((await units.show(unit)).activeState, 'active', name));
     assign(text(SLEEP));
     await line.expect(key, 'True');
+  }
+});
+
+test('what is stopped while systemd or the bus is started anew, and after, is started again', async (t) => {
+  const unit = 'rearmed.service';
+  const key = 'Service/rearmed';
+  const line = agent(t).assign(resource('Service', 'rearmed', { unit, unitFile: { content: text(SLEEP) } }));
+  await line.expect(key, 'True');
+  const stop = () => systemctl('stop', unit);
+  const anew: Record<string, () => void> = {
+    'systemd re-executes': () => systemctl('daemon-reexec'),
+    'the bus restarts': () => systemctl('restart', 'dbus.service'),
+    'the bus is killed': () => systemctl('kill', '--signal=KILL', 'dbus.service'),
+    'stopped right after systemd re-executes': () => {
+      systemctl('daemon-reexec');
+      stop();
+    },
+    'stopped while there is no bus': () => {
+      systemctl('stop', 'dbus.socket', 'dbus.service');
+      stop();
+      systemctl('start', 'dbus.socket', 'dbus.service');
+    },
+  };
+  const runs = (name: string) =>
+    eventually(async () => assert.equal((await units.show(unit)).activeState, 'active', name));
+  for (const [name, act] of Object.entries(anew)) {
+    act();
+    await runs(name);
+    await line.expect(key, 'True');
+    stop();
+    await runs(`${name}, and stopped then`);
   }
 });
 

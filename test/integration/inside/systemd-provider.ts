@@ -113,6 +113,131 @@ test('ten jobs at once each get their own result', async () => {
   );
 });
 
+test('how the last run ended: stopped, or by itself', async () => {
+  const HANDLES = '/bin/sh -c \'trap "exit 0" TERM; touch /run/%n; while :; do sleep 0.01; done\'';
+  const ready = (unit: string) =>
+    eventually(() => assert.ok(fs.existsSync(`/run/${unit}`), `${unit} is ready`));
+  const ended = (unit: string) =>
+    eventually(async () => {
+      const state = await units.show(unit);
+      assert.equal(state.mainPID, 0);
+      assert.ok(['inactive', 'failed'].includes(state.activeState) || state.subState === 'auto-restart');
+      return state;
+    });
+  const kill = (signal: string) => (unit: string) =>
+    systemctl('kill', '--kill-whom=main', `--signal=${signal}`, unit);
+  const stop = (unit: string) => systemctl('stop', unit);
+  const nothing = () => undefined;
+  const WANTED = '[Install]\nWantedBy=multi-user.target\n';
+  const cases: [string, string, (unit: string) => void, boolean, string][] = [
+    ['handles-term', HANDLES, stop, false, 'success'],
+    ['dies-of-term', '/bin/sleep 1000', stop, false, 'success'],
+    ['fails-on-term', HANDLES.replace('exit 0', 'exit 5'), stop, false, 'exit-code'],
+    ['ignores-term', `${HANDLES.replace('exit 0', '')}\nTimeoutStopSec=200ms`, stop, false, 'timeout'],
+    ['killed', '/bin/sleep 1000', kill('KILL'), true, 'signal'],
+    ['killed-by-term', '/bin/sleep 1000', kill('TERM'), true, 'success'],
+    ['exits-0', '/bin/true', nothing, true, 'success'],
+    ['exits-3', "/bin/sh -c 'exit 3'", nothing, true, 'exit-code'],
+    ['no-program', '/no/such/program', nothing, true, 'exit-code'],
+    ['job', '/bin/true\nType=oneshot', nothing, true, 'success'],
+    ['job-fails', '/bin/false\nType=oneshot', nothing, true, 'exit-code'],
+    ['stays', '/bin/true\nType=oneshot\nRemainAfterExit=yes', stop, false, 'success'],
+    ['hangs', '/bin/sleep 1000\nWatchdogSec=50ms', nothing, true, 'watchdog'],
+    ['waits', "/bin/sh -c 'exit 1'\nRestart=always\nRestartSec=1h", nothing, true, 'exit-code'],
+    [
+      'has-a-stop-command',
+      '/bin/sleep 1000\nExecStop=/bin/sh -c "kill -TERM $MAINPID; sleep 0.2"',
+      stop,
+      false,
+      'success',
+    ],
+  ];
+  for (const [name, program] of cases) {
+    const text = `[Unit]\nStartLimitIntervalSec=0\n[Service]\nExecStart=${program}\n${WANTED}`;
+    fs.writeFileSync(`/lib/systemd/system/ends-${name}.service`, text);
+    // Something that refers to it, as what is enabled has it: systemd unloads the others as they end.
+    systemctl('add-wants', 'multi-user.target', `ends-${name}.service`);
+  }
+  await units.daemonReload();
+  const seen: unknown[] = [];
+  for (const [name, program, act] of cases) {
+    const unit = `ends-${name}.service`;
+    await units.run('start', unit).catch(() => undefined);
+    if (program.includes('/run/%n')) await ready(unit);
+    act(unit);
+    const { endedItself, result, livedMs, inactiveSinceMs } = await ended(unit);
+    assert.ok(livedMs !== undefined && livedMs >= 0, name);
+    assert.ok(inactiveSinceMs > 0 && inactiveSinceMs <= Date.now(), name);
+    seen.push([name, endedItself, result]);
+  }
+  assert.deepEqual(
+    seen,
+    cases.map(([name, , , endedItself, result]) => [name, endedItself, result]),
+  );
+});
+
+for (const [exit, result] of [
+  [0, 'start-limit-hit'],
+  [3, 'exit-code'], // the failure before it stays the unit's result
+] as const) {
+  test(`restarts are counted up to the limit (exit ${exit}), and begin at zero with the next start`, async () => {
+    const unit = `loops${exit}.service`;
+    const limit = '[Unit]\nStartLimitBurst=3\nStartLimitIntervalSec=1h\n';
+    const program = `[Service]\nExecStart=/bin/sh -c 'exit ${exit}'\nRestart=always\nRestartSec=10ms\n`;
+    await install(unit, `${limit}${program}[Install]\nWantedBy=multi-user.target\n`);
+    await units.enable(unit);
+    await units.run('start', unit);
+    const end = await eventually(async () => {
+      const state = await units.show(unit);
+      assert.equal(state.activeState, 'failed');
+      return state;
+    });
+    assert.deepEqual([end.result, end.endedItself, end.restarts], [result, true, 3]);
+    await units.resetFailed(unit);
+    await install(unit, SLEEPER);
+    await units.run('start', unit);
+    const { restarts, endedItself, livedMs } = await units.show(unit);
+    assert.deepEqual([restarts, endedItself, livedMs], [0, false, undefined]);
+    await units.run('stop', unit);
+  });
+}
+
+test('a unit that is frozen', async (t) => {
+  await install('cold.service', SLEEPER);
+  await units.run('start', 'cold.service');
+  assert.equal((await units.show('cold.service')).freezer, 'running');
+  try {
+    systemctl('freeze', 'cold.service');
+  } catch (error) {
+    return t.skip(`this kernel or cgroup cannot freeze: ${String(error)}`);
+  }
+  assert.equal((await units.show('cold.service')).freezer, 'frozen');
+  systemctl('thaw', 'cold.service');
+  assert.equal((await units.show('cold.service')).freezer, 'running');
+});
+
+test('a unit that nothing refers to keeps what is known of its last run while it is watched', async () => {
+  await install('alone.service', SLEEPER);
+  await units.run('start', 'alone.service');
+  const watch = await watching('alone.service');
+  systemctl('kill', '--signal=TERM', 'alone.service');
+  await eventually(async () => {
+    const state = await units.show('alone.service');
+    assert.deepEqual([state.activeState, state.endedItself], ['inactive', true]);
+  });
+  watch.stop.abort();
+  await watch.ended;
+});
+
+test('a unit that is not there yet, while it is watched', async () => {
+  const watch = await watching('later.service');
+  assert.equal((await units.show('later.service')).loadState, 'not-found');
+  fs.writeFileSync('/lib/systemd/system/later.service', SLEEPER);
+  await eventually(async () => assert.equal((await units.show('later.service')).loadState, 'loaded'));
+  watch.stop.abort();
+  await watch.ended;
+});
+
 async function watching(unit: string) {
   const stop = new AbortController();
   let wakes = 0;

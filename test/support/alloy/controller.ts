@@ -12,6 +12,7 @@ import type { Component, Surroundings } from './component.ts';
 import { builders } from './components.ts';
 import { type Args, decode } from './evaluate.ts';
 import { EvaluationError, type Node, nodeOf, type References, scopeFor } from './nodes.ts';
+import { checkScrape } from './prometheus.ts';
 import { cycleDiagnostics, evaluationOrder, referencesOf, structureOf } from './references.ts';
 import { components as schemas, services } from './schema.ts';
 import { ConfigError, type Diagnostic } from './source.ts';
@@ -25,6 +26,8 @@ export class Controller {
   readonly #surroundings: Surroundings;
   #nodes: Node[] = [];
   #running = new Map<string, Running>();
+  /** The http block of the config that was loaded last. */
+  http: Args | undefined;
   #loading: Promise<void> = Promise.resolve();
 
   constructor(surroundings: Surroundings) {
@@ -56,6 +59,7 @@ export class Controller {
     const nodes: Node[] = [];
     const next = new Map<string, Running>();
     const started = new Set<Running>();
+    this.http = undefined;
     for (const block of order) {
       const id = blockId(block);
       let refused: EvaluationError | undefined;
@@ -97,7 +101,12 @@ export class Controller {
     const schema = schemas.get(block.name) ?? services.get(block.name)!;
     const exportsOf = (other: string): Component['exports'] => next.get(other)?.component.exports ?? {};
     const scope = scopeFor(references.get(block) ?? [], exportsOf);
-    const args = await during('decoding configuration', () => decode(block, schema, scope));
+    const args = await during('decoding configuration', () => {
+      const decoded = decode(block, schema, scope);
+      if (block.name === 'prometheus.scrape') checkScrape(decoded);
+      return decoded;
+    });
+    if (block.name === 'http') this.http = args;
     const build = builders[block.name];
     if (!build) return;
     const old = this.#running.get(id);

@@ -13,3 +13,20 @@ export function parseDuration(text: string): number | undefined {
   }
   return match[1] === '-' ? -total : total;
 }
+
+/** As Prometheus writes them: 1m30s, 500ms. */
+export function formatDuration(ms: number): string {
+  const parts = [
+    [3_600_000, 'h'],
+    [60_000, 'm'],
+    [1000, 's'],
+    [1, 'ms'],
+  ] as const;
+  let left = ms;
+  let text = '';
+  for (const [size, unit] of parts) {
+    if (left >= size) text += `${Math.floor(left / size)}${unit}`;
+    left %= size;
+  }
+  return text || '0s';
+}

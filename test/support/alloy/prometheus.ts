@@ -5,6 +5,7 @@
  */
 import { hostname } from 'node:os';
 import { type Component, IN_MEMORY, type Surroundings, scopeOf } from './component.ts';
+import { formatDuration } from './duration.ts';
 import { type Args, Capsule, type Value } from './evaluate.ts';
 import { type Receiver, type Rule, receivers, relabel, rulesOf, type Sample, targetsOf } from './flow.ts';
 import { parseExposition, type Reading, readHost } from './host.ts';
@@ -52,6 +53,18 @@ export class Exporter implements Component {
   async stop(): Promise<void> {
     this.#surroundings.inMemory.delete(this.#path);
   }
+}
+
+/** What `validate` does not find and a load does. @throws Error in Alloy's words */
+export function checkScrape({ values }: Args): void {
+  const interval = Number(values['scrape_interval'] ?? 60_000);
+  const timeout = Number(values['scrape_timeout'] ?? 10_000);
+  if (timeout <= interval) return;
+  const [long, short] = [formatDuration(timeout), formatDuration(interval)];
+  const job = String(values['job_name'] ?? '');
+  throw new Error(
+    `scrape_timeout (${long}) greater than scrape_interval (${short}) for scrape config with job name "${job}"`,
+  );
 }
 
 export class Scrape implements Component {

@@ -9,6 +9,7 @@ import { createServer, type Server, type ServerResponse } from 'node:http';
 import type { File } from './ast.ts';
 import type { Surroundings } from './component.ts';
 import type { Controller } from './controller.ts';
+import type { Args } from './evaluate.ts';
 import { parseAll, readSources } from './load.ts';
 import type { Labels, Scoped } from './metrics.ts';
 import type { Node } from './nodes.ts';
@@ -39,6 +40,7 @@ export class Alloy {
     this.#scope.add('alloy_config_load_failures_total', 0);
     this.#scope.set('alloy_config_last_load_success_timestamp_seconds', 0);
     this.#scope.set('alloy_config_last_load_successful', 0);
+    surroundings.process.set('process_start_time_seconds', Date.now() / 1000 - process.uptime());
     surroundings.process.set('alloy_build_info', 1, { version: 'v1.18.0', revision: 'homeostat-stand-in' });
   }
 
@@ -98,6 +100,8 @@ export class Alloy {
   listen(host: string, port: number): Promise<Server> {
     const server = createServer((request, response) => {
       const path = new URL(request.url ?? '/', 'http://alloy').pathname;
+      const closed = closedBy(this.#controller.http, path, request.headers.authorization);
+      if (closed) return void response.writeHead(closed.status, closed.headers).end(closed.body);
       void this.#answer(request.method ?? 'GET', path, response);
     });
     return new Promise((resolve, reject) => {
@@ -140,6 +144,31 @@ export class Alloy {
         return text(404, '404 page not found');
     }
   }
+}
+
+/**
+ * What the http block answers instead of Alloy, to whom lacks the password: recorded in behaviour.md. Over TLS the
+ * stand-in does not speak; it answers as Go's server does whoever speaks plain HTTP to it.
+ */
+function closedBy(
+  http: Args | undefined,
+  path: string,
+  authorization = '',
+): { status: number; headers: Record<string, string>; body: string } | undefined {
+  const block = (name: string, of = http) => of?.blocks.find((one) => one.name === name);
+  if (block('tls')) {
+    return { status: 400, headers: {}, body: 'Client sent an HTTP request to an HTTPS server.\n' };
+  }
+  const auth = block('auth');
+  const basic = block('basic', auth)?.values;
+  if (!basic) return undefined;
+  const filter = block('filter', auth)?.values ?? {};
+  const paths = (filter['paths'] ?? ['/']) as string[];
+  const matches = paths.some((prefix) => path.startsWith(prefix));
+  if (matches !== (filter['authenticate_matching_paths'] ?? true)) return undefined;
+  const pair = Buffer.from(`${basic['username']}:${basic['password']}`).toString('base64');
+  if (authorization === `Basic ${pair}`) return undefined;
+  return { status: 401, headers: { 'Www-Authenticate': 'Basic realm="Restricted"' }, body: '' };
 }
 
 function health(nodes: Node[]): { name: string; labels: Labels; value: number }[] {

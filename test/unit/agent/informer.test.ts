@@ -24,6 +24,7 @@ import { BundleRefused, privateKeyOf } from '../../../api/bundle.ts';
 import { MAX_STATUS_BYTES } from '../../../api/limits.ts';
 import { AgentStatus } from '../../../api/status.ts';
 import { testBundle, testKey } from '../../support/bundle.ts';
+import { FakeClock } from '../../support/clock.ts';
 import { eventually } from '../../support/eventually.ts';
 import { temporaryDirectory } from '../../support/sandbox.ts';
 
@@ -140,6 +141,34 @@ function emptyStatus(resources: AgentStatus['resources']): AgentStatus {
     events: [],
   };
 }
+
+test('how long the informer has done nothing: a controller that is down keeps it busy, one that hangs shows', async (t) => {
+  const clock = new FakeClock();
+  let pull = async (): Promise<never> => {
+    throw new Error('nobody answers');
+  };
+  const informer = new Informer({
+    client: { pull: () => pull(), report: async () => undefined },
+    cache: new BundleCache({ stateDir: temporaryDirectory(t), host: 'pi', trustedKeys: [] }),
+    ...{ clock, log: pino({ level: 'silent' }), random: () => 0.5, conditions: new ConditionSet() },
+    onBundle: () => undefined,
+    onPull: () => undefined,
+    status: () => ({}) as AgentStatus,
+  });
+  informer.start();
+  for (let i = 0; i < 20; i++) {
+    await clock.advance(60_000);
+    assert.ok(informer.idleMs() <= 60_000, String(informer.idleMs()));
+  }
+  const hangs = Promise.withResolvers<never>();
+  pull = () => hangs.promise;
+  await clock.advance(60_000);
+  const before = informer.idleMs();
+  await clock.advance(300_000);
+  assert.equal(informer.idleMs(), before + 300_000);
+  hangs.reject(new Error('it ends'));
+  await informer.stop();
+});
 
 test('a bundle is taken however its texts are quoted', () => {
   const payload = JSON.stringify({ text: '"\\\\" [[[[ {{{{ ,,,, \\" '.repeat(100) });

@@ -172,8 +172,10 @@ test('events that keep coming leave one worker to the slow lane', async () => {
 test('what happens while a pass of the slow lane blocks the process is worked on before the next of them', async () => {
   const { port1, port2 } = new MessageChannel();
   const order: string[] = [];
+  let now = 0;
   const queue: Queue = new Queue({
     clock: new FakeClock(),
+    turns: new Turns(() => (now += 10)),
     concurrency: 4,
     random: () => 0.5,
     locksOf: () => [],
@@ -198,7 +200,7 @@ test('what happens while a pass of the slow lane blocks the process is worked on
 });
 
 test('a pass of the slow lane begins in a turn that no running pass has asked for', async () => {
-  const turns = new Turns();
+  const turns = new Turns(() => 0);
   const order: string[] = [];
   const queue: Queue = new Queue({
     clock: new FakeClock(),

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import path from 'node:path';
 import { type TestContext, test } from 'node:test';
-import { Waiting } from '../../../api/errors.ts';
+import { Stalled, Waiting } from '../../../api/errors.ts';
 import { Devices } from '../../support/device.ts';
 import { eventually } from '../../support/eventually.ts';
 import { intentsIn, journalIn } from '../../support/journal.ts';
@@ -435,4 +435,95 @@ test('a revision does not run while a resource of it is being worked on, whateve
   line.assign(...both('two'));
   await eventually(() => assert.equal(line.agent.status().sequence.running, 2));
   assert.equal(running, 1);
+});
+
+test('an agent in a crash loop touches nothing, removes nothing, and reports what differs', async (t) => {
+  const devices = new Devices();
+  let crashLooping = false;
+  const line = new Timeline(t, { kinds: devices.kinds, applyNothing: () => crashLooping }).start();
+  line.assign(device('one'), device('x', {}, 'other'));
+  await line.expect('Device/other', 'True');
+  crashLooping = true;
+  devices.tamper('Device/d', 'by hand');
+  await line.expect('Device/d', 'False', 'Drifted');
+  line.assign(device('two'));
+  await line.expect('Device/other', 'False', 'WouldRemove');
+  assert.match(line.condition('Device/d', 'Ready')!.message, /only observes/);
+  assert.equal(devices.values.get('Device/d'), 'by hand');
+  crashLooping = false;
+  line.agent.reconcile();
+  await line.expect('Device/d', 'True');
+  assert.equal(devices.values.get('Device/d'), 'two');
+});
+
+test('what something on the host stands in the way of is tried again at an event, no faster than its backoff', async (t) => {
+  const { devices, line } = begin(t);
+  let inTheWay = true;
+  devices.hook = (step) => {
+    if (step === 'prepare' && inTheWay) throw new Stalled('NotOurs', 'there is another one of that name');
+  };
+  const tries = () => devices.log.filter((entry) => entry.startsWith('prepare')).length;
+  line.assign(device('one'));
+  await line.expect('Device/d', 'False', 'NotOurs');
+  const before = tries();
+  for (let i = 0; i < 50; i++) {
+    devices.wakes.get('Device/d')!();
+    await line.agent.idle();
+  }
+  assert.ok(tries() - before <= 2, `${tries() - before} tries for 50 events within a moment`);
+  inTheWay = false;
+  devices.wakes.get('Device/d')!();
+  // The event came too early to be acted upon, and is not lost.
+  await line.expect('Device/d', 'True');
+});
+
+test('a removal that was confirmed once is not confirmed for the next accident', async (t) => {
+  const { devices, line } = begin(t);
+  const all = ['a', 'b', 'c', 'e', 'f'].map((n) => device('x', {}, n));
+  const ready = async (): Promise<void> => {
+    line.assign(...all);
+    for (const r of all) await line.expect(`Device/${r.name}`, 'True');
+  };
+  await ready();
+  line.assign();
+  await line.expect('Device/a', 'False', 'RemovalParked');
+  const digest = /\["([0-9a-f]{12})"\]/.exec(line.condition('Device/a', 'Ready')!.message)![1]!;
+  line.host = { confirmRemovals: [digest] };
+  line.assign();
+  await eventually(() => assert.equal(devices.values.size, 0));
+  await line.agent.idle();
+  await ready();
+  line.assign();
+  await line.expect('Device/a', 'False', 'RemovalParked');
+  assert.equal(devices.values.size, 5);
+});
+
+test('what works and then does not is not Ready, by no look, retry or restart, until it works', async (t) => {
+  const directory = temporaryDirectory(t);
+  const devices = new Devices();
+  const first = begin(t, devices, directory).line.assign(device('one'));
+  await first.expect('Device/d', 'True');
+  const running = first.agent.status().sequence.running;
+  devices.gate = () => ({ verdict: 'No', reason: 'Unhealthy', evidence: '2 of 3 answer' });
+  devices.wakes.get('Device/d')!();
+  await first.expect('Device/d', 'False', 'Unhealthy');
+  const looked = async (line: Timeline): Promise<void> => {
+    for (let i = 0; i < 5; i++) {
+      line.agent.reconcile();
+      devices.tamper('Device/d', `other ${i}`);
+      await line.agent.idle();
+      assert.equal(line.condition('Device/d', 'Ready')!.status, 'False');
+    }
+  };
+  await looked(first);
+  assert.equal(first.agent.status().sequence.running, running);
+  await first.stop();
+  const second = begin(t, devices, directory).line.assign(device('one'));
+  await second.expect('Device/d', 'False', 'Unhealthy');
+  await looked(second);
+  assert.equal(second.agent.status().sequence.running, 0);
+  devices.gate = () => ({ verdict: 'Yes' });
+  devices.wakes.get('Device/d')!();
+  await second.expect('Device/d', 'True');
+  assert.equal(second.agent.status().sequence.running, 1);
 });

@@ -1,7 +1,7 @@
 // Encrypted files on the controller: inlined as they are, and counted, since more can't be told without a key.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { recipientCount } from '../../../controller/pipeline/age-files.ts';
+import { recipientCount } from '../../../controller/pipeline/age-header.ts';
 import { compile } from '../../../controller/pipeline/compile.ts';
 import { kinds } from '../../../kinds/index.ts';
 import { encrypt, type TestIdentity, testIdentity } from '../../support/age.ts';

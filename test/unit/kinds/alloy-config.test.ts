@@ -1,4 +1,4 @@
-// AlloyConfig, with a real agent and real files, against an Alloy that can be told what to do.
+// AlloyConfig, with a real agent and real files, against a fake Alloy.
 import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import path from 'node:path';
@@ -10,8 +10,7 @@ import { alloyConfig } from '../../../kinds/alloy-config/index.ts';
 import { diagnostics } from '../../../kinds/alloy-config/validate.ts';
 import { RECORDINGS, require, SHARED_DATA } from '../../support/capabilities.ts';
 import { eventually } from '../../support/eventually.ts';
-import { FakeAlloy } from '../../support/fake-alloy.ts';
-import { FakeSystemd } from '../../support/fake-systemd.ts';
+import { AlloyUnit, FakeAlloy } from '../../support/fake-alloy.ts';
 import { temporaryDirectory } from '../../support/sandbox.ts';
 import { resource, Timeline } from '../../support/timeline.ts';
 
@@ -20,6 +19,7 @@ const KEY = 'AlloyConfig/alloy';
 interface Setting {
   readonly line: Timeline;
   readonly alloy: FakeAlloy;
+  readonly units: AlloyUnit;
   readonly config: string;
   assign(content: string, more?: object): void;
 }
@@ -33,7 +33,7 @@ function setting(t: TestContext, before?: string): Setting {
   if (before === undefined) alloy.running = false;
   else alloy.start();
   const files = createFiles();
-  const units = new FakeSystemd(temporaryDirectory(t), systemClock);
+  const units = new AlloyUnit(alloy, temporaryDirectory(t), systemClock);
   const line = new Timeline(t, {
     kinds: new Map([[alloyConfig.kind, alloyConfig]]),
     ports: { files, units, http: alloy.http, processes: alloy.processes },
@@ -45,6 +45,7 @@ function setting(t: TestContext, before?: string): Setting {
   return {
     line,
     alloy,
+    units,
     config,
     assign: (content, more = {}) =>
       void line.assign(resource('AlloyConfig', 'alloy', { path: config, content, ...more })),
@@ -60,7 +61,7 @@ test('a config is validated, written, reloaded and confirmed', async (t) => {
   assert.deepEqual(fs.readdirSync(path.dirname(config)), ['config.alloy'], 'nothing is left beside it');
 });
 
-test('what validate refuses never reaches the file, and its words come under the config’s own name', async (t) => {
+test('what validate refuses never reaches the file, and its message comes under the config’s own name', async (t) => {
   const { line, alloy, config, assign } = setting(t, '// before\n');
   assign('// ours\n');
   await line.expect(KEY, 'True');
@@ -130,15 +131,45 @@ test('a confirmed config is healed while Alloy is stopped, and that counts', asy
   assert.equal(fs.readFileSync(config, 'utf8'), '// ours\n');
 });
 
-test('components that are not healthy are told, and are no drift', async (t) => {
+test('components that are not healthy make a confirmed config Degraded, also after a restart, until they are well', async (t) => {
   const { line, alloy, assign } = setting(t, '// before\n');
   assign('// ours\n');
   await line.expect(KEY, 'True');
   alloy.unhealthy = [{ localID: 'loki.write.central', message: 'no' }];
   line.agent.reconcile(KEY);
-  await eventually(() => assert.equal(line.condition(KEY, 'AlloyHealthy')?.status, 'False'));
+  await line.expect(KEY, 'False', 'Unhealthy');
+  assert.equal(line.condition(KEY, 'Ready')!.message, 'loki.write.central: unhealthy: no');
   assert.deepEqual(line.status(KEY).drift, []);
-  assert.equal(line.condition(KEY, 'Ready')?.status, 'True');
+  assert.equal(line.condition(KEY, 'Applied')?.status, 'True', 'what depends on it is not held up');
+  alloy.unhealthy = [];
+  line.agent.reconcile(KEY);
+  await line.expect(KEY, 'True');
+});
+
+test('a config that closes Alloy’s API is rolled back without it, and the next commit gets in', async (t) => {
+  const { line, alloy, config, assign } = setting(t, '// before\n');
+  assign('// ours\n');
+  await line.expect(KEY, 'True');
+  assign('http { auth { } }\n');
+  await line.expect(KEY, 'False', 'RolledBack');
+  assert.match(line.condition(KEY, 'Ready')!.message, /^LockedOut: .*answers 401/);
+  assert.equal(fs.readFileSync(config, 'utf8'), '// ours\n');
+  assert.equal(alloy.loaded, '// ours\n');
+  assign('// third\n');
+  await line.expect(KEY, 'True');
+  assert.equal(alloy.loaded, '// third\n');
+});
+
+test('a config with which Alloy ends is rolled back', async (t) => {
+  const { line, alloy, units, config, assign } = setting(t, '// before\n');
+  assign('// ours\n');
+  await line.expect(KEY, 'True');
+  alloy.ends = (text) => text.includes('ends');
+  units.ended = { activeState: 'failed', subState: 'failed', result: 'exit-code' };
+  assign('// ends it\n');
+  await line.expect(KEY, 'False', 'RolledBack');
+  assert.match(line.condition(KEY, 'Ready')!.message, /^AlloyStopped: .*alloy\.service is failed/);
+  assert.equal(fs.readFileSync(config, 'utf8'), '// ours\n');
 });
 
 test('what left the manifest is put back as it was, and is loaded again', async (t) => {
@@ -159,7 +190,7 @@ test('an empty config, or two sources of one, are mistakes', () => {
   assert.deepEqual(check({ contentFrom: 'alloy/config.alloy' }), []);
 });
 
-test('of a secret config only the places of its faults are told', () => {
+test('of a secret config only the places of its faults are reported', () => {
   const output = 'Error: /etc/x.tmp:3:9: unrecognized "hunter2"\n\n3 | hunter2\nError: validation failed\n';
   const text = diagnostics(output, '/etc/x.tmp', { path: '/etc/alloy/config.alloy', secret: true });
   assert.match(text, /\/etc\/alloy\/config\.alloy:3:9/);
@@ -171,19 +202,21 @@ test('Alloy’s own metrics and components are read as they were recorded', (t) 
   const recorded = JSON.parse(fs.readFileSync(path.join(SHARED_DATA, 'alloy', 'bad-attr.json'), 'utf8'));
   const metrics = parseMetrics(recorded.metrics_after_reload.join('\n'));
   assert.deepEqual(metrics.hashes, ['1f4d711aba4e8adbf1c5acf64046e33551716f699c95c8e3b8f5015a3f3e586c']);
-  assert.equal(metrics.unhealthy, 1);
-  const [line, ...more] = parseComponents(JSON.stringify(recorded.components));
-  assert.match(line!, /^prometheus\.remote_write\.central: unhealthy: .*unrecognized attribute name/);
-  assert.deepEqual(more, []);
-  const told = diagnostics(recorded.validate.stderr, 'bad-attr.alloy', {
+  const components = parseComponents(JSON.stringify(recorded.components));
+  assert.deepEqual(
+    components?.map(({ localID, health }) => [localID, health.state]),
+    [['prometheus.remote_write.central', 'unhealthy']],
+  );
+  assert.match(components?.[0]?.health.message ?? '', /unrecognized attribute name/);
+  const said = diagnostics(recorded.validate.stderr, 'bad-attr.alloy', {
     path: '/etc/alloy/config.alloy',
     secret: false,
   });
   assert.match(
-    told,
+    said,
     /^config\.alloy:2:14: unrecognized attribute name "uri"|^\/etc\/alloy\/config\.alloy:2:14/,
   );
-  assert.doesNotMatch(told, /validation failed|run finished/);
+  assert.doesNotMatch(said, /validation failed|run finished/);
 });
 
 test('one in a container is validated with an image, and runs nothing of the host', () => {

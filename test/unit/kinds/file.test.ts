@@ -1,6 +1,7 @@
 // File, on a real file system with real events.
 import assert from 'node:assert/strict';
 import fs from 'node:fs';
+import path from 'node:path';
 import { test } from 'node:test';
 import { eventually } from '../../support/eventually.ts';
 import { resource, Timeline } from '../../support/timeline.ts';
@@ -161,4 +162,72 @@ test('a secret is written, compared by HMAC, and followed when its source change
   fs.writeFileSync(line.path('/etc/env'), 'tampered again');
   fs.writeFileSync(source, 'other');
   await line.expectContent('/etc/env', 'other');
+});
+
+test('a secret whose file is a link is seen when it is swapped, changed in place, gone, and back', async (t) => {
+  const line = new Timeline(t).start();
+  const at = (p: string) => path.join(line.directory, 'secrets', p);
+  const relink = (p: string, target: string): void => {
+    fs.symlinkSync(target, at(`${p}.new`));
+    fs.renameSync(at(`${p}.new`), at(p));
+  };
+  for (const directory of ['k/..2026_01', 'k/..2026_02', 'live', 'archive'])
+    fs.mkdirSync(at(directory), { recursive: true });
+  fs.writeFileSync(at('k/..2026_01/token'), 'one');
+  fs.writeFileSync(at('k/..2026_02/token'), 'two');
+  fs.writeFileSync(at('archive/key1'), 'key 1');
+  fs.writeFileSync(at('archive/key2'), 'key 2');
+  relink('k/..data', '..2026_01');
+  relink('k/token', '..data/token');
+  relink('live/key', at('archive/key1'));
+  const file = (name: string, secret: string) =>
+    resource('File', name, {
+      path: `/etc/${name}`,
+      mode: '0600',
+      content: { secretFrom: { file: at(secret) } },
+    });
+  line.assign(file('token', 'k/token'), file('key', 'live/key'));
+  const become = (token: string, key: string) =>
+    eventually(() => assert.deepEqual([line.read('/etc/token'), line.read('/etc/key')], [token, key]));
+  await become('one', 'key 1');
+
+  relink('k/..data', '..2026_02');
+  fs.rmSync(at('k/..2026_01'), { recursive: true });
+  relink('live/key', at('archive/key2'));
+  await become('two', 'key 2');
+
+  fs.writeFileSync(at('k/..data/token'), 'three');
+  fs.writeFileSync(at('archive/key2'), 'key 3');
+  await become('three', 'key 3');
+
+  fs.renameSync(at('k/..data'), at('k/..away'));
+  await line.expect('File/token', 'False', 'SecretMissing');
+  assert.equal(line.read('/etc/token'), 'three');
+  fs.renameSync(at('k/..away'), at('k/..data'));
+  await line.expect('File/token', 'True');
+});
+
+test('a file below a linked directory is healed', async (t) => {
+  const line = new Timeline(t).start();
+  fs.mkdirSync(line.path('/real'), { recursive: true });
+  fs.symlinkSync('real', line.path('/link'));
+  line.assign(resource('File', 'f', { path: '/link/f', content: 'right' }));
+  await line.expect('File/f', 'True');
+  for (const tamper of [
+    () => fs.writeFileSync(line.path('/real/f'), 'wrong'),
+    () => fs.unlinkSync(line.path('/link/f')),
+    () => {
+      fs.mkdirSync(line.path('/other'));
+      fs.unlinkSync(line.path('/link'));
+      fs.symlinkSync('other', line.path('/link'));
+    },
+    () => fs.writeFileSync(line.path('/other/f'), 'wrong'),
+  ]) {
+    const before = line.status('File/f').healedTotal;
+    tamper();
+    await eventually(() => {
+      assert.ok(line.status('File/f').healedTotal > before, String(tamper));
+      assert.equal(line.read('/link/f'), 'right', String(tamper));
+    });
+  }
 });

@@ -3,15 +3,17 @@ import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import path from 'node:path';
 import { type TestContext, test } from 'node:test';
-import { systemClock } from '../../../agent/providers/clock.ts';
 import { file } from '../../../kinds/file/index.ts';
-import type { Desired } from '../../../kinds/kind.ts';
 import type { FileState, UnitState } from '../../../kinds/ports.ts';
+import { assess } from '../../../kinds/service/assess.ts';
 import { definitionChanges } from '../../../kinds/service/definition.ts';
 import { service } from '../../../kinds/service/index.ts';
+import { isDone, type Memory, type Service, staleness } from '../../../kinds/service/memory.ts';
 import type { ServiceSpec } from '../../../kinds/service/schema.ts';
-import { isDone, isRunning, type Memory, staleness } from '../../../kinds/service/state.ts';
-import { foreignFiles, programsOf, unitDigest } from '../../../kinds/service/unit-files.ts';
+import { isRunning } from '../../../kinds/service/state.ts';
+import type { Before } from '../../../kinds/service/undo.ts';
+import { foreignFiles, ownPaths, programsOf, unitDigest } from '../../../kinds/service/unit-files.ts';
+import { fastClock } from '../../support/clock.ts';
 import { eventually } from '../../support/eventually.ts';
 import { FakeSystemd } from '../../support/fake-systemd.ts';
 import { temporaryDirectory } from '../../support/sandbox.ts';
@@ -26,21 +28,16 @@ const web = (spec: object) => resource('Service', 'web', { unit: UNIT, ...spec }
 function setting(t: TestContext, directory = temporaryDirectory(t)) {
   const root = path.join(directory, 'root');
   fs.mkdirSync(root, { recursive: true });
-  const systemd = new FakeSystemd(root, systemClock);
+  const clock = fastClock(100);
+  const systemd = new FakeSystemd(root, clock);
   const start = () =>
     new Timeline(t, {
       directory,
       kinds: new Map([service, file].map((kind) => [kind.kind, kind])),
-      // A second to settle is over at once; what happens in it happens first.
-      ports: {
-        units: systemd,
-        clock: {
-          ...systemClock,
-          sleep: () => new Promise((resolve) => setImmediate(() => setImmediate(resolve))),
-        },
-      },
+      ports: { units: systemd, clock },
+      passTimeoutMs: 18_000_000,
     }).start();
-  return { systemd, start, line: start(), unitFile: path.join(root, 'etc/systemd/system', UNIT) };
+  return { systemd, clock, start, line: start(), unitFile: path.join(root, 'etc/systemd/system', UNIT) };
 }
 
 test('a unit is written, loaded, enabled and started', async (t) => {
@@ -61,14 +58,63 @@ test('a stopped unit is started with nothing before it', async (t) => {
   assert.deepEqual(systemd.log, [`start ${UNIT}`]);
 });
 
-test('one that was started too often is reset and started', async (t) => {
+test('one that ended by itself is started again after a minute, and counts as CrashLoop until then', async (t) => {
   const { line, systemd } = setting(t);
   line.assign(web({ unitFile: { content: text('/bin/one') } }));
   await line.expect(KEY, 'True');
   systemd.log.length = 0;
-  systemd.happens(UNIT, { activeState: 'failed', subState: 'failed', result: 'start-limit-hit' });
-  await eventually(() => assert.equal(line.status(KEY).healedTotal, 1));
-  assert.deepEqual(systemd.log.slice(-2), [`reset-failed ${UNIT}`, `start ${UNIT}`]);
+  systemd.happens(UNIT, { activeState: 'failed', subState: 'failed', result: 'exit-code' });
+  await line.expect(KEY, 'False', 'CrashLoop');
+  assert.match(line.condition(KEY, 'Ready')!.message, /ended by itself .* \(exit-code\).*journalctl -u web/);
+  await line.expect(KEY, 'True');
+  assert.deepEqual(systemd.log, [`reset-failed ${UNIT}`, `start ${UNIT}`]);
+  assert.ok(systemd.pauses.at(-1)! >= 60_000, `${systemd.pauses.at(-1)}`);
+});
+
+for (const limited of [{ result: 'start-limit-hit' }, { result: 'exit-code', restarts: 5 }]) {
+  test(`one that systemd gave up (${limited.result}) rests for five minutes, also over a restart of the agent`, async (t) => {
+    const { line, start, systemd } = setting(t);
+    const wanted = web({ unitFile: { content: text('/bin/one') } });
+    line.assign(wanted);
+    await line.expect(KEY, 'True');
+    systemd.log.length = 0;
+    systemd.happens(UNIT, { activeState: 'failed', subState: 'failed', ...limited });
+    await line.expect(KEY, 'False', 'CrashLoop');
+    await line.stop();
+    const next = start().assign(wanted);
+    await next.expect(KEY, 'False', 'CrashLoop');
+    await next.expect(KEY, 'True');
+    assert.deepEqual(systemd.log, [`reset-failed ${UNIT}`, `start ${UNIT}`]);
+    assert.ok(systemd.pauses.at(-1)! >= 300_000, `${systemd.pauses.at(-1)}`);
+  });
+}
+
+test('an automatic restart is systemd’s; a new commit does not wait for it', async (t) => {
+  const { line, systemd } = setting(t);
+  line.assign(web({ unitFile: { content: text('/bin/one') } }));
+  await line.expect(KEY, 'True');
+  systemd.log.length = 0;
+  const waits = { activeState: 'activating', subState: 'auto-restart', result: 'signal' } as const;
+  systemd.happens(UNIT, { ...waits, restartsAtMs: Date.now() + 3_600_000 });
+  await line.expect(KEY, 'False', 'Restarting');
+  line.agent.reconcile();
+  assert.deepEqual(systemd.log, []);
+  line.assign(web({ unitFile: { content: text('/bin/two') } }));
+  await line.expect(KEY, 'True');
+  assert.deepEqual(systemd.log, ['daemon-reload', `reset-failed ${UNIT}`, `restart ${UNIT}`]);
+});
+
+test('a start that is skipped for a condition is not tried at every event', async (t) => {
+  const { line, systemd } = setting(t);
+  const content = text('/bin/one').replace('[Service]', '[Unit]\nConditionPathExists=/etc/ready\n[Service]');
+  fs.writeFileSync(line.path('/etc/ready'), '');
+  line.assign(web({ unitFile: { content } }));
+  await line.expect(KEY, 'True');
+  fs.unlinkSync(line.path('/etc/ready'));
+  await systemd.run('stop', UNIT);
+  await line.expect(KEY, 'False', 'StartSkipped');
+  fs.writeFileSync(line.path('/etc/ready'), '');
+  await line.expect(KEY, 'True');
 });
 
 test('an edited unit file comes back, and the process that never saw the edit is left alone', async (t) => {
@@ -82,7 +128,7 @@ test('an edited unit file comes back, and the process that never saw the edit is
   assert.deepEqual(systemd.log, ['daemon-reload']);
 });
 
-test('a new unit file restarts the unit; one that fails, or dies at once, is undone', async (t) => {
+test('a new unit file restarts the unit; one that fails, or ends before it settled, is rolled back', async (t) => {
   const { line, systemd, unitFile } = setting(t);
   line.assign(web({ unitFile: { content: text('/bin/one') } }));
   await line.expect(KEY, 'True');
@@ -91,27 +137,108 @@ test('a new unit file restarts the unit; one that fails, or dies at once, is und
   await line.expect(KEY, 'True');
   for (const [outcome, reason] of [
     ['fails', 'StartFailed'],
-    ['dies', 'NotRunning'],
+    [0, 'CrashLoop'],
+    [3_000, 'CrashLoop'],
   ] as const) {
     systemd.outcome = (unit) => (unit.includes('/bin/three') ? outcome : 'stays');
     line.assign(web({ unitFile: { content: `${text('/bin/three')}# ${outcome}\n` } }));
     await line.expect(KEY, 'False', 'RolledBack');
     assert.match(line.condition(KEY, 'Ready')!.message, new RegExp(reason));
     assert.equal(fs.readFileSync(unitFile, 'utf8'), text('/bin/two'));
-    assert.equal(systemd.runningText(UNIT), text('/bin/two'));
+    await eventually(() => assert.equal(systemd.runningText(UNIT), text('/bin/two')));
     line.assign(web({ unitFile: { content: text('/bin/two') } }));
     await line.expect(KEY, 'True');
   }
 });
 
-test('a confirmed unit that fails is tried again, and is neither undone nor parked', async (t) => {
+test('a confirmed unit that fails at its start is tried again, and is neither undone nor parked', async (t) => {
   const { line, systemd } = setting(t);
   line.assign(web({ unitFile: { content: text('/bin/one') } }));
   await line.expect(KEY, 'True');
   let starts = 0;
-  systemd.outcome = () => (++starts < 4 ? 'fails' : 'stays');
+  systemd.outcome = () => (++starts < 3 ? 'fails' : 'stays');
+  await systemd.run('stop', UNIT);
+  await line.expect(KEY, 'False', 'CrashLoop');
+  await line.expect(KEY, 'True');
+  assert.equal(starts, 3);
+  assert.equal(systemd.runningText(UNIT), text('/bin/one'));
+});
+
+test('what did not run before either is not blamed on the change', async (t) => {
+  const { line, systemd, unitFile } = setting(t);
+  fs.writeFileSync(line.path(`/lib/systemd/system/${UNIT}`), text('/bin/packaged'));
+  systemd.outcome = (unit) => (unit.includes('GOOD') ? 'stays' : 1_000);
   systemd.happens(UNIT, { activeState: 'failed', subState: 'failed', result: 'exit-code' });
-  await eventually(() => assert.equal(systemd.runningText(UNIT), text('/bin/one')));
+  const dropIn = (value: string) =>
+    web({ dropIns: { 'env.conf': { content: `[Service]\nEnvironment=${value}\n` } } });
+  line.assign(dropIn('A=1'));
+  await line.expect(KEY, 'Unknown', 'CrashLoop');
+  assert.match(line.condition(KEY, 'Ready')!.message, /did not run before this change either/);
+  assert.ok(fs.existsSync(`${unitFile}.d/env.conf`));
+  line.assign(dropIn('GOOD=1'));
+  await line.expect(KEY, 'True');
+});
+
+test('what an earlier document put there goes with it, and is not foreign', async (t) => {
+  const { line, systemd, unitFile } = setting(t);
+  const dropIn = (content: string) => ({ content: `[Service]\n${content}\n` });
+  const unit = { unitFile: { content: text('/bin/one') } };
+  line.assign(web(unit));
+  await line.expect(KEY, 'True');
+  line.assign(
+    web({ ...unit, dropIns: { '10-memory.conf': dropIn('MemoryMax=1'), '20-a.conf': dropIn('Nice=1') } }),
+  );
+  await line.expect(KEY, 'True');
+  systemd.log.length = 0;
+  line.assign(web({ ...unit, dropIns: { '05-a.conf': dropIn('Nice=1') } }));
+  await eventually(() => assert.deepEqual(fs.readdirSync(`${unitFile}.d`), ['05-a.conf']));
+  await line.expect(KEY, 'True');
+  assert.deepEqual(systemd.log, ['daemon-reload', `restart ${UNIT}`]);
+  assert.doesNotMatch(systemd.runningText(UNIT), /MemoryMax/);
+  assert.equal(line.condition(KEY, 'ForeignUnitFiles'), undefined);
+  line.assign();
+  await line.expectGone(KEY);
+  assert.equal(fs.existsSync(`${unitFile}.d`), false, 'what a later document added is taken back, too');
+  assert.equal(fs.existsSync(unitFile), false);
+});
+
+test('a unit file that the document has no longer gives way to the package’s, where there is one', async (t) => {
+  const { line, systemd, unitFile } = setting(t);
+  line.assign(web({ unitFile: { content: text('/bin/one') } }));
+  await line.expect(KEY, 'True');
+  line.assign(web({}));
+  await line.expect(KEY, 'False', 'UnitNotFound');
+  assert.equal(systemd.runningText(UNIT), text('/bin/one'));
+  fs.writeFileSync(line.path(`/lib/systemd/system/${UNIT}`), text('/bin/packaged'));
+  line.assign(web({ state: 'running' }));
+  await eventually(() => assert.equal(systemd.runningText(UNIT), text('/bin/packaged')));
+  assert.equal(fs.existsSync(unitFile), false);
+});
+
+test('an enablement that systemd can’t have is refused before anything is written', async (t) => {
+  const { line, systemd, unitFile } = setting(t);
+  const vendor = (install: string) => {
+    fs.writeFileSync(line.path(`/lib/systemd/system/${UNIT}`), `[Service]\nExecStart=/bin/one\n${install}`);
+    return systemd.daemonReload();
+  };
+  await vendor('');
+  systemd.log.length = 0;
+  line.assign(web({ enabled: true }));
+  await line.expect(KEY, 'False', 'CannotBeEnabled');
+  assert.match(line.condition(KEY, 'Ready')!.message, /static: it has no \[Install\]/);
+  await vendor('[Install]\nAlso=web.socket\n');
+  line.assign(web({ enabled: true, state: 'running' }));
+  await eventually(() => assert.match(line.condition(KEY, 'Ready')!.message, /Service for web\.socket/));
+  line.assign(web({ enabled: true, unitFile: { content: '[Service]\nExecStart=/bin/one\n' } }));
+  await eventually(() =>
+    assert.match(line.condition(KEY, 'Ready')!.message, /its unitFile has no \[Install\]/),
+  );
+  assert.deepEqual(systemd.log, ['daemon-reload'], 'nothing but the test’s own');
+  assert.equal(fs.existsSync(unitFile), false);
+  await vendor('');
+  line.assign(
+    web({ enabled: true, dropIns: { 'i.conf': { content: '[Install]\nWantedBy=multi-user.target\n' } } }),
+  );
   await line.expect(KEY, 'True');
 });
 
@@ -222,9 +349,16 @@ const RUNNING: UnitState = {
   serviceType: 'simple',
   fragmentPath: '',
   dropInPaths: [],
+  restarts: 0,
+  inactiveSinceMs: 0,
+  livedMs: undefined,
+  endedItself: false,
+  restartsAtMs: 0,
+  skippedAtMs: 0,
+  freezer: 'running',
 };
 
-function desired(more: Partial<Desired<ServiceSpec>>): Desired<ServiceSpec> {
+function desired(more: Partial<Service>): Service {
   return {
     key: KEY,
     spec: { unit: UNIT, unitFile: { content: 'x' }, restartOn: ['File/a'] },
@@ -238,6 +372,15 @@ function desired(more: Partial<Desired<ServiceSpec>>): Desired<ServiceSpec> {
     ...more,
   };
 }
+
+const NEVER_RAN: Partial<UnitState> = { activeState: 'inactive', invocationID: '', startedAtMs: 0 };
+/** From 1000 to 2000. */
+const ENDED: Partial<UnitState> = {
+  activeState: 'failed',
+  startedAtMs: 0,
+  inactiveSinceMs: 2000,
+  livedMs: 1000,
+};
 
 test('staleness is decided by what is known, and else by times', () => {
   const digest = unitDigest(desired({}));
@@ -256,7 +399,7 @@ test('staleness is decided by what is known, and else by times', () => {
     gid: 0,
     mtimeMs,
   });
-  const cases: [string, boolean, Partial<Desired<ServiceSpec>>, Partial<UnitState>, FileState[]][] = [
+  const cases: [string, boolean, Partial<Service>, Partial<UnitState>, FileState[]][] = [
     ['nothing was ever applied', false, {}, {}, []],
     ['an input that was found right', false, { inputs: input('one', 0) }, {}, []],
     ['an input that was written before the start', false, { inputs: input('one', 999) }, {}, []],
@@ -288,12 +431,35 @@ test('staleness is decided by what is known, and else by times', () => {
     ['the same unit, written again', false, { memory: memory() }, {}, [written(5000)]],
     ['a unit file newer than an unknown invocation', true, {}, {}, [written(5000)]],
     ['a unit file older than an unknown invocation', false, {}, {}, [written(500)]],
-    ['it does not run', false, { inputs: input('one', 1500) }, { activeState: 'inactive' }, []],
+    ['it never ran', false, { inputs: input('one', 1500) }, NEVER_RAN, []],
+    ['it ended, and its input was written after its start', true, { inputs: input('one', 1500) }, ENDED, []],
+    ['it ended, and its input was written before its start', false, { inputs: input('one', 900) }, ENDED, []],
   ];
   for (const [name, stale, d, unit, files] of cases) {
     assert.equal(staleness(desired(d), { ...RUNNING, ...unit }, files) !== undefined, stale, name);
   }
 });
+
+test('one that was restarted counts once it stayed, and ends a trial in which it did not', () => {
+  const look = (ageMs: number, trial?: number, more: Partial<UnitState> = {}) => {
+    const unit = { ...RUNNING, restarts: 3, startedAtMs: 10_000, ...more };
+    const observed = { unit, files: [], leftovers: [], foreign: [], also: [], definition: undefined };
+    const before: Before = { manager: 'systemd', unit: UNIT, files: [], ...WAS };
+    const verdict = assess(
+      desired({}),
+      { ...observed, nowMs: 10_000 + ageMs },
+      trial === undefined ? undefined : { before, elapsedMs: trial },
+    );
+    return verdict.verdict === 'Yes' ? 'Yes' : `${verdict.verdict} ${verdict.reason}`;
+  };
+  assert.equal(look(1_000), 'Unknown Restarting');
+  assert.equal(look(5_000), 'Yes');
+  assert.equal(look(1_000, 500), 'Unknown Restarting', 'it was restarted before the trial');
+  assert.equal(look(1_000, 2_000), 'No CrashLoop');
+  assert.equal(look(1_000, undefined, { restarts: 0 }), 'Yes', 'its age is the gate’s to judge');
+});
+
+const WAS = { found: true, masked: false, enabled: true, running: true };
 
 test('what counts as running', () => {
   const facts = (unit: Partial<UnitState>, memory?: Memory) => ({
@@ -323,7 +489,7 @@ test('only files that change a unit from above are foreign', () => {
     read: (p: string) => ({ type: p.startsWith('/lib') || p.startsWith('/etc') ? 'file' : 'absent' }),
   };
   const of = (spec: ServiceSpec, unit: Partial<UnitState>) =>
-    foreignFiles(spec, { ...RUNNING, ...unit }, files as never);
+    foreignFiles(spec, { ...RUNNING, ...unit }, files as never, ownPaths(spec));
   const dropIns = [
     `/lib/systemd/system/${UNIT}.d/vendor.conf`,
     `/etc/systemd/system/${UNIT}.d/ours.conf`,

@@ -1,9 +1,9 @@
-// TailscaleClient, with a real agent, beside a tailscaled that can be told what to do.
+// TailscaleClient, with a real agent, beside a fake tailscaled.
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
-import { systemClock } from '../../../agent/providers/clock.ts';
 import { tailscaleClient } from '../../../kinds/tailscale-client/index.ts';
 import { keyExpiryConcern } from '../../../kinds/tailscale-client/key-expiry.ts';
+import { FakeClock } from '../../support/clock.ts';
 import { eventually } from '../../support/eventually.ts';
 import { FakeTailscale } from '../../support/fake-tailscale.ts';
 import { resource, Timeline } from '../../support/timeline.ts';
@@ -12,22 +12,19 @@ const KEY = 'TailscaleClient/tailscale';
 
 function setting(t: TestContext) {
   const tailscale = new FakeTailscale();
-  // Time passes as fast as it is slept, so that waiting for a deaf web client takes no time.
-  let slept = 0;
-  const clock = {
-    ...systemClock,
-    monotonic: () => systemClock.monotonic() + slept,
-    sleep: async (ms: number) => {
-      slept += ms;
-      await new Promise((resolve) => setImmediate(resolve));
-    },
-  };
+  const clock = new FakeClock();
   const line = new Timeline(t, {
     kinds: new Map([[tailscaleClient.kind, tailscaleClient]]),
     ports: { tailscale, http: tailscale.http, clock },
   }).start();
   const assign = (spec: object) => void line.assign(resource('TailscaleClient', 'tailscale', spec));
-  return { line, tailscale, assign };
+  /** Lets time go by, and what follows from that end. */
+  const tick = async (ms: number): Promise<void> => {
+    await line.agent.idle();
+    await clock.advance(ms);
+    await line.agent.idle();
+  };
+  return { line, tailscale, assign, tick };
 }
 
 test('preferences are set, only those that differ, and the metrics are asked', async (t) => {
@@ -47,14 +44,31 @@ test('what anybody turns off is turned on again', async (t) => {
   assert.equal(tailscale.current['RunWebClient'], true);
 });
 
-test('a web client that does not answer is undone, and told with the evidence', async (t) => {
-  const { line, tailscale, assign } = setting(t);
-  tailscale.deaf = true;
+test('a web client that does not answer is undone, and reported with the evidence', async (t) => {
+  const { line, tailscale, assign, tick } = setting(t);
+  tailscale.metrics = 'refused';
   assign({ webclient: true });
+  await line.expect(KEY, 'Unknown', 'MetricsDoNotAnswer');
+  for (let waited = 0; waited <= 11_000; waited += 1000) await tick(1000);
   await line.expect(KEY, 'False', 'RolledBack');
   assert.match(line.condition(KEY, 'Ready')!.message, /MetricsDoNotAnswer.*100\.64\.0\.8:5252.*ECONNREFUSED/);
   assert.equal(tailscale.current['RunWebClient'], false);
   assign({ webclient: true, metrics: { check: false } });
+  await line.expect(KEY, 'True');
+});
+
+test('a web client that dies is reported while nothing is on trial, and is Ready again once it answers', async (t) => {
+  const { line, tailscale, assign, tick } = setting(t);
+  assign({ webclient: true });
+  await line.expect(KEY, 'True');
+  tailscale.metrics = 'error';
+  tailscale.change({});
+  await line.expect(KEY, 'Unknown', 'MetricsDoNotAnswer');
+  for (let waited = 0; waited <= 11_000; waited += 1000) await tick(1000);
+  await line.expect(KEY, 'False', 'MetricsDoNotAnswer');
+  assert.equal(line.status(KEY).healedTotal, 0);
+  tailscale.metrics = 'well';
+  await tick(60_000);
   await line.expect(KEY, 'True');
 });
 

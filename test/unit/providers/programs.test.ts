@@ -1,10 +1,15 @@
 // Processes and Http: what their errors say, and that nothing waits for ever.
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import fs from 'node:fs';
 import http from 'node:http';
 import type { AddressInfo } from 'node:net';
+import path from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { createHttp } from '../../../agent/providers/http.ts';
 import { createProcesses } from '../../../agent/providers/processes.ts';
+import { eventually } from '../../support/eventually.ts';
+import { temporaryDirectory } from '../../support/sandbox.ts';
 
 const shell = (script: string): ['sh', string[]] => ['sh', ['-c', script]];
 
@@ -44,6 +49,46 @@ test('what runs is ended with the agent', async () => {
   const running = processes.run('sleep', ['100'], { timeoutMs: 60_000 });
   await processes.close();
   await assert.rejects(running, /agent stops/);
+});
+
+/** Without units, since a test is no reason to ask the machine's systemd for one. */
+const apart = { timeoutMs: 60_000, detached: { unit: 'test' } };
+
+test('a detached program gives its exit code and output, and says what is wrong with it', async () => {
+  const processes = createProcesses({ units: false });
+  const result = await processes.run(...shell('echo out; echo "$LC_ALL $X" >&2; exit 3'), {
+    ...apart,
+    env: { X: 'y' },
+  });
+  assert.deepEqual(result, { exitCode: 3, stdout: 'out\n', stderr: 'C y\n' });
+  await assert.rejects(processes.run('no-such-program', [], apart), {
+    code: 'ENOENT',
+    message: /no program/,
+  });
+  await assert.rejects(processes.run(...shell('kill -9 $$'), apart), /ended by SIGKILL/);
+  await assert.rejects(
+    processes.run('sleep', ['100'], { ...apart, timeoutMs: 50 }),
+    /sleep did not end within 50 ms/,
+  );
+});
+
+test('a detached program outlives the pass and the agent', async (t) => {
+  const directory = temporaryDirectory(t);
+  for (const ending of ['pass', 'agent']) {
+    const at = (name: string): string => path.join(directory, `${ending}-${name}`);
+    execFileSync('mkfifo', [at('gate')]);
+    const processes = createProcesses({ units: false });
+    const pass = new AbortController();
+    const script = `: >${at('runs')}; read -r _ <${at('gate')}; echo words; : >${at('ended')}`;
+    const running = processes.run(...shell(script), { ...apart, signal: pass.signal });
+    const left = assert.rejects(running, /sh goes on in the background, and is not waited for/);
+    await eventually(() => assert.ok(fs.existsSync(at('runs'))));
+    if (ending === 'pass') pass.abort();
+    else await processes.close();
+    await left;
+    fs.writeFileSync(at('gate'), '\n');
+    await eventually(() => assert.ok(fs.existsSync(at('ended'))));
+  }
 });
 
 async function server(t: TestContext, handler: http.RequestListener): Promise<string> {

@@ -43,7 +43,9 @@ test('a unit is started, told, and stopped with its whole group', async (t) => {
     return pids;
   });
   await units.run('stop', UNIT);
-  assert.equal((await units.show(UNIT)).activeState, 'inactive');
+  const stopped = await units.show(UNIT);
+  assert.deepEqual([stopped.activeState, stopped.endedItself, stopped.restarts], ['inactive', false, 0]);
+  assert.equal(stopped.livedMs, stopped.inactiveSinceMs - state.startedAtMs);
   await eventually(() => assert.deepEqual(group.map(startTimeOf), [undefined, undefined]));
 });
 
@@ -79,6 +81,8 @@ test('one that is killed is restarted, with a new invocation, and its watchers a
     return now;
   });
   assert.notEqual(after.mainPID, before.mainPID);
+  assert.deepEqual([after.restarts, after.endedItself, after.livedMs], [1, false, undefined]);
+  assert.ok(after.inactiveSinceMs >= before.startedAtMs);
   assert.ok(seen.includes('auto-restart'), seen.join());
   stop.abort();
   await watching;
@@ -92,7 +96,8 @@ test('a program that is not there fails, in words', async (t) => {
     assert.match(error.message, /nonexistent\/program could not be started/);
     return true;
   });
-  assert.equal((await units.show(UNIT)).activeState, 'failed');
+  const failed = await units.show(UNIT);
+  assert.deepEqual([failed.activeState, failed.endedItself, failed.livedMs], ['failed', true, 0]);
 });
 
 test('the next manager takes over what a stopped agent left running', async (t) => {

@@ -107,6 +107,7 @@ async function lab(context: Pick<TestContext, 'after'>): Promise<Lab> {
 function quick(config: string): string {
   return config
     .replace('scrape_interval = "2s"', 'scrape_interval = "40ms"')
+    .replace('scrape_timeout  = "1s"', 'scrape_timeout  = "40ms"')
     .replace(/(url = "http:[^"]*\/api\/v1\/[^"]*")/, '$1\n queue_config { batch_send_deadline = "20ms" }');
 }
 
@@ -333,6 +334,53 @@ describe('the stand-in when it runs', { skip: noRecordings }, () => {
         /Error: could not perform the initial load successfully\n\d{4}.*finished with error/,
       );
     }
+  });
+
+  it('validates a scrape with a timeout above its interval, and refuses to load or to start with it', async (context) => {
+    const { write, start, dir } = await lab(context);
+    write('logging { level = "info" }\n');
+    const alloy = await start();
+    const scrape = 'prometheus.scrape "x" {\n targets = []\n forward_to = []\n scrape_interval = "2s"\n}\n';
+    write(scrape);
+    assert.equal((await runAlloy(['validate', 'live.alloy'], dir, STANDIN)).exit, 0);
+    const why = 'scrape_timeout (10s) greater than scrape_interval (2s) for scrape config with job name ""';
+    assert.deepEqual(await alloy.reload(), {
+      status: 400,
+      body: `error during the initial load: live.alloy:1:1: Failed to build component: decoding configuration: ${why}\n`,
+    });
+    assert.deepEqual(await alloy.ask('/-/healthy'), {
+      status: 500,
+      body: 'unhealthy components: prometheus.scrape\n',
+    });
+    await alloy.stop();
+    await assert.rejects(start(), /could not perform the initial load successfully/);
+  });
+
+  it('answers 401 to whom lacks the password of its http block, and opens again with a SIGHUP', async (context) => {
+    const { write, start, dir } = await lab(context);
+    const open = 'logging { level = "info" }\n';
+    write(open);
+    const alloy = await start();
+    const auth = (filter: string): string =>
+      `${open}http { auth { basic { username = "ops"\n password = "pw" }\n filter { ${filter} } } }\n`;
+    const paths = ['/-/ready', '/-/healthy', '/metrics', '/api/v0/web/components', '/-/reload'];
+    const statuses = () => Promise.all(paths.map(async (path) => (await alloy.ask(path)).status));
+    const everywhere = auth('paths = ["/"]\n authenticate_matching_paths = true');
+    writeFileSync(join(dir, 'live.alloy'), everywhere);
+    assert.deepEqual(await alloy.reload(), { status: 200, body: 'config reloaded\n' });
+    assert.deepEqual(await statuses(), [401, 401, 401, 401, 401]);
+    const response = await fetch(`${alloy.url}/metrics`);
+    assert.equal(response.headers.get('www-authenticate'), 'Basic realm="Restricted"');
+    assert.equal(await response.text(), '');
+    const authorization = `Basic ${Buffer.from('ops:pw').toString('base64')}`;
+    assert.equal((await fetch(`${alloy.url}/metrics`, { headers: { authorization } })).status, 200);
+
+    const left =
+      'paths = ["/-/", "/metrics", "/api/v0/web/components"]\n authenticate_matching_paths = false';
+    writeFileSync(join(dir, 'live.alloy'), auth(left));
+    alloy.child.kill('SIGHUP');
+    await until('its API is open', statuses, (seen) => seen.every((status) => status === 200));
+    assert.equal((await alloy.ask('/')).status, 401);
   });
 
   it('reloads on SIGHUP and ends on SIGTERM with 0', async (context) => {

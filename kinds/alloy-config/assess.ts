@@ -1,0 +1,139 @@
+// Whether Alloy works with the config that is in place, from what was observed. Pure.
+import * as z from 'zod';
+import type { Trial, Verdict } from '../kind.ts';
+import { SavedFile } from '../managed-file.ts';
+import { excerpt } from '../shared/excerpt.ts';
+import { no, notYet, unknown, YES } from '../shared/verdicts.ts';
+import type { AlloyAnswers, AlloyState, NoAnswer } from './alloy-api.ts';
+import { RunnerName, type RunnerState } from './runner.ts';
+
+/** How to go back, and how Alloy was before. */
+export const Before = z.object({
+  file: SavedFile,
+  address: z.string(),
+  /** Whether anybody listened at its address. */
+  ran: z.boolean(),
+  /** Whether it answered, was ready and had no complaint. */
+  healthy: z.boolean(),
+  /** The flow gate's baseline: counters before the change. */
+  flow: z.json(),
+  // Release 0.1 did not write these.
+  runner: RunnerName.optional(),
+  /** Whether its API could be asked. */
+  answered: z.boolean().optional(),
+  /** Components that were not healthy. */
+  unhealthy: z.array(z.string()).optional(),
+});
+export type Before = z.infer<typeof Before>;
+
+/** What is assessed. */
+export interface Seen {
+  readonly alloy: AlloyState | undefined;
+  /** Asked when nobody answers. */
+  readonly runner: RunnerState | undefined;
+  readonly nowMs: number;
+  /** The config holds a secret, which Alloy's messages may quote. */
+  readonly secret: boolean;
+}
+
+export const GATE = { withinMs: 15_000, settleMs: 1_000 };
+/** An Alloy reads its first config at its start; a large one on a small machine takes its time. */
+const START_MS = 60_000;
+/** A reload by signal, and a process that ends at its load, take a moment. */
+const SHORT_MS = 3_000;
+
+export function assess({ alloy, runner, nowMs, secret }: Seen, trial: Trial<Before> | undefined): Verdict {
+  switch (alloy?.state) {
+    case undefined:
+      return unknown('NotAsked', 'Alloy was not asked, since its file differs');
+    case 'answers':
+      return assessAnswers(alloy, nowMs, secret, trial);
+    case 'stopped':
+      return assessStopped(alloy, runner, trial);
+    case 'silent':
+      return wasAnswering(trial)
+        ? notYet(
+            trial,
+            START_MS,
+            'AlloySilent',
+            `it answered before the change, and does not now: ${alloy.why}`,
+          )
+        : unknown('AlloySilent', alloy.why);
+    case 'locked':
+      return assessLocked(alloy, trial);
+  }
+}
+
+function assessAnswers(
+  alloy: AlloyAnswers,
+  nowMs: number,
+  secret: boolean,
+  trial: Trial<Before> | undefined,
+) {
+  const startedForMs = nowMs - alloy.startedAtMs;
+  if (!alloy.ready) {
+    const evidence = `Alloy is not ready, ${Math.round(startedForMs / 1000)} s after its start`;
+    if (startedForMs < START_MS) return unknown('AlloyStarting', evidence);
+    return trial?.before.healthy === false
+      ? unknown('AlloyNotReady', evidence)
+      : no('AlloyNotReady', evidence);
+  }
+  if (alloy.hashes.length === 0) {
+    return unknown('ConfigUnknown', 'this Alloy does not report which config it runs (alloy_config_hash)');
+  }
+  const unhealthy = unhealthyOf(alloy);
+  if (unhealthy.length > 0) {
+    const evidence = excerpt(unhealthy.map(({ id, why }) => (secret ? id : `${id}: ${why}`)).join('; '));
+    const before = trial?.before;
+    const known = before?.unhealthy ?? [];
+    const isNew = unhealthy.some(({ id }) => !known.includes(id));
+    // What was not well before is not blamed on the change.
+    const blamed = before === undefined || (before.unhealthy === undefined ? before.healthy : isNew);
+    const waitedMs = Math.min(trial?.elapsedMs ?? startedForMs, startedForMs);
+    return blamed && waitedMs >= GATE.withinMs ? no('Unhealthy', evidence) : unknown('Unhealthy', evidence);
+  }
+  return flows(trial);
+}
+
+/** Components that are not healthy, or Alloy's own complaint where it lists none. */
+export function unhealthyOf({ components, complaint }: AlloyAnswers): { id: string; why: string }[] {
+  const found = (components ?? [])
+    .filter(({ health }) => health.state !== 'healthy')
+    .map(({ localID, health }) => ({ id: localID, why: `${health.state}: ${health.message}` }));
+  return found.length > 0 || complaint === '' ? found : [{ id: complaint, why: 'as /-/healthy says' }];
+}
+
+/**
+ * The flow gate's place: counters of `trial.before.flow` against those of now, and the state of the endpoints when nothing
+ * is on trial. Until it is here, a config that loads and sends nothing passes.
+ */
+function flows(_trial: Trial<Before> | undefined): Verdict {
+  return YES;
+}
+
+function assessStopped({ why }: NoAnswer, runner: RunnerState | undefined, trial: Trial<Before> | undefined) {
+  const evidence =
+    runner === undefined ? `nobody listens (${why})` : `nobody listens (${why}): ${runner.text}`;
+  if (runner?.is === 'running' || runner?.is === 'starting') return unknown('AlloyUnreachable', evidence);
+  // One that somebody stopped is not the config's fault; one that ended with a new config is.
+  if (trial?.before.ran === true && runner?.is !== 'stopped') {
+    const ended = `Alloy ran before the change, and ended with it: ${evidence}`;
+    return notYet(trial, runner === undefined ? GATE.withinMs : SHORT_MS, 'AlloyStopped', ended);
+  }
+  return unknown('AlloyNotRunning', `this host sends no telemetry: ${evidence}`);
+}
+
+function assessLocked({ why }: NoAnswer, trial: Trial<Before> | undefined): Verdict {
+  const evidence =
+    `${why}: homeostat can't see what Alloy does any more. Leave its paths open in the config: ` +
+    'http { auth { filter { paths = ["/-/", "/metrics", "/api/v0/web/components"], authenticate_matching_paths = false } } }, ' +
+    'and no http { tls }';
+  // One that was locked before may have to stay so; its config is never confirmed.
+  return trial !== undefined && (wasAnswering(trial) || !trial.before.ran)
+    ? notYet(trial, SHORT_MS, 'LockedOut', evidence)
+    : unknown('LockedOut', evidence);
+}
+
+function wasAnswering(trial: Trial<Before> | undefined): boolean {
+  return trial !== undefined && (trial.before.answered ?? trial.before.healthy);
+}

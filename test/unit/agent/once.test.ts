@@ -1,0 +1,91 @@
+// One pass over everything, and what bounds it.
+import assert from 'node:assert/strict';
+import { type TestContext, test } from 'node:test';
+import * as z from 'zod';
+import type { Payload } from '../../../api/bundle.ts';
+import type { AgentStatus } from '../../../api/status.ts';
+import { type AnyKind, defineKind } from '../../../kinds/kind.ts';
+import { FakeClock, settle } from '../../support/clock.ts';
+import { resource, Timeline } from '../../support/timeline.ts';
+
+/** A kind whose pass hangs, whatever it is told, until the test lets it go. */
+function begin(t: TestContext) {
+  const gate = Promise.withResolvers<void>();
+  let looking = false;
+  const kind = defineKind<object, object, never, object>({
+    kind: 'Hanging',
+    scope: 'host',
+    spec: z.strictObject({}),
+    before: { version: 1, schema: z.object({}) },
+    needs: [],
+    place: () => 'here',
+    owns: () => ['hanging:here'],
+    asks: () => [],
+    async observe() {
+      looking = true;
+      await gate.promise;
+      return {};
+    },
+    diff: () => [],
+    assess: () => ({ verdict: 'Yes' }),
+    prepare: async () => ({ existed: true, before: {} }),
+    apply: async () => undefined,
+    undo: async () => {},
+  });
+  const clock = new FakeClock();
+  const kinds = new Map<string, AnyKind>([[kind.kind, kind]]);
+  const line = new Timeline(t, { kinds, ports: { clock } });
+  let status: AgentStatus | undefined;
+  const payload: Payload = {
+    apiVersion: 'homeostat.dev/v1',
+    host: { name: 'testhost', labels: {}, mode: 'enforce', decommission: false, confirmRemovals: [] },
+    resources: [resource('Hanging', 'h', {})],
+  };
+  const run = (timeoutMs: number): void =>
+    void line.agent.runOnce({ sequence: 1, commit: 'c', payload }, timeoutMs).then((s) => {
+      status = s;
+    });
+  return { line, clock, gate, run, looking: () => looking, status: () => status };
+}
+
+test('it returns when its time is over, whatever a pass does', async (t) => {
+  const { clock, gate, run, looking, status } = begin(t);
+  t.after(() => gate.resolve());
+  run(60_000);
+  await clock.advance(59_999);
+  assert.ok(looking());
+  assert.equal(status(), undefined);
+  await clock.advance(1);
+  assert.deepEqual(
+    status()?.resources.map(({ key, conditions }) => [key, conditions]),
+    [['Hanging/h', []]],
+  );
+  gate.resolve();
+});
+
+test('it returns when the agent is stopped, and the stop waits for the pass', async (t) => {
+  const { line, gate, run, clock, status } = begin(t);
+  run(60_000);
+  await clock.advance(0);
+  let stopped = false;
+  const stopping = line.stop().then(() => {
+    stopped = true;
+  });
+  await settle();
+  assert.ok(status() !== undefined && !stopped);
+  assert.deepEqual(
+    clock.pending().filter((ms) => ms === 60_000),
+    [],
+    'its timer is gone',
+  );
+  gate.resolve();
+  await stopping;
+});
+
+test('it returns at once when everything has its verdict', async (t) => {
+  const { clock, gate, run, status } = begin(t);
+  gate.resolve();
+  run(60_000);
+  await clock.advance(0);
+  assert.equal(status()?.resources.length, 1);
+});
