@@ -12,6 +12,8 @@ export const Resource = z.object({
   dependsOn: z.array(Dependency.required()),
   drift: z.enum(['enforce', 'warn']),
   prune: Prune,
+  /** There is one of it for the fleet: its document has runOn. A controller of release 0.1 does not say so. */
+  scope: z.literal('fleet').optional(),
   suspend: z.boolean(),
   spec: z.record(z.string(), z.unknown()),
   /** `file:line` of the document in git, for people. */
@@ -28,6 +30,8 @@ export const Payload = z.object({
     mode: Mode,
     decommission: z.boolean(),
     confirmRemovals: z.array(z.string()),
+    /** Keys of documents with runOn and a `prune` of their own that other hosts keep: this one removes none of it. */
+    elsewhere: z.array(z.string()).optional(),
   }),
   resources: z.array(Resource),
 });

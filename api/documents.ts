@@ -79,7 +79,8 @@ export const Dependency = z.strictObject({ ref: Ref, until: z.enum(['Applied', '
 
 /**
  * What happens when the document no longer goes to a host: what was created is deleted and what was adopted is put
- * back, or it is left as it is. Too many removals at once wait for a word (agent/reconcile/world.ts), `freely` ones
+ * back, or it is left as it is. The default is delete, and orphan for a document with runOn: what the fleet shares is
+ * not one host's to reset. Too many removals at once wait for a word (agent/reconcile/world.ts), `freely` ones
  * don't: for documents of a profile, which all leave together when a label is changed.
  */
 export const Prune = z.enum(['delete', 'orphan', 'freely']);

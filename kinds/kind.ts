@@ -145,7 +145,7 @@ export interface Desired<S, M = unknown> {
   readonly digest: string;
   /** This digest ran here before and was confirmed: nothing new is being tried, only put back. */
   readonly heal: boolean;
-  /** Some state of this resource was confirmed here before: what is there now is not a stranger's. */
+  /** Some state of this resource was confirmed here, in this place, before. */
   readonly known?: boolean;
   /** Content that may be a secret, as bytes. @throws Stalled('SecretMissing') */
   content(value: string | SecretRef): { bytes: Buffer; secret: boolean };
@@ -196,6 +196,8 @@ export interface Kind<S, O, P extends PortName = PortName, B = unknown, M = unkn
   readonly kind: string;
   /** Where its documents go: to `hosts`, to the one host of `runOn`, or as each of them says. */
   readonly scope: 'host' | 'fleet' | 'either';
+  /** What it kept stays as it is when its document goes, whatever `prune` says. `undo` then is for changes only. */
+  readonly orphanOnly?: true;
   /** Strict, and without transforms: what people wrote is what is signed. */
   readonly spec: z.ZodType<S>;
   /** The shape of what `prepare` records. */

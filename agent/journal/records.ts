@@ -52,6 +52,8 @@ const InventoryEntry = z.object({
   /** The state before our first write, and the kind that recorded it and can bring it back. */
   original: z.object({ kind: z.string(), snapshot: Snapshot }),
   policy: Prune,
+  /** Its document has runOn. Of what release 0.1 recorded it is not known; its policy was the default then. */
+  scope: z.literal('fleet').optional(),
   /** The spec as rendered, without secrets' values. */
   confirmed: z
     .object({ digest: z.string(), spec: z.record(z.string(), z.unknown()), atMs: z.number() })

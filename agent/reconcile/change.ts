@@ -6,6 +6,7 @@ import { digestOf, type Json } from '../../api/json.ts';
 import type { AnyKind } from '../../kinds/kind.ts';
 import { readVersioned } from '../../kinds/shared/versioned.ts';
 import type { Entry, Intent, InventoryEntry, Snapshot } from '../journal/journal.ts';
+import { withPolicy } from './leaving.ts';
 import {
   AS_WRITTEN,
   judge,
@@ -84,9 +85,8 @@ async function open(pass: Pass, target: Target, resource: Resource): Promise<Loo
   const before = journal.entry(state.key);
   // Until this is confirmed, what came before it, or was begun before it, may still be there.
   const owns = [...new Set([...kind.owns(desired.spec), ...(before?.owns ?? [])])];
-  const entry: InventoryEntry = before
-    ? { ...before, owns, policy: resource.prune }
-    : { owns, ...beginning(kind, snapshot), policy: resource.prune };
+  const begun = before ?? { ...beginning(kind, snapshot), policy: resource.prune };
+  const entry = withPolicy({ ...begun, owns }, resource);
   const next: Intent = {
     digest: desired.digest,
     snapshot,

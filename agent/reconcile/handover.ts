@@ -78,8 +78,8 @@ function moves(given: ReadonlyMap<string, InventoryEntry>, leaving: ReadonlySet<
 }
 
 /** What was confirmed, refused and remembered was another document's. */
-function begunAnew({ owns, origin, original, policy }: InventoryEntry): InventoryEntry {
-  return { owns, origin, original, policy };
+function begunAnew({ owns, origin, original, policy, scope }: InventoryEntry): InventoryEntry {
+  return { owns, origin, original, policy, ...(scope && { scope }) };
 }
 
 function overlap(a: readonly Claim[], b: readonly Claim[]): boolean {

@@ -60,6 +60,7 @@ export function openElsewhere(
     origin: existed ? 'adopted' : 'created',
     original: { kind: kind.kind, snapshot: intent.snapshot },
     policy: entry.policy,
+    ...(entry.scope && { scope: entry.scope }),
     ...(entry.memory && { memory: entry.memory }),
   };
   return {

@@ -97,7 +97,8 @@ export class Targets {
       host,
       digest,
       heal: entry?.confirmed?.digest === digest,
-      known: entry?.confirmed !== undefined,
+      // What was confirmed in another place says nothing of what stands in this one.
+      known: entry?.confirmed !== undefined && confirmedPlace(kind, entry) === kind.place?.(spec),
       held: entry?.owns ?? [],
       inputs,
       memory: memoryOf(key, kind, entry),

@@ -11,6 +11,7 @@ import { ConditionSet } from './conditions.ts';
 import type { YesSeen } from './gate.ts';
 import { handOver } from './handover.ts';
 import { DEFAULT_HEAL_RATE, HealLimit } from './heal-limit.ts';
+import { staysBecause, withPolicy } from './leaving.ts';
 
 export interface ResourceState {
   readonly key: string;
@@ -109,9 +110,9 @@ export class World {
     for (const [key, resource] of wanted) {
       this.#ensure(key, nowMonotonic).resource = resource;
       const entry = this.#journal.entry(key);
-      if (handOver && entry !== undefined && entry.policy !== resource.prune) {
-        this.#journal.write({ key, entry: { ...entry, policy: resource.prune } });
-      }
+      const isNews = entry?.policy !== resource.prune || entry.scope !== resource.scope;
+      if (handOver && entry !== undefined && isNews)
+        this.#journal.write({ key, entry: withPolicy(entry, resource) });
     }
     const leaving = this.#journal.keys().filter((key) => !wanted.has(key));
     for (const key of leaving) this.leave(key, nowMonotonic);
@@ -119,7 +120,7 @@ export class World {
       if (!wanted.has(key) && !leaving.includes(key)) this.#states.delete(key);
     }
     this.#indexDependents(wanted);
-    const guarded = leaving.filter((key) => this.#journal.entry(key)?.policy !== 'freely');
+    const guarded = leaving.filter((key) => this.#isGuarded(key, host));
     this.heldBack = heldBackRemovals(guarded, wanted.size, host, this.#journal);
     return [...inDependencyOrder(wanted), ...leaving];
   }
@@ -162,6 +163,14 @@ export class World {
       this.#states.set(key, state);
     }
     return state;
+  }
+
+  /** Whether its removal counts: what stays as it is, and what may leave freely, does not. */
+  #isGuarded(key: string, host: Payload['host']): boolean {
+    const entry = this.#journal.entry(key);
+    if (entry === undefined || entry.policy === 'freely') return false;
+    const kinds = [this.kindOf(key), this.#kinds.get(entry.original.kind)];
+    return staysBecause(key, entry, kinds, host) === undefined;
   }
 
   #handOver(wanted: ReadonlyMap<string, Resource>): void {

@@ -102,8 +102,6 @@ function documentOf({ runOn, api, tailnet }: Options, etag: string, { oauth }: C
     '  name: tailnet',
     `runOn: ${runOn}`,
     'drift: warn',
-    '# When this document goes, the policy stays. With delete the one from before homeostat’s first write comes back.',
-    'prune: orphan',
     'spec:',
     `  contentFrom: ${POLICY}`,
     '  # What the first write may replace: the policy with this ETag.',

@@ -233,6 +233,7 @@ function renderAll(
     for (const name of placement.of(bound.resource).hosts) byHost.get(name)!.push(bound);
   }
   const hosts = new Map<string, HostRender>();
+  const pruned = prunedOfTheFleet(placement, bounds);
   for (const [name, list] of byHost) {
     const host = catalog.hosts.get(name)!;
     // What a broken Host or Fleet lacks must not be told a second time as unknown variables.
@@ -243,10 +244,25 @@ function renderAll(
       fleet: catalog.fleet,
       targets: given.some((bound) => bound.fleetwide) ? targets : undefined,
       bounds: given,
+      elsewhere: pruned.flatMap(({ key, runsOn }) => (runsOn.includes(name) ? [] : [key])),
     };
     hosts.set(name, renderHost(inputs, memory?.hosts.get(name)));
   }
   return hosts;
+}
+
+/**
+ * Documents with runOn that say what their removal does. A host that had one and lost it to another host must learn
+ * that it was moved, not removed; of those without `prune` every host knows that they stay.
+ */
+function prunedOfTheFleet(placement: Placement, bounds: ReadonlyMap<string, Bound>) {
+  const pruned = [...bounds.values()].filter(({ resource: { document, kind } }) => {
+    const { runOn, prune } = document;
+    return runOn !== undefined && prune !== undefined && kind?.orphanOnly !== true;
+  });
+  return pruned
+    .map(({ resource }) => ({ key: resource.key, runsOn: placement.of(resource).hosts }))
+    .sort((a, b) => (a.key < b.key ? -1 : 1));
 }
 
 /** Documents that go to no host are checked all the same, as far as that goes without one. */

@@ -183,6 +183,7 @@ class Checker {
         broken = true;
       } else if (!this.#fits(kind.spec, spec, ['spec'], `the spec of a ${kindName}`)) broken = true;
       if (!this.#placement(kind, value)) broken = true;
+      if (!this.#removal(kind, value)) broken = true;
     }
     const name = this.#name(value);
     if (name === undefined) return undefined;
@@ -218,6 +219,13 @@ class Checker {
       const names = wanted.map((place) => `"${place}"`).join(' or ');
       this.#report([], 'value', `${names} is missing: a ${kind.kind} ${how}`);
     }
+    return false;
+  }
+
+  #removal({ kind, orphanOnly }: AnyKind, { prune }: Record<string, unknown>): boolean {
+    if (orphanOnly !== true || prune === undefined || prune === 'orphan') return true;
+    const message = `a ${kind} stays as it is when its document goes: leave prune out, or write prune: orphan`;
+    this.#report(['prune'], 'value', message);
     return false;
   }
 

@@ -17,6 +17,8 @@ export interface HostInputs {
   readonly fleet: ParsedFleet | undefined;
   /** In the order of their keys. */
   readonly bounds: readonly Bound[];
+  /** Keys of what other hosts keep, and this one must not remove (the api's Payload). */
+  readonly elsewhere: readonly string[];
   /** Where one of them names other hosts: what it says of them. Not kept otherwise, since it is all of the fleet. */
   readonly targets: Targets | undefined;
 }
@@ -72,17 +74,17 @@ export function renderHost(inputs: HostInputs, previous: HostRender | undefined)
       .map(({ ref, path }) => ({ bound: r.bound, ref, path })),
   );
   const hash = createHash('sha256');
-  for (const part of payloadParts(host, rendered)) hash.update(part);
+  for (const part of payloadParts(inputs, rendered)) hash.update(part);
   return { inputs, rendered, findings: twoOwners(rendered), missing, payloadDigest: hash.digest('hex') };
 }
 
 /** The payload's text, put together again whenever it is asked for: 10,000 of them would be most of the memory. */
 export function payloadText({ inputs, rendered }: HostRender): string {
-  return payloadParts(inputs.host, rendered).join('');
+  return payloadParts(inputs, rendered).join('');
 }
 
 /** Canonical JSON of the api's Payload, in pieces. */
-function payloadParts(host: ParsedHost, rendered: readonly Rendered[]): string[] {
+function payloadParts({ host, elsewhere }: HostInputs, rendered: readonly Rendered[]): string[] {
   const spec: HostDocument['spec'] = host.broken ? {} : host.document.spec;
   const facts = canonical({
     name: host.name,
@@ -91,6 +93,7 @@ function payloadParts(host: ParsedHost, rendered: readonly Rendered[]): string[]
     mode: spec.mode ?? 'observe',
     decommission: spec.decommission ?? false,
     confirmRemovals: spec.confirmRemovals ?? [],
+    ...(elsewhere.length === 0 ? {} : { elsewhere }),
   });
   const parts = [`{"apiVersion":${JSON.stringify(API_VERSION)},"host":${facts},"resources":[`];
   rendered.forEach((r, i) => {
@@ -102,7 +105,7 @@ function payloadParts(host: ParsedHost, rendered: readonly Rendered[]): string[]
 
 function sameInputs(a: HostInputs, b: HostInputs): boolean {
   if (a.host !== b.host || a.fleet !== b.fleet || a.bounds.length !== b.bounds.length) return false;
-  if (a.targets !== b.targets) return false;
+  if (a.targets !== b.targets || a.elsewhere.join() !== b.elsewhere.join()) return false;
   return a.bounds.every((bound, i) => bound === b.bounds[i]);
 }
 

@@ -87,7 +87,9 @@ class Renderer {
       name: resource.name,
       dependsOn: (document.dependsOn ?? []).map(({ ref, until }) => ({ ref, until: until ?? 'Ready' })),
       drift: document.drift ?? 'enforce',
-      prune: document.prune ?? 'delete',
+      // What the fleet shares is not one host's to reset: it goes where a person says so, and not otherwise.
+      prune: document.prune ?? (document.runOn === undefined ? 'delete' : 'orphan'),
+      ...(document.runOn === undefined ? {} : { scope: 'fleet' }),
       suspend: document.suspend ?? false,
       spec,
       source: sourceOf(resource),

@@ -1,16 +1,10 @@
 // GrafanaDashboard: a dashboard exists in Grafana, in its folder, as the manifest has it.
+import * as z from 'zod';
 import { Stalled, type Waiting } from '../../api/errors.ts';
-import { digestOf, type Json } from '../../api/json.ts';
-import {
-  Grafana,
-  type GrafanaConnection,
-  grafanaAsks,
-  grafanaClaim,
-  originOf,
-  poll,
-  writing,
-} from '../grafana-api.ts';
-import { type Change, type Desired, defineKind, type Finding } from '../kind.ts';
+import { digestOf } from '../../api/json.ts';
+import { Grafana, GrafanaConnection, grafanaAsks, originOf, poll, writing } from '../grafana-api.ts';
+import { defineKind, type Finding } from '../kind.ts';
+import { YES } from '../shared/verdicts.ts';
 import {
   bindInputs,
   type Dashboard,
@@ -18,51 +12,55 @@ import {
   differingParts,
   inputsOf,
   normalise,
-  type Parts,
   parseDashboard,
   partsOf,
 } from './model.ts';
 import { type PanelReport, panelsBefore, panelsConcern, panelsNow } from './panels.ts';
 import { GrafanaDashboardSpec } from './schema.ts';
 import { openStore, type Stored } from './store.ts';
+import {
+  changesOf,
+  decideKept,
+  folderUid,
+  KeptDashboard,
+  Memory,
+  memoryOf,
+  OURS,
+  placeOf,
+  wantedOf,
+} from './wanted.ts';
 
 type Needs = 'http' | 'clock';
-type D = Desired<GrafanaDashboardSpec>;
 
 interface Observed {
   readonly stored: Stored | undefined;
   readonly panels: PanelReport | Waiting | undefined;
 }
 
-/** The way back; JSON. Secrets are named, not held. */
-interface Before {
-  readonly grafana: GrafanaConnection;
-  readonly uid: string;
-  readonly dashboard: Dashboard | null;
-  readonly folder: string;
+/** How to go back. Secrets are named, not held. */
+const Before = z.object({
+  grafana: GrafanaConnection,
+  uid: z.string(),
+  dashboard: KeptDashboard.nullable(),
+  folder: z.string(),
   /** Ours to remove when it is empty; null for none. */
-  readonly ourFolder: string | null;
-}
-
-/** What earlier writes left: kept in the inventory. */
-interface Memory {
-  /** What Grafana made of what we wrote, the newest first: its migrations are no drift. */
-  readonly forms: readonly { readonly wanted: string; readonly parts: Parts }[];
-  /** With adoptDeployed: what stood there at the first look; null when nothing did. */
-  readonly kept?: { readonly dashboard: Dashboard; readonly folder: string } | null;
-}
+  ourFolder: z.string().nullable(),
+});
+type Before = z.infer<typeof Before>;
 
 const FORMS_KEPT = 3;
 const DEFAULT_CHECK_MINUTES = 15;
 
-export const grafanaDashboard = defineKind<GrafanaDashboardSpec, Observed, Needs>({
+export const grafanaDashboard = defineKind<GrafanaDashboardSpec, Observed, Needs, Before, Memory>({
   kind: 'GrafanaDashboard',
   scope: 'fleet',
   spec: GrafanaDashboardSpec,
+  before: { version: 1, schema: Before },
+  memory: { version: 1, schema: Memory },
   needs: ['http', 'clock'],
 
-  place: ({ grafana, uid }) => grafanaClaim(grafana, 'dashboards', uid),
-  owns: ({ grafana, uid }) => [grafanaClaim(grafana, 'dashboards', uid)],
+  place: placeOf,
+  owns: (spec) => [placeOf(spec)],
   asks: ({ grafana }) => grafanaAsks(grafana),
   // Dashboards of one Grafana make one folder between them.
   locks: ({ grafana }) => [`grafana:${originOf(grafana)}`],
@@ -104,6 +102,11 @@ export const grafanaDashboard = defineKind<GrafanaDashboardSpec, Observed, Needs
 
   diff: (d, { stored }) => changesOf(d, stored),
 
+  // A dashboard works when it is there; a Grafana that can't be asked makes observe throw. Panels without data are a
+  // condition: as many are empty for good reasons (a host without that sensor, nothing has failed yet), and what is
+  // missing then is mended elsewhere.
+  assess: () => YES,
+
   async prepare(d, { stored }, io, signal) {
     const { spec } = d;
     refuseProvisioned(spec.uid, stored);
@@ -113,30 +116,25 @@ export const grafanaDashboard = defineKind<GrafanaDashboardSpec, Observed, Needs
     if (folder !== undefined && spec.folder?.title === undefined && !(await store.hasFolder(folder))) {
       throw new Stalled('NoFolder', `there is no folder ${folder}: give it a title, and it is made`);
     }
-    const before: Before = {
+    const before = {
       grafana: spec.grafana,
       uid: spec.uid,
       dashboard: stored?.dashboard ?? null,
       folder: stored?.folder ?? '',
       ourFolder: ours ? folder : null,
     };
-    return { existed: stored !== undefined, data: before as unknown as Json };
+    return { existed: stored !== undefined, before };
   },
 
   async apply(changes, d, io, signal) {
-    if (changes.length === 0) return {}; // a dashboard is in force when it is written
+    if (changes.length === 0) return undefined; // a dashboard is in force when it is written
     const { spec } = d;
-    const memory = memoryOf(d);
     const store = await openStore(new Grafana(spec.grafana, io.http, d.content, signal));
     const now = await store.read(spec.uid);
     const kept = decideKept(d, now);
-    const told = kept === undefined ? {} : { kept };
+    const memory = kept === undefined ? memoryOf(d) : { ...memoryOf(d), kept, keptOf: placeOf(spec) };
     const wanted = wantedOf(d, kept);
-    if (
-      now !== undefined &&
-      changesOf({ ...d, memory: { ...memory, ...told } as unknown as Json }, now).length === 0
-    )
-      return { memory: { ...memory, ...told } as unknown as Json };
+    if (now !== undefined && changesOf({ ...d, memory }, now).length === 0) return memory;
     refuseProvisioned(spec.uid, now);
     const folder = wanted.folder ?? now?.folder ?? '';
     const version = await writing(async () => {
@@ -153,12 +151,11 @@ export const grafanaDashboard = defineKind<GrafanaDashboardSpec, Observed, Needs
       parts: partsOf(normalise(after.dashboard)),
     };
     const others = memory.forms.filter((f) => f.wanted !== form.wanted).slice(0, FORMS_KEPT - 1);
-    return { memory: { ...memory, ...told, forms: [form, ...others] } as unknown as Json };
+    return { ...memory, forms: [form, ...others] };
   },
 
-  async undo(snapshot, record, io, signal) {
-    const before = snapshot.data as unknown as Before;
-    const store = await openStore(new Grafana(before.grafana, io.http, record.content, signal));
+  async undo(before, { content }, io, signal) {
+    const store = await openStore(new Grafana(before.grafana, io.http, content, signal));
     const now = await store.read(before.uid);
     await writing(async () => {
       if (before.dashboard === null) {
@@ -176,110 +173,6 @@ export const grafanaDashboard = defineKind<GrafanaDashboardSpec, Observed, Needs
 
   conditions: (_d, { panels }) => (panels === undefined ? [] : [panelsConcern(panels)]),
 });
-
-const OURS = 'homeostat-';
-
-function folderUid({ folder }: GrafanaDashboardSpec): string | undefined {
-  if (folder === undefined) return undefined;
-  const slug = (folder.title ?? '')
-    .toLowerCase()
-    .replace(/[^a-z0-9]+/g, '-')
-    .replace(/^-+|-+$/g, '');
-  return folder.uid ?? `${OURS}${slug || 'folder'}`.slice(0, 40);
-}
-
-function memoryOf(d: D): Memory {
-  const memory = d.memory as unknown as Memory | undefined;
-  return memory?.forms === undefined ? { ...memory, forms: [] } : memory;
-}
-
-/** What was kept, or is to be; undefined where the manifest alone decides. */
-function decideKept(d: D, now: Stored | undefined): Memory['kept'] {
-  if (d.spec.adoptDeployed !== true) return undefined;
-  const { kept } = memoryOf(d);
-  if (kept !== undefined) return kept;
-  if (now === undefined) return null;
-  const ours = partsOf(normalise(contentOf(d)));
-  const isOurs = differingParts(ours, partsOf(normalise(now.dashboard))).length === 0;
-  return isOurs ? null : { dashboard: bindInputs(now.dashboard, {}), folder: now.folder };
-}
-
-function contentOf(d: D): Dashboard {
-  try {
-    return bindInputs(parseDashboard(d.spec.content ?? ''), d.spec.inputs ?? {});
-  } catch (error) {
-    if (error instanceof DashboardError) throw new Stalled('Invalid', error.message);
-    throw error;
-  }
-}
-
-function wantedOf(d: D, kept: Memory['kept']): { dashboard: Dashboard; folder: string | undefined } {
-  const folder = folderUid(d.spec);
-  return kept === undefined || kept === null
-    ? { dashboard: contentOf(d), folder }
-    : { dashboard: kept.dashboard, folder: folder ?? kept.folder };
-}
-
-function changesOf(d: D, stored: Stored | undefined): Change[] {
-  const memory = memoryOf(d);
-  const kept = d.spec.adoptDeployed === true ? memory.kept : undefined;
-  const want = wantedForm(d, kept);
-  const after = () => pretty(normalise(wantedOf(d, kept).dashboard));
-  if (stored === undefined) {
-    const text = { before: '', after: after(), secret: false };
-    return [{ what: 'dashboard', from: 'absent', to: want.title, text }];
-  }
-  if (d.spec.adoptDeployed === true && memory.kept === undefined)
-    return [{ what: 'dashboard', from: 'deployed by somebody else', to: 'kept true as it is' }];
-  const changes: Change[] = [];
-  const found = normalise(stored.dashboard);
-  const parts = partsOf(found);
-  const form = memory.forms.find((f) => f.wanted === want.digest);
-  const direct = differingParts(want.parts, parts);
-  const differing = direct.length === 0 ? direct : differingParts(form?.parts ?? want.parts, parts);
-  if (differing.length > 0) {
-    const text = { before: pretty(found), after: after(), secret: false };
-    changes.push({
-      what: 'dashboard',
-      from: `edited: ${shortList(differing)}`,
-      to: 'as in the manifest',
-      text,
-    });
-  }
-  const folder = folderUid(d.spec) ?? kept?.folder;
-  if (folder !== undefined && folder !== stored.folder)
-    changes.push({ what: 'folder', from: stored.folder || 'none', to: folder || 'none' });
-  return changes;
-}
-
-interface Form {
-  readonly title: string;
-  readonly digest: string;
-  readonly parts: Parts;
-}
-
-/** A manifest's dashboard may have half a megabyte: it is taken apart once, and not at every look. */
-const forms = new WeakMap<GrafanaDashboardSpec, Form>();
-
-function wantedForm(d: D, kept: Memory['kept']): Form {
-  const known = kept ? undefined : forms.get(d.spec);
-  if (known !== undefined) return known;
-  const dashboard = normalise(wantedOf(d, kept).dashboard);
-  const form = { title: String(dashboard['title']), digest: digestOf(dashboard), parts: partsOf(dashboard) };
-  if (!kept) forms.set(d.spec, form);
-  return form;
-}
-
-function shortList(names: readonly string[]): string {
-  return names.length <= 5
-    ? names.join(', ')
-    : `${names.slice(0, 4).join(', ')} and ${names.length - 4} more parts`;
-}
-
-function pretty(dashboard: Dashboard): string {
-  const sorted = Object.fromEntries(Object.entries(dashboard).sort(([a], [b]) => (a < b ? -1 : 1)));
-  return `${JSON.stringify(sorted, null, 2)}\n`;
-}
 
 function same(now: Stored, before: Before): boolean {
   const differing = differingParts(partsOf(normalise(before.dashboard!)), partsOf(normalise(now.dashboard)));

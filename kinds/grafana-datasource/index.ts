@@ -1,49 +1,51 @@
 // GrafanaDatasource: a data source exists in Grafana as the manifest has it. Through /api/datasources, in every
 // Grafana: its place under /apis is an alpha version, behind a feature toggle, and may go any day
 // (docs/decisions/0016).
-import { Stalled, Waiting } from '../../api/errors.ts';
-import { digestOf, type Json } from '../../api/json.ts';
+import * as z from 'zod';
+import { Stalled } from '../../api/errors.ts';
+import { digestOf } from '../../api/json.ts';
 import {
-  Grafana,
-  type GrafanaConnection,
+  GrafanaConnection,
   grafanaAsks,
   grafanaClaim,
   isObject,
-  messageOf,
   originOf,
   poll,
-  unexpected,
   writing,
 } from '../grafana-api.ts';
-import { type Change, type Concern, type Desired, defineKind, type InventoryRecord } from '../kind.ts';
-import type { Ports } from '../ports.ts';
+import { type Change, type Desired, defineKind } from '../kind.ts';
+import { excerpt } from '../shared/excerpt.ts';
+import { no, notYet, unknown, YES } from '../shared/verdicts.ts';
+import { Datasources, type Health, type Source } from './api.ts';
 import { GrafanaDatasourceSpec } from './schema.ts';
 
 type Needs = 'http' | 'clock';
-type Io = Pick<Ports, Needs>;
-type D = Desired<GrafanaDatasourceSpec>;
-type Source = Readonly<Record<string, unknown>>;
+type D = Desired<GrafanaDatasourceSpec, Memory>;
 
 interface Observed {
   readonly source: Source | undefined;
-  readonly health: Concern | undefined;
+  /** Of one that is as it should be. */
+  readonly health: Health | undefined;
 }
 
-/** The way back; JSON. What Grafana keeps secret is not readable, and not in it. */
-interface Before {
-  readonly grafana: GrafanaConnection;
-  readonly uid: string;
-  readonly source: Source | null;
+/** How to go back. What Grafana keeps secret is not readable, and not in it. */
+const Before = z.object({
+  grafana: GrafanaConnection,
+  uid: z.string(),
+  source: z.record(z.string(), z.unknown()).nullable(),
   /** The uid of the default data source, where ours took its place. */
-  readonly otherDefault: string | null;
-}
+  otherDefault: z.string().nullable(),
+  /** Whether it was healthy before the change. */
+  wasHealthy: z.boolean().optional(),
+});
+type Before = z.infer<typeof Before>;
 
 /** The digest that its secrets were last written for: Grafana gives none of them out to be compared. */
-interface Memory {
-  readonly secretsOf?: string;
-}
+const Memory = z.object({ secretsOf: z.string().optional() });
+type Memory = z.infer<typeof Memory>;
 
-const HEALTH_TIMEOUT_MS = 5_000;
+/** For a server that is started anew with the change. */
+const WITHIN_MS = 30_000;
 /** What Grafana counts, shows or derives; the rest can be written as it was read. */
 const COUNTED = [
   'id',
@@ -56,10 +58,12 @@ const COUNTED = [
   'apiVersion',
 ];
 
-export const grafanaDatasource = defineKind<GrafanaDatasourceSpec, Observed, Needs>({
+export const grafanaDatasource = defineKind<GrafanaDatasourceSpec, Observed, Needs, Before, Memory>({
   kind: 'GrafanaDatasource',
   scope: 'fleet',
   spec: GrafanaDatasourceSpec,
+  before: { version: 1, schema: Before },
+  memory: { version: 1, schema: Memory },
   needs: ['http', 'clock'],
 
   place: ({ grafana, uid }) => grafanaClaim(grafana, 'datasources', uid),
@@ -80,7 +84,7 @@ export const grafanaDatasource = defineKind<GrafanaDatasourceSpec, Observed, Nee
   },
 
   async observe(d, io, signal) {
-    const api = new Datasources(open(d.spec.grafana, io, d.content, signal));
+    const api = new Datasources(d.spec.grafana, io.http, d.content, signal);
     const source = await api.read(d.spec.uid);
     // Asked of one that is as it should be only: a heal does not wait for a server that is away.
     if (source === undefined || changesOf(d, source).length > 0) return { source, health: undefined };
@@ -89,30 +93,40 @@ export const grafanaDatasource = defineKind<GrafanaDatasourceSpec, Observed, Nee
 
   diff: (d, { source }) => changesOf(d, source),
 
+  assess(_d, { health }, trial) {
+    if (health?.is === 'Healthy' || health?.is === 'NoCheck') return YES;
+    if (health?.is !== 'Unhealthy') return unknown('HealthUnknown', health?.message ?? 'nobody was asked');
+    const reason = 'DatasourceUnhealthy';
+    const evidence = excerpt(`Grafana cannot use it: ${health.message}`);
+    if (trial === undefined) return no(reason, evidence);
+    // A server that was away before is not the change's doing: it then waits for it, and is not Ready meanwhile.
+    return trial.before.wasHealthy === true
+      ? notYet(trial, WITHIN_MS, reason, evidence)
+      : unknown(reason, evidence);
+  },
+  gate: () => ({ withinMs: WITHIN_MS, settleMs: 0 }),
+
   async prepare(d, { source }, io, signal) {
     const { grafana, uid, isDefault } = d.spec;
     refuseProvisioned(uid, source);
-    const other =
-      isDefault === true
-        ? await new Datasources(open(grafana, io, d.content, signal)).defaultOtherThan(uid)
-        : undefined;
-    const before: Before = { grafana, uid, source: source ?? null, otherDefault: other ?? null };
-    return { existed: source !== undefined, data: before as unknown as Json };
+    const api = new Datasources(grafana, io.http, d.content, signal);
+    const otherDefault = isDefault === true ? await api.defaultOtherThan(uid) : undefined;
+    const wasHealthy = source !== undefined && (await api.health(uid)).is === 'Healthy';
+    const before = { grafana, uid, source: source ?? null, otherDefault: otherDefault ?? null, wasHealthy };
+    return { existed: source !== undefined, before };
   },
 
   async apply(changes, d, io, signal) {
-    if (changes.length === 0) return {}; // in force when it is written
-    const api = new Datasources(open(d.spec.grafana, io, d.content, signal));
+    if (changes.length === 0) return undefined; // in force when it is written
+    const api = new Datasources(d.spec.grafana, io.http, d.content, signal);
     const now = await api.read(d.spec.uid);
     refuseProvisioned(d.spec.uid, now);
     await writing(() => api.write(d.spec.uid, bodyOf(d, now), now));
-    const memory: Memory = { secretsOf: secretsDigest(d) };
-    return { memory: memory as unknown as Json };
+    return { secretsOf: secretsDigest(d) };
   },
 
-  async undo(snapshot, record, io, signal) {
-    const before = snapshot.data as unknown as Before;
-    const api = new Datasources(open(before.grafana, io, record.content, signal));
+  async undo(before, { content }, io, signal) {
+    const api = new Datasources(before.grafana, io.http, content, signal);
     const now = await api.read(before.uid);
     await writing(async () => {
       if (before.source === null) {
@@ -128,83 +142,11 @@ export const grafanaDatasource = defineKind<GrafanaDatasourceSpec, Observed, Nee
 
   watch: (d, { clock }, wake, signal) => poll(clock, d.spec.pollSeconds, wake, signal),
 
-  conditions: (_d, { health }) => (health === undefined ? [] : [health]),
+  conditions: (_d, { health }) =>
+    health?.is === 'NoCheck'
+      ? [{ type: 'DatasourceAnswers', status: 'Unknown', reason: 'NoCheck', message: health.message }]
+      : [],
 });
-
-class Datasources {
-  readonly #grafana: Grafana;
-  constructor(grafana: Grafana) {
-    this.#grafana = grafana;
-  }
-
-  async read(uid: string): Promise<Source | undefined> {
-    const answer = await this.#grafana.request('GET', `/api/datasources/uid/${uid}`);
-    if (answer.status === 404) return undefined;
-    if (answer.status !== 200 || !isObject(answer.body)) throw unexpected('a data source', answer);
-    return answer.body;
-  }
-
-  /** @param before what was read; its version guards against somebody else's edit at the same moment. */
-  async write(uid: string, body: Source, before: Source | undefined): Promise<void> {
-    const answer =
-      before === undefined
-        ? await this.#grafana.request('POST', '/api/datasources', { ...body, uid })
-        : await this.#grafana.request('PUT', `/api/datasources/uid/${uid}`, {
-            ...body,
-            uid,
-            version: before['version'],
-          });
-    if (answer.status === 200) return;
-    const said = messageOf(answer.body);
-    if (answer.status === 409 && /name/.test(said)) {
-      throw new Stalled('NameTaken', `${said}: rename one, or take that one over by its uid`);
-    }
-    if (answer.status === 409 || answer.status === 412)
-      throw new Error(`somebody else wrote data source ${uid} at the same moment (${said})`);
-    if (answer.status === 400 || answer.status === 422)
-      throw new Stalled('Refused', `Grafana refuses data source ${uid}: ${said}`);
-    throw unexpected(`writing data source ${uid}`, answer);
-  }
-
-  async remove(uid: string): Promise<void> {
-    const answer = await this.#grafana.request('DELETE', `/api/datasources/uid/${uid}`);
-    if (answer.status !== 200 && answer.status !== 404) throw unexpected('a removal', answer);
-  }
-
-  async defaultOtherThan(uid: string): Promise<string | undefined> {
-    const answer = await this.#grafana.request('GET', '/api/datasources');
-    if (!Array.isArray(answer.body)) throw unexpected('the list of data sources', answer);
-    const found = answer.body.find((s) => isObject(s) && s['isDefault'] === true && s['uid'] !== uid);
-    return found?.['uid'] as string | undefined;
-  }
-
-  /** Whether what it leads to answers: told, and no gate. */
-  async health(uid: string): Promise<Concern> {
-    const type = 'DatasourceAnswers';
-    try {
-      const path = `/api/datasources/uid/${uid}/health`;
-      const { status, body } = await this.#grafana.request('GET', path, undefined, HEALTH_TIMEOUT_MS);
-      const message = messageOf(body);
-      if (status === 200) return { type, status: 'True', reason: 'Healthy', message };
-      // A plugin without a check answers 404.
-      return status === 404
-        ? { type, status: 'Unknown', reason: 'NoCheck', message: 'its plugin has no health check' }
-        : { type, status: 'False', reason: 'Unhealthy', message };
-    } catch (error) {
-      if (!(error instanceof Waiting || error instanceof Stalled)) throw error;
-      return { type, status: 'Unknown', reason: error.reason, message: error.message };
-    }
-  }
-}
-
-function open(
-  grafana: GrafanaConnection,
-  { http }: Io,
-  content: InventoryRecord['content'],
-  signal: AbortSignal,
-): Grafana {
-  return new Grafana(grafana, http, content, signal);
-}
 
 /** The members that the manifest decides, as Grafana calls them. */
 function decided({ name, type, url, access, isDefault, basicAuthUser }: GrafanaDatasourceSpec): Source {
@@ -233,7 +175,7 @@ function changesOf(d: D, source: Source | undefined): Change[] {
   }
   const secrets = Object.keys(spec.secureJsonData ?? {});
   const held = isObject(source['secureJsonFields']) ? source['secureJsonFields'] : {};
-  const written = (d.memory as Memory | undefined)?.secretsOf === secretsDigest(d);
+  const written = d.memory?.secretsOf === secretsDigest(d);
   for (const name of secrets) {
     if (held[name] !== true) changes.push({ what: `secret ${name}`, from: 'absent', to: '[secret]' });
     else if (!written) changes.push({ what: `secret ${name}`, from: 'unknown', to: '[secret]' });

@@ -97,18 +97,12 @@ export class PolicyApi {
   /**
    * Replaces the policy when it is still the one with this ETag, and never otherwise.
    * @returns the policy as the server keeps it
-   * @throws PolicyMoved when it is another one; Stalled('NotImported') for one that was to be untouched; Stalled('Refused')
+   * @throws PolicyMoved when it is another one; Stalled('Refused')
    */
   async replace(text: string, etag: string, signal: AbortSignal): Promise<PolicyFile> {
     const answer = await this.#ask('POST', this.#acl, signal, { 'if-match': `"${etag}"` }, text);
     if (answer.status === 200)
       return answer.headers['etag'] === undefined ? this.get(signal) : policyOf(answer);
-    if (answer.status === 412 && etag === UNTOUCHED) {
-      throw new Stalled(
-        'NotImported',
-        `importedFrom says ${UNTOUCHED}, and somebody edited this tailnet’s policy before; nothing was written. Run \`homeostat import tailnet-policy\` and merge what it writes with what is in git`,
-      );
-    }
     if (answer.status === 412) throw new PolicyMoved();
     if (answer.status === 400) {
       throw new Stalled('Refused', `Tailscale refuses this policy: ${problemIn(answer.body) ?? answer.body}`);

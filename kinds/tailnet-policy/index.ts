@@ -1,47 +1,57 @@
 // TailnetPolicy: the tailnet's policy file as in git, through Tailscale's API. Nothing is overwritten that nobody here
 // has seen: every write names the policy that it replaces (If-Match), and the first one only replaces the policy that
-// the document was made from. A gate that asks other hosts whether they still reach each other would be `confirm`.
+// the document was made from. Removing the document changes nothing: the policy from before is, as a rule, the one that
+// lets everything pass.
+import * as z from 'zod';
 import type { SecretRef } from '../../api/documents.ts';
 import { Stalled, Waiting } from '../../api/errors.ts';
-import { type Json, sha256 } from '../../api/json.ts';
-import { type Change, type Desired, defineKind, type Finding, type InventoryRecord } from '../kind.ts';
+import { sha256 } from '../../api/json.ts';
+import {
+  type Change,
+  type Claim,
+  type Desired,
+  defineKind,
+  type Finding,
+  type InventoryRecord,
+} from '../kind.ts';
 import type { Ports } from '../ports.ts';
+import { YES } from '../shared/verdicts.ts';
 import { DEFAULT_API, PolicyApi, type PolicyFile, PolicyMoved, UNTOUCHED } from './api.ts';
 import { type Hujson, HujsonError, layOut, readHujson, sameHujson } from './hujson.ts';
 import { TailnetPolicySpec } from './schema.ts';
 
 type Needs = 'http' | 'clock';
 type Io = Pick<Ports, Needs>;
+type D = Desired<TailnetPolicySpec, Memory>;
 
 /** Where the policy is and where the secrets for it are; no secret itself. */
-type Access = Pick<TailnetPolicySpec, 'api' | 'tailnet' | 'oauth' | 'apiKey'>;
+const Access = TailnetPolicySpec.pick({ api: true, tailnet: true, oauth: true, apiKey: true });
+type Access = z.infer<typeof Access>;
 
-/** The way back; JSON. */
-interface Before {
-  readonly access: Access;
-  readonly text: string;
-  readonly etag: string;
-}
+/** How to go back. */
+const Before = z.object({ access: Access, text: z.string(), etag: z.string() });
+type Before = z.infer<typeof Before>;
 
 /** What the server made of which text of ours: it lays a policy out anew. */
-interface Memory {
-  readonly etag: string;
-  readonly content: string;
-  readonly access: Access;
-}
+const Memory = z.object({ etag: z.string(), content: z.string(), access: Access });
+type Memory = z.infer<typeof Memory>;
 
 const DEFAULT_POLL_S = 60;
 const MENDED_ELSEWHERE_MS = 600_000;
 
-export const tailnetPolicy = defineKind<TailnetPolicySpec, PolicyFile, Needs>({
+export const tailnetPolicy = defineKind<TailnetPolicySpec, PolicyFile, Needs, Before, Memory>({
   kind: 'TailnetPolicy',
   scope: 'fleet',
+  orphanOnly: true,
   spec: TailnetPolicySpec,
+  before: { version: 1, schema: Before },
+  memory: { version: 1, schema: Memory },
   needs: ['http', 'clock'],
   secretsOnlyOpen: true,
-  patience: { burst: 5, perSecond: 1 / 300 },
+  healLimit: { burst: 5, perSecond: 1 / 300 },
 
-  owns: ({ api = DEFAULT_API, tailnet = '-' }) => [`tailnet:${api}/${tailnet}`],
+  place: placeOf,
+  owns: (spec) => [placeOf(spec)],
   asks: ({ api = DEFAULT_API }) => [
     { type: 'url', value: api, why: 'the tailnet’s policy is written there' },
   ],
@@ -74,35 +84,34 @@ export const tailnetPolicy = defineKind<TailnetPolicySpec, PolicyFile, Needs>({
 
   diff: differences,
 
+  // A policy is in force when the server has it; one that can't be read makes observe throw.
+  assess: () => YES,
+
   async prepare(d, observed, io, signal) {
     // Whether a policy is untouched is known to the server only, which the write itself asks.
     if (differences(d, observed).length > 0) replacedBy(d, observed);
     await apiFor(d.spec, d.content, io).validate(d.spec.content!, signal);
-    const before: Before = { access: accessOf(d.spec), ...observed };
-    return { existed: true, data: before as unknown as Json };
+    return { existed: true, before: { access: accessOf(d.spec), ...observed } };
   },
 
   async apply(changes, d, io, signal) {
     const [change] = changes;
-    if (change === undefined) return {}; // a policy is in force when it is written
+    if (change === undefined) return undefined; // a policy is in force when it is written
     const api = apiFor(d.spec, d.content, io);
     try {
       const now = await api.get(signal);
       if (shown(now) !== change.text?.before) throw new PolicyMoved();
-      const { etag } = await api.replace(d.spec.content!, replacedBy(d, now), signal);
-      const memory: Memory = { etag, content: sha256(d.spec.content!), access: accessOf(d.spec) };
-      return { memory: memory as unknown as Json };
+      const { etag } = await replace(api, d, now, signal);
+      return { etag, content: sha256(d.spec.content!), access: accessOf(d.spec) };
     } catch (error) {
       // Nothing was written that would have to be undone.
       throw error instanceof Stalled && error.reason !== 'Refused' ? later(error) : error;
     }
   },
 
-  async undo(snapshot, record, io, signal) {
-    const before = snapshot.data as unknown as Before;
+  async undo(before, { memory, content }, io, signal) {
     // The secrets may be elsewhere now than when the snapshot was made.
-    const access = (record.memory as Memory | undefined)?.access ?? before.access;
-    const api = apiFor(access, record.content, io);
+    const api = apiFor(isAbout(memory, before.access) ? memory.access : before.access, content, io);
     const now = await api.get(signal);
     if (shown(now) === shown(before)) return;
     if (before.text.trim() === '') throw new Stalled('NothingToRestore', 'there was no policy to put back');
@@ -133,9 +142,8 @@ export const tailnetPolicy = defineKind<TailnetPolicySpec, PolicyFile, Needs>({
 });
 
 /** Pure; [] means in sync. */
-function differences(d: Desired<TailnetPolicySpec>, observed: PolicyFile): Change[] {
-  const memory = d.memory as Memory | undefined;
-  const content = d.spec.content!;
+function differences({ spec, memory }: D, observed: PolicyFile): Change[] {
+  const content = spec.content!;
   if (memory?.etag === observed.etag && memory.content === sha256(content)) return [];
   const [there, wanted] = [read(observed.text), read(content)];
   if (there !== undefined && wanted !== undefined && sameHujson(there, wanted)) return [];
@@ -151,6 +159,14 @@ function differences(d: Desired<TailnetPolicySpec>, observed: PolicyFile): Chang
       },
     },
   ];
+}
+
+function placeOf({ api = DEFAULT_API, tailnet = '-' }: Access): Claim {
+  return `tailnet:${api}/${tailnet}`;
+}
+
+function isAbout(memory: Memory | undefined, access: Access): memory is Memory {
+  return memory !== undefined && placeOf(memory.access) === placeOf(access);
 }
 
 function apiFor(access: Access, content: InventoryRecord['content'], io: Io): PolicyApi {
@@ -175,18 +191,28 @@ function accessOf({ api, tailnet, oauth, apiKey }: TailnetPolicySpec): Access {
 
 const NOTHING_SAID = 'the policy on the server is not the one in git, and nothing says that it may go';
 const EDITED_SINCE = 'the policy on the server is not the one that this document was made from';
+const TOUCHED = `importedFrom says ${UNTOUCHED}, and the policy on the server was edited since`;
 
 /** Whether nothing of ours was ever there, as far as this host knows. */
-function isFirst(d: Desired<TailnetPolicySpec>): boolean {
-  return d.known !== true && d.memory === undefined;
+function isFirst({ known, memory, spec }: D): boolean {
+  return known !== true && !isAbout(memory, spec);
 }
 
 /** The ETag that a write has to find: at the first one that of the policy the document was made from. */
-function replacedBy(d: Desired<TailnetPolicySpec>, there: PolicyFile): string {
+function replacedBy(d: D, there: PolicyFile): string {
   if (!isFirst(d)) return there.etag;
   const { importedFrom } = d.spec;
   if (importedFrom === UNTOUCHED || importedFrom === there.etag) return importedFrom;
   throw notImported(importedFrom === undefined ? NOTHING_SAID : EDITED_SINCE, there);
+}
+
+async function replace(api: PolicyApi, d: D, now: PolicyFile, signal: AbortSignal): Promise<PolicyFile> {
+  const replaced = replacedBy(d, now);
+  try {
+    return await api.replace(d.spec.content!, replaced, signal);
+  } catch (error) {
+    throw error instanceof PolicyMoved && replaced === UNTOUCHED ? notImported(TOUCHED, now) : error;
+  }
 }
 
 /** For a refusal while a change is on its way: somebody mends it elsewhere, and git need not change for that. */
@@ -197,7 +223,7 @@ function later({ reason, message }: Stalled): Waiting {
 function notImported(why: string, { etag }: PolicyFile): Stalled {
   return new Stalled(
     'NotImported',
-    `${why} (its ETag is ${etag}); nothing was written. Run \`homeostat import tailnet-policy\` and merge what it writes with what is in git; for a tailnet that still has Tailscale’s default policy write importedFrom: ${UNTOUCHED}`,
+    `${why} (its ETag is ${etag}); nothing was written. Run \`homeostat import tailnet-policy\` and merge what it writes with what is in git; for a tailnet that still has Tailscale’s default policy write importedFrom: ${UNTOUCHED}; where another host kept this very policy until now (runOn and the content were changed together), write importedFrom: ${etag}`,
   );
 }
 

@@ -3,6 +3,7 @@ import { createHttp } from '../../agent/providers/http.ts';
 import { grafanaDashboard } from '../../kinds/grafana-dashboard/index.ts';
 import { StandInGrafana } from '../support/grafana/grafana.ts';
 import type { Fixture } from './fixture.ts';
+import { grafanaUnwell } from './grafana-unwell.ts';
 
 const dashboard = (title: string, query: string) =>
   JSON.stringify({
@@ -43,6 +44,7 @@ export const grafanaDashboardFixture: Fixture = {
         'moved to another folder': () => grafana.edit('contract', () => undefined, 'theirs'),
         'deleted with its folder': () => grafana.state.deleteFolder('homeostat-ours'),
       },
+      unwell: grafanaUnwell(grafana),
       fingerprint: () => grafana.state.fingerprint(),
     };
   },

@@ -1,15 +1,19 @@
 import { systemClock } from '../../agent/providers/clock.ts';
 import { createHttp } from '../../agent/providers/http.ts';
 import { grafanaDatasource } from '../../kinds/grafana-datasource/index.ts';
+import { AnsweringServer } from '../support/grafana/answering.ts';
 import { StandInGrafana } from '../support/grafana/grafana.ts';
 import type { Fixture } from './fixture.ts';
+import { grafanaUnwell } from './grafana-unwell.ts';
 
 export const grafanaDatasourceFixture: Fixture = {
   kind: grafanaDatasource,
   async open(t) {
     const grafana = await new StandInGrafana().start();
     const http = createHttp();
+    const prometheus = await new AnsweringServer().start();
     t.after(async () => {
+      await prometheus.stop();
       await http.close();
       await grafana.stop();
     });
@@ -26,7 +30,7 @@ export const grafanaDatasourceFixture: Fixture = {
       grafana: { url: grafana.url, user: 'contract', password: { secretFrom: { env: 'PASSWORD' } } },
       uid: 'contract',
       type: 'prometheus',
-      url: 'http://127.0.0.1:9',
+      url: prometheus.url,
       pollSeconds: 1,
     };
     grafana.users.set('contract', ['PASSWORD', 'Admin']);
@@ -53,6 +57,21 @@ export const grafanaDatasourceFixture: Fixture = {
         renamed: edit({ name: 'Mine' }),
         'a setting changed': edit({ jsonData: { httpMethod: 'GET', timeInterval: '30s' } }),
         'no longer the default': edit({ isDefault: false }),
+      },
+      unwell: {
+        ...grafanaUnwell(grafana),
+        'its server stopped': {
+          harm: () => prometheus.stop(),
+          repair: async () => void (await prometheus.start()),
+        },
+        'its server broken': {
+          harm() {
+            prometheus.status = 500;
+          },
+          repair() {
+            prometheus.status = 200;
+          },
+        },
       },
       fingerprint: () => grafana.state.fingerprint(),
     };

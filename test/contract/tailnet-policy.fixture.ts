@@ -21,7 +21,8 @@ export const tailnetPolicyFixture: Fixture = {
       await http.close();
       await served.stop();
     });
-    const { id, secret } = served.addClient('policy_file');
+    const client = served.addClient('policy_file');
+    const { id, secret } = client;
     const spec = {
       api,
       oauth: { clientID: id, clientSecret: { secretFrom: { env: secret } } },
@@ -30,6 +31,15 @@ export const tailnetPolicyFixture: Fixture = {
     };
     // Ten seconds of polling take ten milliseconds.
     const clock = { ...systemClock, sleep: (ms: number, s?: AbortSignal) => systemClock.sleep(ms / 1000, s) };
+    const fails = (status: number, body: string) => ({
+      harm() {
+        served.failing = { status, body: JSON.stringify({ message: body }) };
+      },
+      repair() {
+        served.failing = undefined;
+      },
+    });
+    const port = Number(new URL(api).port);
     return {
       ports: { http, clock },
       specs: [
@@ -53,6 +63,22 @@ export const tailnetPolicyFixture: Fixture = {
             body: '{"acls": []}',
           });
           if (!response.ok) throw new Error(await response.text());
+        },
+      },
+      unwell: {
+        'the API stopped': {
+          harm: () => served.stop(),
+          repair: async () => void (await served.start('127.0.0.1', port)),
+        },
+        'the API broken': fails(503, 'upstream'),
+        'too many requests': fails(429, 'slow down'),
+        'a scope taken away': fails(403, 'calling actor does not have enough permissions'),
+        'the client deleted': {
+          harm() {
+            served.clients.delete(id);
+            served.revokeTokens();
+          },
+          repair: () => void served.clients.set(id, client),
         },
       },
       fingerprint: () => served.text,

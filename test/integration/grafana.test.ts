@@ -7,6 +7,7 @@ import { createHttp } from '../../agent/providers/http.ts';
 import type { Resource } from '../../api/bundle.ts';
 import { GRAFANA, RECORDINGS, require } from '../support/capabilities.ts';
 import { eventually } from '../support/eventually.ts';
+import { AnsweringServer } from '../support/grafana/answering.ts';
 import { type Generation, type Role, StandInGrafana } from '../support/grafana/grafana.ts';
 import { recording } from '../support/grafana/grafana-com.ts';
 import { resource, Timeline } from '../support/timeline.ts';
@@ -23,6 +24,7 @@ interface Options {
 
 async function begin(t: TestContext, options: Options = {}) {
   const grafana = await new StandInGrafana(options.generation).start();
+  const prometheus = await new AnsweringServer().start();
   const http = createHttp();
   const token = `glsa_${options.role ?? 'Admin'}`;
   grafana.tokens.set(token, options.role ?? 'Admin');
@@ -45,7 +47,10 @@ async function begin(t: TestContext, options: Options = {}) {
     await line.stop();
     await http.close();
     await grafana.stop();
+    await prometheus.stop();
   });
+  // A person's word, as the controller renders it: what was made goes with its document.
+  const removed = { prune: 'delete', scope: 'fleet' } as const;
   const connection = { url: grafana.url, token: { secretFrom: { env: 'GRAFANA_TOKEN' } } };
   const common = { grafana: connection, pollSeconds: 2 };
   const dashboard = (spec: object = {}, more: Partial<Resource> = {}) =>
@@ -60,7 +65,7 @@ async function begin(t: TestContext, options: Options = {}) {
         panels: { check: false },
         ...spec,
       },
-      more,
+      { ...removed, ...more },
     );
   const datasource = (spec: object = {}, more: Partial<Resource> = {}) =>
     resource(
@@ -71,16 +76,16 @@ async function begin(t: TestContext, options: Options = {}) {
         uid: 's-uid',
         name: 'Prometheus',
         type: 'prometheus',
-        url: 'http://127.0.0.1:9',
+        url: prometheus.url,
         isDefault: true,
         ...spec,
       },
-      more,
+      { ...removed, ...more },
     );
   const healed = (key: string, times: number) =>
     eventually(() => assert.equal(line.status(key).healedTotal, times));
   const kept = () => grafana.state.dashboards.get('d-uid');
-  return { grafana, line: line.start(), open, env, dashboard, datasource, healed, kept };
+  return { grafana, prometheus, line: line.start(), open, env, dashboard, datasource, healed, kept };
 }
 
 const CONTENT = JSON.stringify({
@@ -315,6 +320,33 @@ test('a secret of a data source is written when it changes, and when Grafana has
   assert.ok(!JSON.stringify(line.agent.status()).includes('-value'));
 });
 
+test('a data source that Grafana cannot use is not Ready, with Grafana’s words, until its server is back', async (t) => {
+  const { prometheus, line, open, datasource } = await begin(t);
+  line.assign(datasource());
+  await line.expect(DATASOURCE, 'True');
+  await prometheus.stop();
+  await line.expect(DATASOURCE, 'False', 'DatasourceUnhealthy');
+  assert.match(line.condition(DATASOURCE, 'Ready')!.message, /the server can not be reached/);
+  // A restart forgets nothing of it.
+  await line.stop();
+  const again = open(line.directory).start();
+  again.assign(datasource());
+  await again.expect(DATASOURCE, 'False', 'DatasourceUnhealthy');
+  await prometheus.start();
+  await again.expect(DATASOURCE, 'True');
+  await again.stop();
+});
+
+test('a new data source waits for its server, and is not rolled back for it', async (t) => {
+  const { grafana, prometheus, line, datasource } = await begin(t);
+  await prometheus.stop();
+  line.assign(datasource());
+  await line.expect(DATASOURCE, 'Unknown', 'DatasourceUnhealthy');
+  assert.ok(grafana.state.datasources.has('s-uid'));
+  await prometheus.start();
+  await line.expect(DATASOURCE, 'True');
+});
+
 test('two edits at the same moment: ours is tried again on what the other wrote', async (t) => {
   for (const generation of ['api', 'apis'] as const) {
     const { grafana, line, dashboard, healed, kept } = await begin(t, { generation });
@@ -382,10 +414,15 @@ test('the way of a dashboard and its data source, on a real Grafana where one is
   const id = `homeostat-test-${process.pid}`;
   const grafana = { url, token: { secretFrom: { env: 'GRAFANA_TOKEN' } } };
   const common = { grafana, uid: id, pollSeconds: 1 };
-  const source = { ...common, name: id, type: 'prometheus', url: 'http://127.0.0.1:9' };
+  // A plugin whose health check asks nobody.
+  const source = { ...common, name: id, type: 'grafana-testdata-datasource', url: 'http://127.0.0.1:9' };
   const content = JSON.stringify({ ...JSON.parse(CONTENT), title: id });
   const dashboard = { ...common, folder: { title: id }, content, panels: { check: false } };
-  line.assign(resource('GrafanaDatasource', 's', source), resource('GrafanaDashboard', 'd', dashboard));
+  const removed = { prune: 'delete', scope: 'fleet' } as const;
+  line.assign(
+    resource('GrafanaDatasource', 's', source, removed),
+    resource('GrafanaDashboard', 'd', dashboard, removed),
+  );
   await line.expect(DATASOURCE, 'True');
   await line.expect(DASHBOARD, 'True');
   assert.equal((await ask('DELETE', `/api/dashboards/uid/${id}`)).status, 200);

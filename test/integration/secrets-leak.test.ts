@@ -125,7 +125,7 @@ test('no log, bundle, state, metric, page, plan, status or argv holds a secret',
       grafana: { url, token: kept('grafana') },
       uid: name,
       name,
-      type: 'prometheus',
+      type: 'grafana-testdata-datasource', // its health check asks nobody
       url: 'http://127.0.0.1:1',
       secureJsonData: { basicAuthPassword: { secretFrom: { ageFrom: 'age.age' } } },
       pollSeconds: 1,

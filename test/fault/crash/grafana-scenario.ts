@@ -22,23 +22,36 @@ export const grafana: Scenario = {
     const loki = { name: 'Loki', type: 'loki', access: 'proxy', url: 'http://127.0.0.1:9', isDefault: true };
     state.saveDatasource('loki', loki, true);
 
+    // A person's word, as the controller renders it.
+    const removed = { prune: 'delete', scope: 'fleet' } as const;
     const connection = { url: server.url, token: { secretFrom: { file: secret } } };
     const spec = (title: string, more: object = {}) => [
-      resource('GrafanaDatasource', 's', {
-        grafana: connection,
-        uid: 's-uid',
-        name: `Prometheus ${title}`,
-        type: 'prometheus',
-        url: 'http://127.0.0.1:9',
-        isDefault: true,
-      }),
-      resource('GrafanaDashboard', 'd', {
-        grafana: connection,
-        uid: 'd-uid',
-        folder: { title: 'Ours' },
-        content: JSON.stringify({ title, panels: [{ type: 'stat', title: 'Up' }], ...more }),
-        panels: { check: false },
-      }),
+      resource(
+        'GrafanaDatasource',
+        's',
+        {
+          grafana: connection,
+          uid: 's-uid',
+          name: `Prometheus ${title}`,
+          // Its health check asks nobody.
+          type: 'grafana-testdata-datasource',
+          url: 'http://127.0.0.1:9',
+          isDefault: true,
+        },
+        removed,
+      ),
+      resource(
+        'GrafanaDashboard',
+        'd',
+        {
+          grafana: connection,
+          uid: 'd-uid',
+          folder: { title: 'Ours' },
+          content: JSON.stringify({ title, panels: [{ type: 'stat', title: 'Up' }], ...more }),
+          panels: { check: false },
+        },
+        removed,
+      ),
     ];
     const outcomes = (dashboard: string) => ({
       'GrafanaDatasource/s': 'Ready',

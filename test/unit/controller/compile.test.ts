@@ -348,3 +348,46 @@ test('what is not text is refused in words', async () => {
     ],
   );
 });
+
+const policy = (name: string, runOn: string, more = ''): string =>
+  `apiVersion: homeostat.dev/v1\nkind: Policy\nmetadata: {name: ${name}}\nrunOn: ${runOn}\n${more}spec: {tailnet: ${name}}\n---\n`;
+
+test('what is there once for the fleet stays when it leaves, unless git says otherwise', async () => {
+  const result = await good({
+    'h.yaml': HOSTS,
+    'p.yaml':
+      policy('one', 'mac') +
+      policy('two', 'mac', 'prune: delete\n') +
+      file('f', '{names: [mac]}', '{path: /f, content: x}'),
+  });
+  assert.deepEqual(
+    payload(result, 'mac').resources.map(({ name, prune, scope }) => [name, prune, scope]),
+    [
+      ['f', 'delete', undefined],
+      ['one', 'orphan', 'fleet'],
+      ['two', 'delete', 'fleet'],
+    ],
+  );
+});
+
+test('a host learns what other hosts keep, as far as it could have to remove it', async () => {
+  const elsewhere = (c: Compilation) =>
+    ['droplet', 'mac', 'pi'].map((host) => payload(c, host).host.elsewhere?.join());
+  const at = (two: string, more = 'prune: delete\n') => ({
+    'h.yaml': HOSTS,
+    'p.yaml': policy('one', 'mac') + policy('two', two, more) + policy('three', 'pi', 'prune: orphan\n'),
+  });
+  const first = await good(at('mac'));
+  assert.deepEqual(elsewhere(first), ['Policy/three,Policy/two', 'Policy/three', 'Policy/two']);
+  const moved = await good(at('pi'), first);
+  assert.deepEqual(elsewhere(moved), ['Policy/three,Policy/two', 'Policy/three,Policy/two', undefined]);
+  const gone = await good({ 'h.yaml': HOSTS, 'p.yaml': policy('one', 'mac') }, moved);
+  assert.deepEqual(elsewhere(gone), [undefined, undefined, undefined]);
+  // Of those that say nothing no host needs to know: they stay.
+  const other = await good({ 'h.yaml': HOSTS, 'p.yaml': policy('one', 'pi') }, gone);
+  assert.equal(payload(other, 'droplet').host.elsewhere, undefined);
+  assert.equal(
+    other.revision!.hosts.get('droplet')!.payloadDigest,
+    gone.revision!.hosts.get('droplet')!.payloadDigest,
+  );
+});

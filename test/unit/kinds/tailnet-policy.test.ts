@@ -10,11 +10,7 @@ import { HujsonError, layOut, readHujson, sameHujson } from '../../../kinds/tail
 import { tailnetPolicy } from '../../../kinds/tailnet-policy/index.ts';
 import { FakeClock } from '../../support/clock.ts';
 import { eventually } from '../../support/eventually.ts';
-import {
-  DEFAULT_POLICY,
-  TailscaleApi,
-  type TailscaleApiOptions,
-} from '../../support/tailscale-api/server.ts';
+import { TailscaleApi, type TailscaleApiOptions } from '../../support/tailscale-api/server.ts';
 import { resource, Timeline } from '../../support/timeline.ts';
 
 const RECORDED = path.join(import.meta.dirname, '../../support/tailscale-api/recorded');
@@ -264,14 +260,31 @@ test('a policy that Tailscale refuses is never written; what fails stands in the
   await eventually(() => assert.match(served.text, /\/\/ ours/));
 });
 
-test('removal puts back what was there, and never leaves nothing', async (t) => {
-  const { served, timeline, assign } = await open(t);
+for (const prune of ['orphan', 'delete', 'freely'] as const) {
+  test(`removal leaves the policy as it is, with prune: ${prune} too`, async (t) => {
+    const { served, timeline, assign, writes } = await open(t);
+    assign({ content: policy('22'), importedFrom: 'ts-default' }, { prune, scope: 'fleet' });
+    await timeline.expect(KEY, 'True');
+    const ours = served.text;
+    timeline.assign();
+    await timeline.expectGone(KEY);
+    assert.equal(served.text, ours);
+    assert.equal(writes().length, 1);
+  });
+}
+
+test('another tailnet is another policy: it is not overwritten because the first one was ours', async (t) => {
+  const { served, timeline, assign, writes } = await open(t, { organisation: 'example.com' });
   assign({ content: policy('22'), importedFrom: 'ts-default' });
   await timeline.expect(KEY, 'True');
-  await served.edit((text) => text.replace('// ours', '// theirs'));
-  timeline.assign();
-  await timeline.expectGone(KEY);
-  assert.equal(served.text, DEFAULT_POLICY);
+  // The same stand-in, as if it were another one.
+  await served.edit((text) => text.replace('// ours', '// another tailnet’s'));
+  assign({ content: policy('22,80'), tailnet: 'example.com' });
+  await timeline.expect(KEY, 'False', 'NotImported');
+  assert.deepEqual(
+    writes().filter((w) => w.includes('example.com')),
+    [],
+  );
 });
 
 test('a token is used until it expires; one that was revoked is replaced; an API key does as well', async (t) => {
@@ -344,7 +357,7 @@ test('each refusal says what to do about it', async (t) => {
   await refused({ tailnet: 'example.com' }, 'RateLimited', /slow down/);
   served.failing = undefined;
   await timeline.expect(KEY, 'True');
-  assign({ content: policy('22,80'), ...client('policy_file:read') });
+  assign({ content: policy('22,80'), tailnet: 'example.com', ...client('policy_file:read') });
   await timeline.expect(KEY, 'False', 'MissingScope');
   assert.match(timeline.condition(KEY, 'Ready')!.message, /writing the policy.*needs the scope policy_file;/);
 });
