@@ -15,9 +15,9 @@ import { Informer } from './informer/informer.ts';
 import { removeUnfinished } from './journal/durable.ts';
 import { Journal } from './journal/journal.ts';
 import { type AgentMetrics, createAgentMetrics } from './metrics.ts';
-import { type Cause, type Item, Queue } from './queue/queue.ts';
+import { type Item, Queue } from './queue/queue.ts';
 import { ConditionSet } from './reconcile/conditions.ts';
-import type { Observer } from './reconcile/loop.ts';
+import type { Observer, Requeue } from './reconcile/loop.ts';
 import { Reconciler } from './reconcile/reconcile.ts';
 import { Suspensions } from './reconcile/suspensions.ts';
 import { Watches } from './reconcile/watches.ts';
@@ -33,8 +33,9 @@ export interface AgentDeps {
   readonly log: Logger;
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly version: string;
-  readonly bootID: string;
   readonly random: () => number;
+  /** How long a pass may take, milliseconds. */
+  readonly passTimeoutMs?: number;
   /** For signed requests; without one no controller is asked. */
   readonly privateKey?: KeyObject;
 }
@@ -91,9 +92,10 @@ export class Agent {
       secrets: this.#secrets,
       suspensions: this.suspensions,
       allow: config.allow,
-      bootID: deps.bootID,
       observer: this.#observer(),
+      queue: this.#requeue(),
       stopping: this.#stopping.signal,
+      ...(deps.passTimeoutMs === undefined ? {} : { passTimeoutMs: deps.passTimeoutMs }),
     });
     this.#queue = new Queue({
       clock: ports.clock,
@@ -291,7 +293,11 @@ export class Agent {
       },
       commit: { desired: assignment?.commit ?? '', running: this.#running.commit },
       conditions: this.#conditions.list(),
-      resources: this.#world.states().map((state) => resourceStatus(state, this.#journal.holding(state.key))),
+      resources: this.#world.states().map((state) => {
+        const ms = this.#queue.runningMs(state.key);
+        const running = ms === undefined ? {} : { passRunningSeconds: Math.floor(ms / 1000) };
+        return { ...resourceStatus(state, this.#journal.entry(state.key)), ...running };
+      }),
       events: this.#events,
     };
   }
@@ -372,10 +378,16 @@ export class Agent {
       healed: (key, seconds) => this.metrics.healed(key, seconds),
       rolledBack: (key) => this.metrics.rolledBack(key),
       changed: () => this.#changed(),
-      requeue: (key, cause: Cause, afterMs) => this.#queue.addAfter(key, cause, afterMs),
-      backOff: (key) => this.#queue.addRateLimited(key),
-      succeeded: (key) => this.#queue.forget(key),
-      wake: (key, cause) => this.#queue.add(key, cause),
+    };
+  }
+
+  /** The queue works with the reconciler, and is made after it. */
+  #requeue(): Requeue {
+    return {
+      add: (key, cause) => this.#queue.add(key, cause),
+      addAfter: (key, cause, afterMs) => this.#queue.addAfter(key, cause, afterMs),
+      addRateLimited: (key) => this.#queue.addRateLimited(key),
+      forget: (key) => this.#queue.forget(key),
     };
   }
 }

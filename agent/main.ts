@@ -1,8 +1,6 @@
 // The agent as a process: the only place in agent/ that reads argv-derived options and the environment. Takes
 // what is needed from the machine, runs the agent, and drains it on SIGTERM.
-import { randomBytes } from 'node:crypto';
 import fs from 'node:fs';
-import os from 'node:os';
 import path from 'node:path';
 import pino, { type Logger } from 'pino';
 import { privateKeyOf } from '../api/bundle.ts';
@@ -82,7 +80,6 @@ export function createAgent(
     log,
     env: process.env,
     version,
-    bootID: bootID(),
     random: Math.random,
     ...(privateKey === undefined ? {} : { privateKey }),
   });
@@ -138,16 +135,5 @@ function readKey(file: string) {
     throw new Error(
       `the agent's key ${file} can't be read: ${inWords(error)}; \`homeostat enroll\` makes one`,
     );
-  }
-}
-
-/** Differs after every boot; deadlines in the journal are set in one boot. */
-function bootID(): string {
-  try {
-    return fs.readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim();
-  } catch {
-    // macOS: the minute of the boot is near enough, and a clock that is set makes a new boot of it, which is safe.
-    const minute = Math.round((Date.now() / 1000 - os.uptime()) / 60);
-    return Number.isFinite(minute) ? `boot-${minute}` : randomBytes(8).toString('hex');
   }
 }

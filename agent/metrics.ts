@@ -4,8 +4,8 @@ import Counter from 'prom-client/lib/counter.js';
 import Gauge from 'prom-client/lib/gauge.js';
 import Histogram from 'prom-client/lib/histogram.js';
 import Registry from 'prom-client/lib/registry.js';
-import type { AgentStatus } from '../api/status.ts';
-import { isTrue } from '../api/status.ts';
+import { resourceState, tally } from '../api/health.ts';
+import type { AgentStatus, ResourceStatus } from '../api/status.ts';
 import type { Outcome } from './reconcile/loop.ts';
 
 const MAX_NAMED = 30;
@@ -68,7 +68,10 @@ export function createAgentMetrics(version: string) {
   const healed = counter('drift_healed_total', 'Drift healed.', ['kind']);
   const rollbacks = counter('rollback_total', 'Changes that were undone.', ['kind']);
   const pulls = counter('pull_total', 'Requests to the controller for a bundle, by result.', ['result']);
-  const ready = gauge('resource_ready', 'Whether a resource is as the manifest says, now.', ['kind', 'name']);
+  const ready = gauge('resource_ready', 'Whether a resource is as the manifest says, and well.', [
+    'kind',
+    'name',
+  ]);
   const resources = gauge('resources', 'Resources by readiness.', ['ready']);
   const sequence = gauge('manifest_sequence', 'Revisions: asked for, tried, confirmed.', ['state']);
   const info = gauge('manifest_info', 'The commit that git asks for; always 1.', ['commit']);
@@ -141,24 +144,17 @@ export function createAgentMetrics(version: string) {
     refresh(status: AgentStatus, queueDepth: number, polled: number): void {
       depth.set(queueDepth);
       watchesPolled.set(polled);
-      const count = (type: string) => status.resources.filter((r) => isTrue(r.conditions, type)).length;
-      const readyCount = count('Ready');
+      const { total, ready: readyCount, by, contended: disputed } = tally(status);
       resources.set({ ready: 'true' }, readyCount);
-      resources.set({ ready: 'false' }, status.resources.length - readyCount);
-      quarantined.set(
-        status.resources.filter((r) =>
-          r.conditions.some((c) => c.type === 'Ready' && c.reason === 'RolledBack'),
-        ).length,
-      );
-      suspended.set(count('Suspended'));
-      contended.set(count('Contended'));
+      resources.set({ ready: 'false' }, total - readyCount);
+      quarantined.set(by.RolledBack.count);
+      suspended.set(by.Suspended.count);
+      contended.set(disputed);
       ready.reset();
-      const first = [...status.resources].sort(
-        (a, b) => Number(isTrue(a.conditions, 'Ready')) - Number(isTrue(b.conditions, 'Ready')),
-      );
-      for (const r of first.slice(0, MAX_NAMED)) {
+      const isReady = (r: ResourceStatus): number => (resourceState(r.conditions) === 'Ready' ? 1 : 0);
+      for (const r of status.resources.toSorted((a, b) => isReady(a) - isReady(b)).slice(0, MAX_NAMED)) {
         const [kind, name] = r.key.split('/') as [string, string];
-        ready.set({ kind, name }, isTrue(r.conditions, 'Ready') ? 1 : 0);
+        ready.set({ kind, name }, isReady(r));
       }
       for (const state of ['desired', 'attempted', 'running'] as const) {
         sequence.set({ state }, status.sequence[state]);

@@ -1,24 +1,31 @@
 // Errors say what the reconcile loop should do about them. Everything that is neither of these two backs off
 // and is tried again.
+import { type LiftedBy, REASONS, type Reason } from './reasons.ts';
 
-/** A retry can't mend it: the resource is parked until its generation (desired digest) changes. */
+/** A retry can't mend it: the resource is parked until what its reason names changes. */
 export class Stalled extends Error {
   override readonly name = 'Stalled';
-  /** CamelCase, for programs. */
-  readonly reason: string;
-  constructor(reason: string, message: string, options?: ErrorOptions) {
+  /** For programs. */
+  readonly reason: Reason;
+  /** @param message for people: what is wrong, where, and what would be right. */
+  constructor(reason: Reason, message: string, options?: ErrorOptions) {
     super(message, options);
     this.reason = reason;
+  }
+
+  get liftedBy(): LiftedBy {
+    return REASONS[this.reason];
   }
 }
 
 /** Not yet, and not a failure: come back after `afterMs` at the latest, or sooner when woken. */
 export class Waiting extends Error {
   override readonly name = 'Waiting';
+  /** CamelCase, for programs. */
   readonly reason: string;
   readonly afterMs: number;
-  constructor(reason: string, message: string, afterMs: number) {
-    super(message);
+  constructor(reason: string, message: string, afterMs: number, options?: ErrorOptions) {
+    super(message, options);
     this.reason = reason;
     this.afterMs = afterMs;
   }

@@ -23,8 +23,35 @@ export const ResourceStatus = z.object({
   lastHealSeconds: z.number().optional(),
   healedTotal: z.number(),
   source: z.string(),
+  /** How long the pass that runs now has taken; none runs when it is missing. */
+  passRunningSeconds: z.number().optional(),
 });
 export type ResourceStatus = z.infer<typeof ResourceStatus>;
+
+/** How a resource stands, worst first; api/health.ts decides it. */
+export const RESOURCE_STATES = [
+  'UndoFailing',
+  'RolledBack',
+  'Degraded',
+  'Drifted',
+  'Settling',
+  'Suspended',
+  'Ready',
+] as const;
+export type ResourceState = (typeof RESOURCE_STATES)[number];
+
+/** Resources for whose detail a status has no room, by state and reason. */
+export const BriefStatus = z.object({
+  // A state of a later agent is nothing good until it is known.
+  state: z.enum(RESOURCE_STATES).catch('Degraded'),
+  reason: z.string(),
+  keys: z.array(z.string()),
+  /** How many there are beside those that `keys` names. */
+  more: z.number(),
+  drifted: z.number(),
+  healedTotal: z.number(),
+});
+export type BriefStatus = z.infer<typeof BriefStatus>;
 
 export const AgentEvent = z.object({
   at: z.string(),
@@ -50,6 +77,8 @@ export const AgentStatus = z.object({
   commit: z.object({ desired: z.string(), running: z.string() }),
   conditions: z.array(Condition),
   resources: z.array(ResourceStatus),
+  /** Only in a status that was too large: what is not in `resources`. */
+  brief: z.array(BriefStatus).optional(),
   events: z.array(AgentEvent),
 });
 export type AgentStatus = z.infer<typeof AgentStatus>;

@@ -1,5 +1,6 @@
 // `homeostat describe host NAME`: everything that a controller knows of one host.
 import type { Command } from 'commander';
+import { concernsOf, resourceReason, resourceState, shownState } from '../api/health.ts';
 import { type AgentStatus, findCondition } from '../api/status.ts';
 import type { HostView } from '../controller/fleet/view.ts';
 import { ask, type ClientOptions, clientOptions } from './controller-client.ts';
@@ -47,19 +48,33 @@ function text(host: HostAnswer): string {
   const conditions = status.conditions.map((c) => [c.type, c.status, c.reason, c.message]);
   if (conditions.length > 0) lines.push('', table(['CONDITION', 'STATUS', 'REASON', 'MESSAGE'], conditions));
   const resources = status.resources.map((r) => {
-    const ready = findCondition(r.conditions, 'Ready');
-    const detail = ready?.status === 'True' ? '' : (ready?.message ?? 'not looked at yet');
+    const state = resourceState(r.conditions);
+    const message = findCondition(r.conditions, 'Ready')?.message ?? 'not looked at yet';
+    const concerns = concernsOf(r.conditions).map((c) => `${c.type}: ${c.message}`);
+    const detail = [...(state === 'Ready' ? [] : [message]), ...concerns].join('; ');
     return [
       r.key,
-      ready?.status ?? 'Unknown',
-      ready?.reason ?? 'Pending',
+      shownState(state, status.mode),
+      resourceReason(r.conditions),
       String(r.healedTotal),
       r.source,
       detail,
     ];
   });
+  for (const b of status.brief ?? []) {
+    const names = b.more === 0 ? b.keys.join(', ') : [...b.keys, `${b.more} more`].join(', ');
+    const shown = shownState(b.state, status.mode);
+    resources.push([
+      `${b.keys.length + b.more} without detail`,
+      shown,
+      b.reason,
+      String(b.healedTotal),
+      '',
+      names,
+    ]);
+  }
   if (resources.length > 0)
-    lines.push('', table(['RESOURCE', 'READY', 'REASON', 'HEALED', 'IN GIT', 'MESSAGE'], resources));
+    lines.push('', table(['RESOURCE', 'STATE', 'REASON', 'HEALED', 'IN GIT', 'MESSAGE'], resources));
   const events = status.events
     .slice(-20)
     .reverse()

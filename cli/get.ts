@@ -1,6 +1,7 @@
 // `homeostat get hosts`: the fleet, a line a host.
 import type { Command } from 'commander';
-import { ago, type FleetView, type HostView } from '../controller/fleet/view.ts';
+import { ago } from '../api/health.ts';
+import type { FleetView, HostView } from '../controller/fleet/view.ts';
 import { ask, type ClientOptions, clientOptions } from './controller-client.ts';
 import { table } from './table.ts';
 

@@ -3,6 +3,7 @@
 import { styleText } from 'node:util';
 import type { Command } from 'commander';
 import { answers } from '../agent/server.ts';
+import { resourceReason, resourceState } from '../api/health.ts';
 import { findCondition } from '../api/status.ts';
 import { type LocalOptions, localOptions, openLocal } from './local.ts';
 
@@ -29,11 +30,11 @@ export function register(program: Command): void {
         const status = await agent.runOnce(assignment, options.timeout * 1000);
         let ready = 0;
         for (const r of status.resources) {
-          const condition = findCondition(r.conditions, 'Ready');
-          if (condition?.status === 'True') ready += 1;
-          const mark = condition?.status === 'True' ? styleText('green', '✓') : styleText('red', '✗');
-          const detail = condition?.status === 'True' ? '' : `: ${condition?.message ?? 'no pass yet'}`;
-          console.log(`${mark} ${r.key} ${condition?.reason ?? 'Pending'}${detail}`);
+          const isReady = resourceState(r.conditions) === 'Ready';
+          if (isReady) ready += 1;
+          const mark = isReady ? styleText('green', '✓') : styleText('red', '✗');
+          const message = findCondition(r.conditions, 'Ready')?.message ?? 'no pass yet';
+          console.log(`${mark} ${r.key} ${resourceReason(r.conditions)}${isReady ? '' : `: ${message}`}`);
         }
         if (status.mode === 'observe') {
           console.log(

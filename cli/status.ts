@@ -1,7 +1,20 @@
 // homeostat status: what the agent on this host says of itself.
 import { styleText } from 'node:util';
 import type { Command } from 'commander';
-import { AgentStatus, findCondition } from '../api/status.ts';
+import {
+  ago,
+  concernsOf,
+  count,
+  type Health,
+  type HostState,
+  hostHealth,
+  isTrouble,
+  reportOf,
+  resourceReason,
+  resourceState,
+  shownState,
+} from '../api/health.ts';
+import { AgentStatus, type BriefStatus, findCondition, type ResourceStatus } from '../api/status.ts';
 import { askAgent, CONFIG_OPTION, SOCKET_OPTION, type SocketOptions } from './socket.ts';
 
 export function register(program: Command): void {
@@ -18,41 +31,89 @@ export function register(program: Command): void {
       };
       const status = AgentStatus.parse(answer.status);
       console.log(options.output === 'json' ? JSON.stringify(answer, null, 2) : describe(status));
-      const ready = status.resources.every((r) => findCondition(r.conditions, 'Ready')?.status === 'True');
-      process.exitCode = ready ? 0 : 2;
+      const { ready, total } = reportOf(status).tally;
+      process.exitCode = ready === total ? 0 : 2;
     });
 }
 
-function describe(status: AgentStatus): string {
+/** The host's word, as its controller would say it of what this agent reports. */
+export function healthHere(status: AgentStatus): Health {
+  const sequence = status.sequence.desired;
+  const isInGit = findCondition(status.conditions, 'Assigned')?.status !== 'False';
+  return hostHealth({
+    name: status.host,
+    assigned: !isInGit ? 'not in git' : sequence === 0 ? 'nothing yet' : sequence,
+    silentMs: 0,
+    report: reportOf(status),
+  });
+}
+
+export function describe(status: AgentStatus): string {
   const { desired, running } = status.sequence;
   const commit = status.commit.desired.slice(0, 12) || 'no manifest yet';
   const revision =
     desired === running
-      ? `${commit}, running`
+      ? `${commit}${desired === 0 ? '' : ', running'}`
       : `${commit}, asked for; running: ${status.commit.running.slice(0, 12) || 'none'}`;
-  const lines = [`${status.host}  mode ${status.mode}  ${revision}`];
-  for (const c of status.conditions) {
-    if (c.status !== 'True') lines.push(styleText('yellow', `${c.type}: ${c.reason}: ${c.message}`));
+  const { state, reason } = healthHere(status);
+  const { ready, total } = reportOf(status).tally;
+  const [mark, color] = LOOKS[state];
+  const lines = [
+    `${status.host}  mode ${status.mode}  ${revision}`,
+    styleText(color, `${mark} ${state}: ${reason}`),
+  ];
+  for (const c of status.conditions.filter(isTrouble)) {
+    lines.push(styleText('yellow', `${c.type}: ${c.reason}: ${c.message}`));
   }
+  if (total > 0) lines.push('', `${ready} of ${count(total, 'resource')} ready`);
   const width = Math.max(8, ...status.resources.map((r) => r.key.length));
-  for (const r of status.resources) {
-    const ready = findCondition(r.conditions, 'Ready');
-    const [mark, color] =
-      ready?.status === 'True'
-        ? (['✓', 'green'] as const)
-        : ready?.status === 'False'
-          ? (['✗', 'red'] as const)
-          : (['…', 'yellow'] as const);
-    const healed = r.healedTotal > 0 ? `  healed ${r.healedTotal}×` : '';
-    const detail = ready?.status === 'True' ? '' : `  ${ready?.message ?? 'not looked at yet'}`;
-    lines.push(
-      `${styleText(color, mark)} ${r.key.padEnd(width)}  ${(ready?.reason ?? 'Pending').padEnd(10)}${healed}${detail}`,
-    );
-    for (const c of r.conditions) {
-      if (['Ready', 'Applied', 'Suspended', 'Contended'].includes(c.type) || c.status === 'False') continue;
-      lines.push(styleText('yellow', `  ${c.type}: ${c.message}`));
-    }
-  }
-  if (status.resources.length === 0) lines.push('nothing is assigned to this host yet');
+  for (const r of status.resources) lines.push(...resourceLines(r, status.mode, width));
+  for (const b of status.brief ?? []) lines.push(briefLine(b, status.mode));
   return lines.join('\n');
 }
+
+function resourceLines(r: ResourceStatus, mode: AgentStatus['mode'], width: number): string[] {
+  const state = resourceState(r.conditions);
+  const [mark, color] = LOOKS[shownState(state, mode)];
+  const healed = r.healedTotal > 0 ? `  healed ${r.healedTotal}×` : '';
+  const detail = state === 'Ready' ? '' : `  ${detailOf(r)}`;
+  const reason = resourceReason(r.conditions).padEnd(10);
+  const running =
+    r.passRunningSeconds !== undefined && r.passRunningSeconds >= LONG_PASS_SECONDS
+      ? [styleText('yellow', `  a pass has run for ${ago(r.passRunningSeconds * 1000)}`)]
+      : [];
+  return [
+    `${styleText(color, mark)} ${r.key.padEnd(width)}  ${reason}${healed}${detail}`.trimEnd(),
+    ...running,
+    ...concernsOf(r.conditions).map((c) => styleText('yellow', `  ${c.type}: ${c.message}`)),
+  ];
+}
+
+/** Passes take milliseconds; what takes longer waits for something that a reader wants to know of. */
+const LONG_PASS_SECONDS = 5;
+
+function detailOf(r: ResourceStatus): string {
+  const message = findCondition(r.conditions, 'Ready')?.message;
+  return message ?? (r.passRunningSeconds === undefined ? 'not looked at yet' : 'its first pass runs');
+}
+
+function briefLine(b: BriefStatus, mode: AgentStatus['mode']): string {
+  const [mark, color] = LOOKS[shownState(b.state, mode)];
+  return `${styleText(color, mark)} ${b.keys.length + b.more} more ${b.reason}, without detail: ${b.keys.join(', ')}`;
+}
+
+const LOOKS: Readonly<
+  Record<HostState, readonly [mark: string, color: 'green' | 'yellow' | 'red' | 'cyan']>
+> = {
+  Ready: ['✓', 'green'],
+  Observing: ['◉', 'cyan'],
+  Suspended: ['‖', 'yellow'],
+  Unassigned: ['∅', 'yellow'],
+  Settling: ['…', 'yellow'],
+  Drifted: ['≠', 'yellow'],
+  Unseen: ['?', 'yellow'],
+  StatusRefused: ['✗', 'red'],
+  Degraded: ['✗', 'red'],
+  RolledBack: ['✗', 'red'],
+  UndoFailing: ['✗', 'red'],
+};

@@ -1,9 +1,9 @@
 // The controller's metrics, pulled by Prometheus: an alert must not depend on the host that just broke. Series of
 // a host appear with it and go with it; everything else is there, at zero, from the start.
 import { Counter, Gauge, Histogram, Registry } from 'prom-client';
+import { HOST_STATES } from '../api/health.ts';
 import type { Fleet } from './fleet/fleet.ts';
 import { PUBLISH_RESULTS, type PublishResult } from './fleet/publisher.ts';
-import { HOST_STATES } from './fleet/view.ts';
 import { ERRORS, type ErrorCode } from './http/errors.ts';
 
 const SEQUENCES = ['assigned', 'desired', 'attempted', 'running'] as const;
@@ -56,6 +56,11 @@ export function createMetrics(version: string): ControllerMetrics {
     'host',
     'condition',
   );
+  const observing = gauge(
+    'host_observing',
+    '1 for a host on which the agent only looks, 0 for one that it enforces',
+    'host',
+  );
   const resources = gauge('host_resources', 'Resources that the host reports, by state', 'host', 'state');
   const agentCondition = gauge(
     'host_agent_condition',
@@ -97,15 +102,16 @@ export function createMetrics(version: string): ControllerMetrics {
       storeUp.set(storeProblem === undefined ? 1 : 0);
       waiting.set(fleet.waiters.count);
       assigned.set(fleet.assignments.size);
-      for (const one of [lastSeen, condition, sequence, resources, agentCondition]) one.reset();
+      for (const one of [lastSeen, condition, observing, sequence, resources, agentCondition]) one.reset();
       for (const view of fleet.view().hosts) {
         const host = view.name;
         for (const state of HOST_STATES)
           condition.set({ host, condition: state }, view.state === state ? 1 : 0);
         const summary = fleet.statuses.summary(host);
-        lastSeen.set({ host }, (summary?.receivedAt ?? 0) / 1000);
+        lastSeen.set({ host }, view.lastSeen === '' ? 0 : Date.parse(view.lastSeen) / 1000);
+        observing.set({ host }, (summary?.report.mode ?? view.mode) === 'observe' ? 1 : 0);
         for (const [state, n] of Object.entries(view.resources)) resources.set({ host, state }, n);
-        for (const [type, status] of Object.entries(summary?.conditions ?? {})) {
+        for (const [type, status] of Object.entries(summary?.report.conditions ?? {})) {
           agentCondition.set({ host, type }, status === 'True' ? 1 : 0);
         }
         for (const state of SEQUENCES) {

@@ -3,6 +3,7 @@
 import type { KeyObject } from 'node:crypto';
 import * as z from 'zod';
 import { BundleRefused, keyIdOf, rawPublicKey, SignedBundle } from '../../api/bundle.ts';
+import { fitted } from '../../api/limits.ts';
 import { signRequest } from '../../api/signatures.ts';
 import type { AgentStatus } from '../../api/status.ts';
 import type { Clock } from '../../kinds/ports.ts';
@@ -115,7 +116,8 @@ export function createControllerClient(options: {
 
     async report(status, signal) {
       const answer = await send('PUT', `/v1/hosts/${host}/status`, {
-        body: JSON.stringify(status),
+        // What the controller would not take is never sent: a host must always be able to report.
+        body: JSON.stringify(fitted(status)),
         timeoutMs: GRACE_MS,
         signal,
       });

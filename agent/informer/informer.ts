@@ -16,7 +16,7 @@ export interface InformerDeps {
   readonly clock: Clock;
   readonly log: Logger;
   readonly random: () => number;
-  /** The agent's own conditions: ControllerReachable, Assigned, ManifestAccepted. */
+  /** The agent's own conditions: ControllerReachable, Assigned, ManifestAccepted, StatusAccepted. */
   readonly conditions: ConditionSet;
   readonly onBundle: (accepted: Accepted) => void;
   readonly onPull: (result: PullResult) => void;
@@ -169,9 +169,14 @@ export class Informer {
       try {
         await client.report(status(), signal);
         failed = false;
+        // The condition is there only for those whose report was refused once.
+        if (this.#deps.conditions.get('StatusAccepted') !== undefined)
+          this.#set('StatusAccepted', 'True', 'Accepted', 'the controller takes what this host reports');
       } catch (error) {
         if (!failed && !signal.aborted) log.warn({ error: inWords(error) }, 'status could not be reported');
         failed = true;
+        if (error instanceof ControllerError && error.status < 500)
+          this.#set('StatusAccepted', 'False', error.code, error.message);
       }
       await clock.sleep(failed ? 10 * REPORT_GAP_MS : REPORT_GAP_MS, signal).catch(() => {});
     }

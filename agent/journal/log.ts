@@ -17,7 +17,7 @@ const SMALL_BYTES = 1024 * 1024;
 export class Log {
   readonly #file: string;
   /** Everything that must be in the file, as few records as possible. */
-  readonly #contents: () => Iterable<Json>;
+  readonly #contents: () => Iterable<unknown>;
   #bytes = 0;
   #rewriteAbove = SMALL_BYTES;
   /** The file may not be what it should be: it is written anew before it is used. */
@@ -26,7 +26,7 @@ export class Log {
   #flushing: Promise<void> | undefined;
   #nextFlush: Promise<void> | undefined;
 
-  constructor(file: string, contents: () => Iterable<Json>) {
+  constructor(file: string, contents: () => Iterable<unknown>) {
     this.#file = file;
     this.#contents = contents;
   }
@@ -59,8 +59,8 @@ export class Log {
     return [copy];
   }
 
-  /** @throws system errors; the record is then not in the file. */
-  append(record: Json): void {
+  /** @param record as JSON.stringify takes it. @throws system errors; the record is then not in the file. */
+  append(record: unknown): void {
     if (this.#suspect || this.#bytes > this.#rewriteAbove) this.#rewrite();
     const line = Buffer.from(lineOf(record));
     let fd = this.#open();
@@ -144,7 +144,7 @@ export class Log {
   }
 }
 
-function lineOf(record: Json): string {
+function lineOf(record: unknown): string {
   const json = JSON.stringify(record);
   return `${checksum(json)} ${json}\n`;
 }

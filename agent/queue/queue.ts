@@ -31,10 +31,16 @@ interface Pending {
   wokenAt: number;
 }
 
+interface Running {
+  readonly locks: readonly string[];
+  readonly done: Promise<void>;
+  readonly beganAt: number;
+}
+
 export class Queue {
   readonly #options: QueueOptions;
   readonly #ready = new Map<string, Pending>(); // insertion order is the order of work
-  readonly #running = new Map<string, { readonly locks: readonly string[]; readonly done: Promise<void> }>();
+  readonly #running = new Map<string, Running>();
   readonly #delayed = new Map<string, { readonly dueAt: number; readonly timer: { cancel(): void } }>();
   readonly #failures = new Map<string, number>();
   #idle: (() => void)[] = [];
@@ -48,6 +54,12 @@ export class Queue {
   /** Keys that wait for a worker, delayed ones not counted. */
   get depth(): number {
     return this.#ready.size;
+  }
+
+  /** How long the pass over this key has run, milliseconds; undefined when none runs. */
+  runningMs(key: string): number | undefined {
+    const running = this.#running.get(key);
+    return running === undefined ? undefined : this.#options.clock.monotonic() - running.beganAt;
   }
 
   start(): void {
@@ -150,7 +162,7 @@ export class Queue {
         this.#schedule();
         this.#checkIdle();
       });
-      this.#running.set(key, { locks, done });
+      this.#running.set(key, { locks, done, beganAt: this.#options.clock.monotonic() });
     }
   }
 

@@ -1,12 +1,14 @@
-// What the parts of the loop share: what a pass can end in, what it tells the rest of the agent, and what it needs.
+// What the parts of the loop share: what a pass is given, what it returns, and what the loop needs of the agent.
 import type { AnyKind, InventoryRecord } from '../../kinds/kind.ts';
 import type { Ports } from '../../kinds/ports.ts';
+import { readVersioned } from '../../kinds/shared/versioned.ts';
 import type { AllowList } from '../config.ts';
-import type { Holding, Journal } from '../journal/journal.ts';
-import type { Cause } from '../queue/queue.ts';
+import type { InventoryEntry, Journal } from '../journal/journal.ts';
+import type { Cause, Item } from '../queue/queue.ts';
 import { latest, type SecretStore, secretRefsIn } from '../secrets/store.ts';
 import type { Suspensions } from './suspensions.ts';
-import type { World } from './world.ts';
+import type { Targets } from './targets.ts';
+import type { ResourceState, World } from './world.ts';
 
 export type Outcome =
   | 'in_sync'
@@ -22,22 +24,6 @@ export type Outcome =
   | 'removed'
   | 'error';
 
-/** What the loop tells the rest of the agent; metrics, log, status and the queue are behind it. */
-export interface Observer {
-  transition(key: string, type: 'Normal' | 'Warning', reason: string, message: string): void;
-  passEnded(key: string, outcome: Outcome, seconds: number): void;
-  driftDetected(key: string, by: 'watch' | 'resync'): void;
-  healed(key: string, seconds: number): void;
-  rolledBack(key: string, reason: string): void;
-  /** The key's conditions or drift may have changed. */
-  changed(key: string): void;
-  requeue(key: string, cause: Cause, afterMs: number): void;
-  /** Failed: come back after the next backoff. @returns milliseconds */
-  backOff(key: string): number;
-  succeeded(key: string): void;
-  wake(key: string, cause: Cause): void;
-}
-
 export interface ReconcilerDeps {
   readonly kinds: ReadonlyMap<string, AnyKind>;
   readonly ports: Ports;
@@ -46,10 +32,68 @@ export interface ReconcilerDeps {
   readonly secrets: SecretStore;
   readonly suspensions: Suspensions;
   readonly allow: AllowList;
-  readonly bootID: string;
   readonly observer: Observer;
+  readonly queue: Requeue;
   /** Ends every pass when the agent stops. */
   readonly stopping: AbortSignal;
+  /** How long a pass may take, milliseconds. Default 180,000: above Alloy's reload (75 s). */
+  readonly passTimeoutMs?: number;
+  /** Whether nothing may be touched, whatever the manifest says: the agent itself is in a crash loop. */
+  readonly touchesNothing?: () => boolean;
+}
+
+/** What is told of passes to people: log, events, metrics. */
+export interface Observer {
+  transition(key: string, type: 'Normal' | 'Warning', reason: string, message: string): void;
+  passEnded(key: string, outcome: Outcome, seconds: number): void;
+  driftDetected(key: string, by: 'watch' | 'resync'): void;
+  healed(key: string, seconds: number): void;
+  rolledBack(key: string, reason: string): void;
+  /** The key's conditions or drift may have changed. */
+  changed(key: string): void;
+}
+
+/** What the one place that acts on results does with the queue. */
+export interface Requeue {
+  add(key: string, cause: Cause): void;
+  addAfter(key: string, cause: Cause, afterMs: number): void;
+  /** After the next backoff. @returns milliseconds */
+  addRateLimited(key: string): number;
+  /** The key did not fail: its next failure backs off from the beginning. */
+  forget(key: string): void;
+}
+
+/** What a pass is given. */
+export interface Pass {
+  readonly deps: ReconcilerDeps;
+  readonly targets: Targets;
+  readonly state: ResourceState;
+  readonly item: Item;
+  readonly signal: AbortSignal;
+}
+
+export interface Report {
+  readonly type: string;
+  readonly status: 'True' | 'False' | 'Unknown';
+  readonly reason: string;
+  readonly message: string;
+}
+
+/** What a pass came to. It is acted upon in one place (act.ts); a pass itself commands nothing. */
+export interface PassResult {
+  readonly outcome: Outcome;
+  /** Conditions to set, in this order. */
+  readonly reports?: readonly Report[];
+  readonly clear?: readonly string[];
+  /** When to come back; without it events, people and the resync do. */
+  readonly requeueAfterMs?: number | 'backoff';
+  readonly detected?: 'watch' | 'resync';
+  readonly healed?: { readonly seconds: number; readonly what: string };
+  readonly rolledBack?: string;
+  /** Beside the transitions of Ready. */
+  readonly event?: { readonly type: 'Normal' | 'Warning'; readonly reason: string; readonly message: string };
+  /** Other keys to be looked at. */
+  readonly wake?: readonly { readonly key: string; readonly cause: Cause }[];
 }
 
 /** Content that may be a secret, as bytes. */
@@ -60,18 +104,34 @@ export function contentFrom(secrets: SecretStore): InventoryRecord['content'] {
       : { bytes: secrets.resolve(value).reveal(), secret: true };
 }
 
-/** A holding as kinds see it. */
-export function recordOf(key: string, holding: Holding, secrets: SecretStore): InventoryRecord {
+/** The kind of a key. @throws Error for one that this agent does not know. */
+export function kindOf(kinds: ReadonlyMap<string, AnyKind>, key: string): AnyKind {
+  const name = key.slice(0, key.indexOf('/'));
+  const kind = kinds.get(name);
+  if (kind === undefined) throw new Error(`this agent does not know the kind ${name}`);
+  return kind;
+}
+
+/** An inventory entry as its kind sees it. @throws Stalled('SnapshotUnreadable') */
+export function recordOf(
+  key: string,
+  kind: AnyKind,
+  entry: InventoryEntry,
+  secrets: SecretStore,
+): InventoryRecord {
   const content = contentFrom(secrets);
   // What was recorded long ago names ciphertext of then, for keys and of values that may be gone.
-  const now = secretRefsIn(holding.confirmed?.spec);
+  const now = secretRefsIn(entry.confirmed?.spec);
   return {
     key,
-    owns: holding.owns,
-    origin: holding.origin,
-    original: holding.original.snapshot,
-    policy: holding.policy,
-    memory: holding.memory,
+    owns: entry.owns,
+    memory: memoryOf(key, kind, entry),
     content: (value) => content(typeof value === 'string' ? value : latest(value, now)),
   };
+}
+
+/** @throws Stalled('SnapshotUnreadable') */
+export function memoryOf(key: string, kind: AnyKind, entry: InventoryEntry | undefined): unknown {
+  if (kind.memory === undefined || entry?.memory === undefined) return undefined;
+  return readVersioned(kind.memory, entry.memory, `what ${key} remembers`);
 }

@@ -1,68 +1,63 @@
-// One pass over one resource. It always ends in a status, a metric and, on a transition, one log line. Here it is
-// decided what is aimed at and what an error means; converge.ts gets there, undo.ts goes back, removal.ts removes.
+// One pass over one resource: the facts, the situation that they make, its steps, and one place that acts on what they
+// came to. A pass always ends in a status, a metric and, on a transition, one log line.
 import { isDeepStrictEqual } from 'node:util';
 import type { Resource } from '../../api/bundle.ts';
 import { errnoOf, inWords, Stalled, Waiting } from '../../api/errors.ts';
+import type { Reason } from '../../api/reasons.ts';
 import type { Change } from '../../kinds/kind.ts';
 import type { Item } from '../queue/queue.ts';
 import { presentable } from '../secrets/redact.ts';
 import { secretRefsIn } from '../secrets/store.ts';
-import { Converger } from './converge.ts';
-import type { Outcome, ReconcilerDeps } from './loop.ts';
+import { act } from './act.ts';
+import { basisOf, begin, resume } from './change.ts';
+import type { Pass, PassResult, ReconcilerDeps } from './loop.ts';
 import { remove } from './removal.ts';
-import { Report } from './report.ts';
+import { situationOf } from './situation.ts';
+import { fallback, heal, observe, parkedResult } from './standing.ts';
 import { type Target, Targets } from './targets.ts';
 import { undo } from './undo.ts';
 import type { ResourceState } from './world.ts';
 
-/** Above Alloy's reload (75 s); a pass that takes longer hangs. */
 const PASS_TIMEOUT_MS = 180_000;
+/** Only a person or git lifts these; anything else that parks a heal or a removal may pass. */
+const HELD: readonly Reason[] = ['Suspended', 'RemovalParked', 'WouldRemove'];
 
 export class Reconciler {
   readonly targets: Targets;
   readonly #deps: ReconcilerDeps;
-  readonly #report: Report;
-  readonly #converger: Converger;
 
   constructor(deps: ReconcilerDeps) {
     this.#deps = deps;
     this.targets = new Targets(deps);
-    this.#report = new Report(deps);
-    this.#converger = new Converger(deps, this.#report, this.targets);
   }
 
   /** Never throws: what a pass runs into becomes a condition and, where that helps, another pass. */
   async reconcile(item: Item): Promise<void> {
-    const { world, observer, ports, stopping } = this.#deps;
+    const { world, ports, stopping, passTimeoutMs = PASS_TIMEOUT_MS } = this.#deps;
     const state = world.get(item.key);
     if (state === undefined) return;
     const began = ports.clock.monotonic();
     const { resource } = state;
     // Made by hand: signals that are combined of others cost more than all the rest of a pass that finds nothing.
-    const pass = new AbortController();
-    const { signal } = pass;
-    const stop = (): void => pass.abort(stopping.reason);
+    const abort = new AbortController();
+    const { signal } = abort;
+    const stop = (): void => abort.abort(stopping.reason);
     stopping.addEventListener('abort', stop);
     if (stopping.aborted) stop();
-    const timeout = ports.clock.setTimeout(() => pass.abort(), PASS_TIMEOUT_MS);
-    let outcome: Outcome;
+    const timeout = ports.clock.setTimeout(() => abort.abort(), passTimeoutMs);
+    const pass: Pass = { deps: this.#deps, targets: this.targets, state, item, signal };
+    let result: PassResult;
     try {
-      this.#tidy(state);
       await this.targets.ready(state);
-      outcome =
-        resource === undefined
-          ? await remove(this.#deps, state, signal)
-          : await this.#pass(state, resource, item, signal);
-      if (outcome !== 'unconfirmed') observer.succeeded(item.key);
+      result = await this.#run(pass);
     } catch (error) {
-      outcome = this.#failed(state, error, signal);
+      result = this.#failed(pass, error, passTimeoutMs);
     } finally {
       timeout.cancel();
       stopping.removeEventListener('abort', stop);
     }
     state.passed = resource;
-    observer.passEnded(item.key, outcome, (ports.clock.monotonic() - began) / 1000);
-    observer.changed(item.key);
+    act(this.#deps, state, result, (ports.clock.monotonic() - began) / 1000);
   }
 
   /** Differences and their texts, for `plan`; writes nothing. @throws what observing throws. */
@@ -75,128 +70,169 @@ export class Reconciler {
     // What stands there now may be a secret that an earlier manifest put there.
     const { secrets, journal } = this.#deps;
     const heldSecret =
-      kind.secretsOnlyOpen !== true && secretRefsIn(journal.holding(key)?.confirmed?.spec).length > 0;
+      kind.secretsOnlyOpen !== true && secretRefsIn(journal.entry(key)?.confirmed?.spec).length > 0;
     return changes.map((change) => presentable(change, heldSecret, secrets.hide));
   }
 
-  async #pass(state: ResourceState, resource: Resource, item: Item, signal: AbortSignal): Promise<Outcome> {
-    const { journal, suspensions } = this.#deps;
-    const suspension = resource.suspend
-      ? 'the manifest says suspend: true'
-      : suspensions.reasonFor(state.key);
-    if (suspension !== undefined) {
-      this.#report.set(state, 'Suspended', 'True', 'Suspended', suspension);
-      this.#report.set(state, 'Ready', 'Unknown', 'Suspended', suspension);
-      return 'suspended';
-    }
-    state.conditions.clear('Suspended');
-
+  async #run(pass: Pass): Promise<PassResult> {
+    const { state } = pass;
+    const { journal } = this.#deps;
+    const { resource } = state;
+    const suspension = resource && this.#suspension(state, resource);
+    const still = resource && this.#untouched(resource);
+    const wanted = resource && suspension === undefined ? this.#wanted(state, resource) : undefined;
+    const target = isTarget(wanted) ? wanted : undefined;
+    const refused = target && still === undefined ? await this.#refused(pass, target, resource!) : undefined;
+    const trouble = refused ?? (isTarget(wanted) ? undefined : wanted);
     const intent = journal.intent(state.key);
-    if (intent?.phase === 'undoing')
-      await undo(this.#deps, this.#report, this.targets, state, intent, signal);
+    if (suspension === undefined) state.conditions.clear('Suspended');
 
-    const confirmed = journal.holding(state.key)?.confirmed;
-    let trouble: Stalled | Waiting;
-    /** Unknown while it can't be understood, or lacks a secret. */
-    let digest = '';
-    try {
-      const wanted = this.targets.wanted(state, resource);
-      digest = wanted.desired.digest;
-      state.desiredDigest = digest;
-      this.#keepCiphertext(state, wanted);
-      const refused = await this.#refusedBefore(state, wanted, item, signal);
-      if (refused === undefined) {
-        const outcome = await this.#converger.converge(state, resource, wanted, item, signal);
-        state.stalled = undefined;
-        return outcome;
-      }
-      trouble = refused;
-    } catch (error) {
-      if (error instanceof Stalled) state.stalled = { digest, reason: error.reason, message: error.message };
-      // Of a change that was begun and waits, the last confirmed state may already be replaced.
-      else if (!(error instanceof Waiting) || journal.intent(state.key) !== undefined) throw error;
-      trouble = error;
+    const situation = situationOf({
+      inManifest: resource !== undefined,
+      suspended: suspension !== undefined,
+      mayTouch: still === undefined,
+      wanted: target?.desired.digest,
+      refused: refused !== undefined,
+      confirmed: journal.entry(state.key)?.confirmed?.digest,
+      intent: intent && { digest: intent.digest, undoing: intent.phase === 'undoing' },
+    });
+    if (situation !== 'Observe' && situation !== 'Suspended') this.#removeStale(state);
+    switch (situation) {
+      case 'Remove':
+        return await remove(pass);
+      case 'Suspended':
+        return suspendedResult(suspension!);
+      case 'Observe':
+        return target === undefined ? parkedResult(pass, trouble!) : await observe(pass, target, still!);
+      case 'Undo':
+        return await undo(pass, intent!);
+      case 'Fallback':
+        return await fallback(pass, trouble!);
+      case 'Resume':
+        return await resume(pass, target!);
+      case 'Heal':
+        return await heal(pass, target!);
+      case 'New':
+        return await begin(pass, target!, resource!);
     }
-    // What git asks for can't be had, or not yet. The last confirmed state is kept up meanwhile.
-    if (confirmed !== undefined && confirmed.digest !== digest) {
-      const fallback = this.targets.standIn(state, resource, confirmed.spec, confirmed.digest);
-      if (fallback !== undefined) await this.#converger.converge(state, resource, fallback, item, signal);
-    }
-    throw trouble;
   }
 
-  /** Why the desired digest isn't to be tried now, if so. */
-  async #refusedBefore(
-    state: ResourceState,
-    wanted: Target,
-    item: Item,
-    signal: AbortSignal,
+  /** What git asks for, or why it can't be had. */
+  #wanted(state: ResourceState, resource: Resource): Target | Stalled | Waiting {
+    try {
+      const target = this.targets.wanted(state, resource);
+      state.desiredDigest = target.desired.digest;
+      this.#keepCiphertext(state, target);
+      return target;
+    } catch (error) {
+      if (error instanceof Stalled || error instanceof Waiting) return error;
+      throw error;
+    }
+  }
+
+  /** Why the desired state isn't to be tried now, if so. */
+  async #refused(pass: Pass, target: Target, resource: Resource): Promise<Stalled | undefined> {
+    const { state, item } = pass;
+    const { digest } = target.desired;
+    const quarantined = await this.#quarantined(pass, target, resource);
+    if (quarantined !== undefined) return quarantined;
+    const { parked } = state;
+    if (parked?.digest !== digest) return undefined;
+    // Anything but an event tries it again; an event does where it may have lifted it, and not too often.
+    const onlyWatch = item.causes.size === 1 && item.causes.has('watch');
+    if (!onlyWatch) return undefined;
+    const isDue = this.#deps.ports.clock.monotonic() >= parked.notBeforeMs;
+    if (parked.error.liftedBy === 'host' && isDue) return undefined;
+    state.parked = { ...parked, wasWoken: true };
+    return parked.error;
+  }
+
+  /** What was refused here stays so until its spec, its program, or something that it depends on is another one. */
+  async #quarantined(
+    { state, signal }: Pass,
+    { kind, desired }: Target,
+    resource: Resource,
   ): Promise<Stalled | undefined> {
     const { journal, ports } = this.#deps;
-    const holding = journal.holding(state.key);
-    const quarantined = holding?.quarantined;
-    if (quarantined?.digest === wanted.desired.digest) {
-      const version = (await wanted.kind.version?.(wanted.desired, ports, signal)) ?? '';
-      if (version === quarantined.version) {
+    const entry = journal.entry(state.key);
+    const quarantined = entry?.quarantined;
+    if (quarantined === undefined) return undefined;
+    if (quarantined.digest === desired.digest) {
+      const version = (await kind.version?.(desired, ports, signal)) ?? '';
+      const isSameProgram = version === quarantined.version || version === '' || quarantined.version === '';
+      if (isSameProgram && basisOf(this.#deps, kind, resource, desired.spec) === quarantined.basis)
         return new Stalled('RolledBack', `${quarantined.reason}: ${quarantined.evidence}`);
-      }
     }
-    if (quarantined !== undefined) {
-      const { quarantined: _, ...rest } = holding!;
-      journal.write({ key: state.key, holding: rest });
-    }
-    const onlyWatch = item.causes.size === 1 && item.causes.has('watch');
-    if (onlyWatch && state.stalled !== undefined && state.stalled.digest === wanted.desired.digest) {
-      return new Stalled(state.stalled.reason, state.stalled.message);
-    }
+    // An undo of it that still goes on is superseded by what is tried now.
+    const { quarantined: _, ...rest } = entry!;
+    journal.write({ key: state.key, entry: rest });
     return undefined;
   }
 
   /** Encrypted anew, it is the same desired state; what was confirmed must stay readable under new keys. */
   #keepCiphertext(state: ResourceState, { desired }: Target): void {
     const { journal } = this.#deps;
-    const holding = journal.holding(state.key);
-    if (holding?.confirmed?.digest !== desired.digest || secretRefsIn(desired.spec).length === 0) return;
-    if (isDeepStrictEqual(holding.confirmed.spec, desired.spec)) return;
-    const confirmed = { ...holding.confirmed, spec: desired.spec };
-    journal.write({ key: state.key, holding: { ...holding, confirmed } });
+    const entry = journal.entry(state.key);
+    if (entry?.confirmed?.digest !== desired.digest || secretRefsIn(desired.spec).length === 0) return;
+    if (isDeepStrictEqual(entry.confirmed.spec, desired.spec)) return;
+    const confirmed = { ...entry.confirmed, spec: desired.spec };
+    journal.write({ key: state.key, entry: { ...entry, confirmed } });
+  }
+
+  /** Why nothing of it may be touched, if so. */
+  #untouched({ drift }: Resource): string | undefined {
+    const { world, touchesNothing } = this.#deps;
+    if (world.assignment?.payload.host.mode === 'observe') return 'the host is in mode observe';
+    if (touchesNothing?.() === true) return 'the agent was started again and again, and only observes';
+    return drift === 'warn' ? 'the manifest says drift: warn' : undefined;
+  }
+
+  #suspension(state: ResourceState, resource: Resource): string | undefined {
+    return resource.suspend ? 'the manifest says suspend: true' : this.#deps.suspensions.reasonFor(state.key);
   }
 
   /** Once a start: what a killed agent left half-written beside the files of this key. */
-  #tidy(state: ResourceState): void {
-    if (state.tidied) return;
+  #removeStale(state: ResourceState): void {
+    if (state.cleaned) return;
     const { kinds, journal, ports } = this.#deps;
-    const parsed = state.resource && kinds.get(state.resource.kind)?.spec.safeParse(state.resource.spec);
-    const wanted = parsed?.success ? kinds.get(state.resource!.kind)!.owns(parsed.data) : [];
-    for (const claim of new Set([...wanted, ...(journal.holding(state.key)?.owns ?? [])])) {
+    const kind = state.resource && kinds.get(state.resource.kind);
+    const parsed = kind?.spec.safeParse(state.resource!.spec);
+    const wanted = parsed?.success ? kind!.owns(parsed.data) : [];
+    for (const claim of new Set([...wanted, ...(journal.entry(state.key)?.owns ?? [])])) {
       const path = /^file:([^#]+)/.exec(claim)?.[1];
       if (path !== undefined) ports.files.tidy?.(path);
     }
-    state.tidied = true;
+    state.cleaned = true;
   }
 
-  #failed(state: ResourceState, error: unknown, signal: AbortSignal): Outcome {
-    const { observer, stopping } = this.#deps;
-    if (stopping.aborted) return 'waiting';
+  #failed(pass: Pass, error: unknown, timeoutMs: number): PassResult {
+    if (this.#deps.stopping.aborted) return { outcome: 'waiting' };
+    if (error instanceof Waiting) return parkedResult(pass, error);
     if (error instanceof Stalled) {
-      observer.succeeded(state.key);
-      if (
-        !state.conditions.isTrue('Applied') ||
-        this.#deps.journal.holding(state.key)?.confirmed === undefined
-      ) {
-        this.#report.set(state, 'Applied', 'False', error.reason, error.message);
-      }
-      this.#report.set(state, 'Ready', 'False', error.reason, error.message);
-      return error.reason === 'RolledBack' ? 'rolled_back' : 'stalled';
+      const result = parkedResult(pass, error);
+      return HELD.includes(error.reason) ? result : { ...result, requeueAfterMs: 'backoff' };
     }
-    if (error instanceof Waiting) {
-      observer.requeue(state.key, 'retry', error.afterMs);
-      this.#report.set(state, 'Ready', 'False', error.reason, error.message);
-      return 'waiting';
-    }
-    const timedOut = signal.aborted ? `the pass took longer than ${PASS_TIMEOUT_MS / 1000} s: ` : '';
-    observer.backOff(state.key);
-    this.#report.set(state, 'Ready', 'False', errnoOf(error) || 'Error', `${timedOut}${inWords(error)}`);
-    return 'error';
+    const timedOut = pass.signal.aborted ? `the pass took longer than ${timeoutMs / 1000} s: ` : '';
+    const message = `${timedOut}${inWords(error)}`;
+    const reason = errnoOf(error) || 'Error';
+    return {
+      outcome: 'error',
+      reports: [{ type: 'Ready', status: 'False', reason, message }],
+      requeueAfterMs: 'backoff',
+    };
   }
+}
+
+function isTarget(wanted: Target | Stalled | Waiting | undefined): wanted is Target {
+  return wanted !== undefined && !(wanted instanceof Error);
+}
+
+function suspendedResult(message: string): PassResult {
+  return {
+    outcome: 'suspended',
+    reports: [
+      { type: 'Suspended', status: 'True', reason: 'Suspended', message },
+      { type: 'Ready', status: 'Unknown', reason: 'Suspended', message },
+    ],
+  };
 }

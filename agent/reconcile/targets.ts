@@ -1,19 +1,19 @@
-// What a pass aims at: what git asks for, or the last confirmed state that stands in for it.
+// What a pass aims at: what git asks for, or the last confirmed state as its fallback.
 import type { Resource } from '../../api/bundle.ts';
 import { Stalled } from '../../api/errors.ts';
 import type { AnyKind, Desired, HostFacts, Input } from '../../kinds/kind.ts';
 import { secretAsks, secretRefsIn, withoutCiphertext } from '../secrets/store.ts';
 import { isAllowed, requireAllowed } from './allow.ts';
-import { contentFrom, type ReconcilerDeps } from './loop.ts';
-import { confirmedPlace } from './moves.ts';
+import { contentFrom, kindOf, memoryOf, type ReconcilerDeps } from './loop.ts';
+import { confirmedPlace } from './relocate.ts';
 import { desiredDigest, type ResourceState } from './world.ts';
 
 /** A desired state to aim at, and how it stands to what ran here before. */
 export interface Target {
   readonly kind: AnyKind;
   readonly desired: Desired<Record<string, unknown>>;
-  /** It stands in for a desired state that can't be had: kept up, but no reason to call the resource ready. */
-  readonly standIn: boolean;
+  /** The last confirmed state, for one that can't be had: kept up, but no reason to call the resource ready. */
+  readonly isFallback: boolean;
 }
 
 export class Targets {
@@ -31,7 +31,7 @@ export class Targets {
     const { secrets, journal } = this.#deps;
     return secrets.prepare([
       ...secretRefsIn(state.resource?.spec),
-      ...secretRefsIn(journal.holding(state.key)),
+      ...secretRefsIn(journal.entry(state.key)),
       ...secretRefsIn(journal.intent(state.key)?.snapshot),
     ]);
   }
@@ -67,26 +67,17 @@ export class Targets {
         withoutCiphertext(spec),
         secretRefsIn(spec).map((ref) => this.#deps.secrets.resolve(ref).hmac),
       );
-    return { kind, desired: this.#desired(state.key, kind, spec, digest), standIn: false };
+    return { kind, desired: this.#desired(state.key, kind, spec, digest), isFallback: false };
   }
 
-  standIn(
-    state: ResourceState,
-    resource: Resource,
-    spec: Record<string, unknown>,
-    digest: string,
-  ): Target | undefined {
-    const kind = this.#deps.kinds.get(resource.kind);
-    if (kind === undefined) return undefined;
-    this.#requireAllowed(kind, spec);
-    return { kind, desired: this.#desired(state.key, kind, spec, digest), standIn: true };
-  }
-
-  /** The confirmed state of a key as a target, for the undo to be verified against. */
+  /** The last confirmed state of a key. @throws Stalled when this host may no longer have it. */
   confirmed(state: ResourceState): Target | undefined {
-    const confirmed = this.#deps.journal.holding(state.key)?.confirmed;
-    if (confirmed === undefined || state.resource === undefined) return undefined;
-    return this.standIn(state, state.resource, confirmed.spec, confirmed.digest);
+    const confirmed = this.#deps.journal.entry(state.key)?.confirmed;
+    if (confirmed === undefined) return undefined;
+    const kind = kindOf(this.#deps.kinds, state.key);
+    this.#requireAllowed(kind, confirmed.spec);
+    const desired = this.#desired(state.key, kind, confirmed.spec, confirmed.digest);
+    return { kind, desired, isFallback: true };
   }
 
   #requireAllowed(kind: AnyKind, spec: Record<string, unknown>): void {
@@ -100,10 +91,10 @@ export class Targets {
     digest: string,
   ): Desired<Record<string, unknown>> {
     const { journal, world, secrets } = this.#deps;
-    const holding = journal.holding(key);
+    const entry = journal.entry(key);
     const inputs: Record<string, Input> = {};
     for (const ref of kind.inputs?.(spec) ?? []) {
-      const written = journal.holding(ref)?.written;
+      const written = journal.entry(ref)?.written;
       if (written !== undefined) inputs[ref] = { digest: written.digest, appliedAtMs: written.atMs };
     }
     const { name, address, labels } = world.assignment!.payload.host;
@@ -113,11 +104,11 @@ export class Targets {
       spec,
       host,
       digest,
-      heal: holding?.confirmed?.digest === digest,
-      known: holding?.confirmed !== undefined,
-      held: holding?.owns ?? [],
+      heal: entry?.confirmed?.digest === digest,
+      known: entry?.confirmed !== undefined,
+      held: entry?.owns ?? [],
       inputs,
-      memory: holding?.memory,
+      memory: memoryOf(key, kind, entry),
       content: contentFrom(secrets),
     };
   }
@@ -139,10 +130,10 @@ export class Targets {
 
   /** What is kept up in another place, while what git asks for can't be had and isn't tried. */
   #keptElsewhere(state: ResourceState, { kind, desired }: Target): Target | undefined {
-    const holding = this.#deps.journal.holding(state.key);
-    const isParked = [state.stalled?.digest, holding?.quarantined?.digest].includes(desired.digest);
+    const entry = this.#deps.journal.entry(state.key);
+    const isParked = [state.parked?.digest, entry?.quarantined?.digest].includes(desired.digest);
     if (!isParked) return undefined;
-    const place = confirmedPlace(kind, holding);
+    const place = confirmedPlace(kind, entry);
     return place === undefined || place === kind.place?.(desired.spec) ? undefined : this.confirmed(state);
   }
 

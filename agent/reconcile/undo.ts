@@ -1,52 +1,70 @@
-// The way back from a change that failed its gate: the snapshot comes back, is verified, and the digest that
-// failed goes into quarantine. The intent stays open, in phase undoing, until all of that is on disk.
-import { describeChange } from '../../kinds/kind.ts';
+// Undo: back to the state before an open change. A failing undo is a state with a way out: it is tried again with
+// backoff and reported, and another desired state supersedes it (situation.ts).
+import { inWords } from '../../api/errors.ts';
+import { readVersioned } from '../../kinds/shared/versioned.ts';
 import type { Intent } from '../journal/journal.ts';
-import { type ReconcilerDeps, recordOf } from './loop.ts';
-import type { Report } from './report.ts';
-import type { Targets } from './targets.ts';
-import type { ResourceState } from './world.ts';
+import { look, putIntoForce } from './look.ts';
+import { kindOf, type Pass, type PassResult, recordOf } from './loop.ts';
 
-/** @throws Error when the old state did not come back; the intent then stays open and is undone again. */
-export async function undo(
-  deps: ReconcilerDeps,
-  report: Report,
-  targets: Targets,
-  state: ResourceState,
-  intent: Intent,
-  signal: AbortSignal,
-): Promise<void> {
-  const { journal, kinds, ports, observer } = deps;
-  const holding = journal.holding(state.key)!;
-  const kind = kinds.get(state.key.slice(0, state.key.indexOf('/')))!;
-  const { reason, evidence } = intent.failure ?? {
-    reason: 'Interrupted',
-    evidence: 'the change was cut off',
-  };
-  await kind.undo(intent.snapshot, recordOf(state.key, holding, deps.secrets), ports, signal);
-
-  const back = targets.confirmed(state);
-  if (back !== undefined) {
-    const { desired } = back;
-    let rest = kind.diff(desired, await kind.observe(desired, ports, signal));
-    if (rest.length > 0) {
-      // What was there when the change began had drifted already, or was removed since.
-      await kind.apply(rest, desired, ports, signal);
-      rest = kind.diff(desired, await kind.observe(desired, ports, signal));
+/** Kind's undo; then what was confirmed is compared, and mended where it had drifted before. */
+export async function undo(pass: Pass, intent: Intent): Promise<PassResult> {
+  const { deps, state } = pass;
+  const { journal, kinds, ports, secrets } = deps;
+  const entry = journal.entry(state.key)!;
+  state.inForce = undefined;
+  state.yes = undefined;
+  try {
+    const kind = kindOf(kinds, state.key);
+    const before = readVersioned(kind.before, intent.snapshot.before, `the snapshot of ${state.key}`);
+    await kind.undo(before, recordOf(state.key, kind, entry, secrets), ports, pass.signal);
+    const confirmed = pass.targets.confirmed(state);
+    if (confirmed !== undefined) {
+      const seen = await look(pass, confirmed);
+      if (seen.changes.length > 0) await putIntoForce(pass, seen);
     }
-    if (rest.length > 0) {
-      throw new Error(`the last confirmed state did not come back: ${rest.map(describeChange).join('; ')}`);
-    }
+  } catch (error) {
+    if (deps.stopping.aborted) throw error;
+    return undoFailing(pass, intent, error);
   }
-  const failed = targets.watched(state);
-  const version = failed === undefined ? '' : ((await kind.version?.(failed.desired, ports, signal)) ?? '');
-  const quarantined = { digest: intent.digest, version, reason, evidence, atMs: ports.clock.now() };
-  journal.write({ key: state.key, holding: { ...holding, quarantined }, intent: null });
-  await journal.flushed();
   state.drift = [];
-  observer.rolledBack(state.key, reason);
-  const now =
-    holding.confirmed === undefined ? 'what was there before is back' : 'the last confirmed state is back';
-  report.set(state, 'Applied', 'False', 'RolledBack', now);
-  report.set(state, 'Ready', 'False', 'RolledBack', `${reason}: ${evidence}`);
+  return await undone(pass, intent);
+}
+
+async function undone({ deps, state }: Pass, { failure }: Intent): Promise<PassResult> {
+  const { journal, ports } = deps;
+  const { written: _, ...entry } = journal.entry(state.key)!;
+  const { confirmed } = entry;
+  // What restarts on it has read what is gone now.
+  const written = confirmed && { digest: confirmed.digest, atMs: ports.clock.now() };
+  journal.write({ key: state.key, entry: { ...entry, ...(written && { written }) }, intent: null });
+  await journal.flushed();
+  state.wroteNew = true;
+  // Git does not ask for it any more: what it asks for instead is next.
+  if (failure === undefined) return { outcome: 'waiting', requeueAfterMs: 0 };
+  const { reason, evidence } = failure;
+  const back = confirmed === undefined ? 'what was there before is back' : 'the last confirmed state is back';
+  return {
+    outcome: 'rolled_back',
+    rolledBack: reason,
+    reports: [
+      { type: 'Applied', status: 'False', reason: 'RolledBack', message: back },
+      { type: 'Ready', status: 'False', reason: 'RolledBack', message: `${reason}: ${evidence}` },
+    ],
+    // What is kept up instead is looked at.
+    requeueAfterMs: 0,
+  };
+}
+
+function undoFailing({ signal }: Pass, { failure }: Intent, error: unknown): PassResult {
+  const why = signal.aborted ? `it took too long: ${inWords(error)}` : inWords(error);
+  const because =
+    failure === undefined
+      ? 'git no longer asks for it'
+      : `it was refused: ${failure.reason}: ${failure.evidence}`;
+  const message = `the rollback fails, and is tried again: ${why}. What is rolled back: ${because}. Another commit of this document goes ahead of it`;
+  return {
+    outcome: 'error',
+    reports: [{ type: 'Ready', status: 'False', reason: 'UndoFailing', message }],
+    requeueAfterMs: 'backoff',
+  };
 }

@@ -1,12 +1,15 @@
 // What the agent currently wants and knows, key by key: the assigned payload beside each resource's state in
 // memory. Everything that must survive a crash is in the journal instead.
+
 import { keyOf, type Payload, type Resource } from '../../api/bundle.ts';
+import type { Stalled } from '../../api/errors.ts';
 import { digestOf, sha256 } from '../../api/json.ts';
 import type { ResourceStatus } from '../../api/status.ts';
 import { type AnyKind, type Claim, type Concern, claimsOverlap } from '../../kinds/kind.ts';
-import type { Holding, Journal } from '../journal/journal.ts';
+import type { InventoryEntry, Journal } from '../journal/journal.ts';
 import { ConditionSet } from './conditions.ts';
-import { DEFAULT_PATIENCE, HealBudget } from './patience.ts';
+import type { YesSeen } from './gate.ts';
+import { DEFAULT_HEAL_RATE, HealLimit } from './heal-limit.ts';
 
 export interface ResourceState {
   readonly key: string;
@@ -19,18 +22,36 @@ export interface ResourceState {
   /** What the last pass that ended was about; undefined before the first. */
   passed: Resource | undefined;
   desiredDigest: string;
-  /** A desired state that could not even be tried; tried again on anything but a mere file event. */
-  stalled: { readonly digest: string; readonly reason: string; readonly message: string } | undefined;
-  /** The digest that this process itself put into force; after a restart nobody knows. */
-  activated: string | undefined;
-  /** Whether leftovers of a killed agent were looked for. */
-  tidied: boolean;
+  /** A desired state that could not even be begun, and why. */
+  parked: Parked | undefined;
+  /** What this process itself put into force last, and when (monotonic milliseconds); after a restart nobody knows. */
+  inForce: { readonly digest: string; readonly atMs: number } | undefined;
+  yes: YesSeen | undefined;
+  /** How often in a row it was looked at without being Ready; undefined before the first look. */
+  looks: number | undefined;
+  /** Something new was written, or taken back, for those that restart on it. */
+  wroteNew: boolean;
+  /** Keys under which what it left in other places is undone, to be looked at. */
+  readonly relocated: string[];
+  /** Whether stale temporary files of a killed agent were looked for. */
+  cleaned: boolean;
   readonly conditions: ConditionSet;
   concerns: readonly Concern[];
   drift: string[];
   healedTotal: number;
   lastHealSeconds: number | undefined;
-  readonly budget: HealBudget;
+  readonly healLimit: HealLimit;
+}
+
+/** Why what git asks for isn't tried, until what its reason names changes. */
+export interface Parked {
+  readonly digest: string;
+  readonly error: Stalled;
+  /** An event on the host tries it again from then on, where that can lift it; monotonic milliseconds. */
+  readonly notBeforeMs: number;
+  readonly tries: number;
+  /** An event came that may have lifted it, too early. */
+  readonly wasWoken: boolean;
 }
 
 export interface Assignment {
@@ -40,7 +61,7 @@ export interface Assignment {
 }
 
 /** Removals that were held back because they are too many at once. */
-export interface ParkedRemovals {
+export interface HeldBackRemovals {
   readonly digest: string;
   readonly keys: readonly string[];
 }
@@ -51,7 +72,7 @@ export class World {
   readonly #states = new Map<string, ResourceState>();
   readonly #dependents = new Map<string, Set<string>>();
   assignment: Assignment | undefined;
-  parked: ParkedRemovals | undefined;
+  heldBack: HeldBackRemovals | undefined;
 
   constructor(kinds: ReadonlyMap<string, AnyKind>, journal: Journal) {
     this.#kinds = kinds;
@@ -86,9 +107,9 @@ export class World {
     if (handOver) this.#handOver(wanted);
     for (const [key, resource] of wanted) {
       this.#ensure(key, nowMonotonic).resource = resource;
-      const holding = this.#journal.holding(key);
-      if (handOver && holding !== undefined && holding.policy !== resource.prune) {
-        this.#journal.write({ key, holding: { ...holding, policy: resource.prune } });
+      const entry = this.#journal.entry(key);
+      if (handOver && entry !== undefined && entry.policy !== resource.prune) {
+        this.#journal.write({ key, entry: { ...entry, policy: resource.prune } });
       }
     }
     const leaving = this.#journal.keys().filter((key) => !wanted.has(key));
@@ -97,8 +118,8 @@ export class World {
       if (!wanted.has(key) && !leaving.includes(key)) this.#states.delete(key);
     }
     this.#indexDependents(wanted);
-    const guarded = leaving.filter((key) => this.#journal.holding(key)?.policy !== 'freely');
-    this.parked = parkedRemovals(guarded, wanted.size, host);
+    const guarded = leaving.filter((key) => this.#journal.entry(key)?.policy !== 'freely');
+    this.heldBack = heldBackRemovals(guarded, wanted.size, host, this.#journal);
     return [...inDependencyOrder(wanted), ...leaving];
   }
 
@@ -111,7 +132,7 @@ export class World {
   forget(key: string): void {
     const state = this.#states.get(key);
     if (state?.resource === undefined) this.#states.delete(key);
-    else state.activated = undefined;
+    else state.inForce = undefined;
   }
 
   #ensure(key: string, now: number): ResourceState {
@@ -123,15 +144,19 @@ export class World {
         parsed: undefined,
         passed: undefined,
         desiredDigest: '',
-        stalled: undefined,
-        activated: undefined,
-        tidied: false,
+        parked: undefined,
+        inForce: undefined,
+        yes: undefined,
+        looks: undefined,
+        wroteNew: false,
+        relocated: [],
+        cleaned: false,
         conditions: new ConditionSet(),
         concerns: [],
         drift: [],
         healedTotal: 0,
         lastHealSeconds: undefined,
-        budget: new HealBudget(this.kindOf(key)?.patience ?? DEFAULT_PATIENCE, now),
+        healLimit: new HealLimit(this.kindOf(key)?.healLimit ?? DEFAULT_HEAL_RATE, now),
       };
       this.#states.set(key, state);
     }
@@ -142,12 +167,12 @@ export class World {
   #handOver(wanted: ReadonlyMap<string, Resource>): void {
     for (const oldKey of this.#journal.keys()) {
       if (wanted.has(oldKey)) continue;
-      const { owns, origin, original, policy } = this.#journal.holding(oldKey)!;
+      const { owns, origin, original, policy } = this.#journal.entry(oldKey)!;
       for (const [newKey, resource] of wanted) {
-        if (this.#journal.holding(newKey) !== undefined) continue;
+        if (this.#journal.entry(newKey) !== undefined) continue;
         if (!overlap(owns, this.#claimsOf(resource))) continue;
-        const holding = { owns, origin, original, policy };
-        this.#journal.write({ key: oldKey, holding: null }, { key: newKey, holding });
+        const entry = { owns, origin, original, policy };
+        this.#journal.write({ key: oldKey, entry: null }, { key: newKey, entry });
         break;
       }
     }
@@ -181,14 +206,17 @@ function overlap(a: readonly Claim[], b: readonly Claim[]): boolean {
 }
 
 /** More than max(3, 20 %) of removals at once wait until git names their digest, or the host is decommissioned. */
-function parkedRemovals(
+function heldBackRemovals(
   leaving: readonly string[],
   staying: number,
   host: Payload['host'],
-): ParkedRemovals | undefined {
+  journal: Journal,
+): HeldBackRemovals | undefined {
   if (host.decommission || leaving.length <= Math.max(3, 0.2 * (leaving.length + staying))) return undefined;
   const keys = [...leaving].sort();
-  const digest = sha256(keys.join('\n')).slice(0, 12);
+  // With when each was confirmed, so that a word that was left in git approves no later accident.
+  const what = keys.map((key) => `${key} ${journal.entry(key)?.confirmed?.atMs ?? 0}`);
+  const digest = sha256(what.join('\n')).slice(0, 12);
   return host.confirmRemovals.includes(digest) ? undefined : { digest, keys };
 }
 
@@ -213,7 +241,7 @@ export function desiredDigest(kind: string, spec: unknown, secretHmacs: readonly
 }
 
 /** A resource's state as it is reported. */
-export function resourceStatus(state: ResourceState, holding: Holding | undefined): ResourceStatus {
+export function resourceStatus(state: ResourceState, entry: InventoryEntry | undefined): ResourceStatus {
   return {
     key: state.key,
     conditions: [
@@ -221,7 +249,7 @@ export function resourceStatus(state: ResourceState, holding: Holding | undefine
       ...state.concerns.map((concern) => ({ ...concern, lastTransitionTime: '' })),
     ],
     desiredDigest: state.desiredDigest,
-    runningDigest: holding?.confirmed?.digest ?? '',
+    runningDigest: entry?.confirmed?.digest ?? '',
     drift: state.drift,
     ...(state.lastHealSeconds === undefined ? {} : { lastHealSeconds: state.lastHealSeconds }),
     healedTotal: state.healedTotal,

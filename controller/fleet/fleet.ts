@@ -3,6 +3,7 @@
 import type { KeyObject } from 'node:crypto';
 import { formatDiagnostic } from '../../api/diagnostics.ts';
 import { FleetDocument } from '../../api/documents.ts';
+import { HOST_STATES } from '../../api/health.ts';
 import type { AgentStatus } from '../../api/status.ts';
 import type { Clock } from '../../kinds/ports.ts';
 import type { Compilation } from '../pipeline/compile.ts';
@@ -10,7 +11,7 @@ import type { CommitInfo } from '../source/git-source.ts';
 import type { EnrolledHost, Store } from '../store/store.ts';
 import { Assignments, type Published } from './assignments.ts';
 import { Statuses } from './statuses.ts';
-import { type FleetView, HOST_STATES, type HostView, summarise, viewHost } from './view.ts';
+import { type FleetView, type HostView, summarise, viewHost } from './view.ts';
 import { Waiters } from './waiters.ts';
 
 /** Some milliseconds of work. */
@@ -137,11 +138,17 @@ export class Fleet {
   recordStatus(status: AgentStatus, text: string): void {
     const nowMs = this.#clock.now();
     const before = this.statuses.summary(status.host);
+    const wasRefused = this.statuses.refusal(status.host) !== undefined;
     this.assignments.observe(Math.max(status.sequence.desired, status.sequence.running), nowMs);
     this.statuses.record(status, text, nowMs);
     const after = this.statuses.summary(status.host);
     const same = JSON.stringify({ ...before, receivedAt: 0 }) === JSON.stringify({ ...after, receivedAt: 0 });
-    if (!same) this.#tell({ type: 'status', host: status.host });
+    if (!same || wasRefused) this.#tell({ type: 'status', host: status.host });
+  }
+
+  /** A report of this host can't be taken; the host is there all the same. */
+  refuseStatus(host: string, reason: string): void {
+    if (this.statuses.refuse(host, reason, this.#clock.now())) this.#tell({ type: 'status', host });
   }
 
   isOperator(login: string): boolean {
@@ -180,9 +187,17 @@ export class Fleet {
     const assignment = this.assignments.get(name);
     const status = this.statuses.summary(name);
     const enrolled = this.#enrolled.has(name);
+    const refusal = this.statuses.refusal(name);
     if (assignment === undefined && status === undefined && !enrolled) return undefined;
-    const known = enrolled || this.publicKey(name) !== undefined;
-    return viewHost(name, assignment, this.assignments.document(name), status, known, this.#clock.now());
+    const known = {
+      name,
+      assignment,
+      document: this.assignments.document(name),
+      status,
+      refusal,
+      enrolled: enrolled || this.publicKey(name) !== undefined,
+    };
+    return viewHost(known, this.#clock.now());
   }
 
   view(): FleetView {

@@ -2,6 +2,7 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import * as z from 'zod';
 import { EnrollRequest, parseToken, signEnrollment } from '../../api/enroll.ts';
+import { clip, MAX_STATUS_BYTES } from '../../api/limits.ts';
 import { AgentStatus } from '../../api/status.ts';
 import { Assignments } from '../fleet/assignments.ts';
 import type { AppDeps } from './deps.ts';
@@ -10,7 +11,8 @@ import type { Identity } from './identity.ts';
 
 const Params = z.object({ host: z.string().max(63) });
 const Query = z.object({ wait: z.coerce.number().int().min(0).max(55).default(0) });
-export const MAX_BODY_BYTES = 1024 * 1024;
+/** Of a status in a sentence of the page. */
+const MAX_REASON = 300;
 
 export function agentRoutes(app: FastifyInstance, deps: AppDeps, identity: Identity): void {
   const { fleet, log } = deps;
@@ -67,18 +69,39 @@ export function agentRoutes(app: FastifyInstance, deps: AppDeps, identity: Ident
 
   app.put(
     '/v1/hosts/:host/status',
-    { onRequest: preview, bodyLimit: MAX_BODY_BYTES },
+    { onRequest: [preview, refuseLarge], bodyLimit: MAX_STATUS_BYTES },
     async (request, reply) => {
       const host = hostOf(request);
       await identity.requireHost(host, request, true);
       const text = textOf(request);
-      const status = read(AgentStatus, parseJson(text));
-      if (status.host !== host)
-        throw new HttpError('BadRequest', `the status is of host ${status.host}, and was sent for ${host}`);
-      fleet.recordStatus(status, text);
+      try {
+        fleet.recordStatus(statusOf(host, text), text);
+      } catch (error) {
+        if (error instanceof HttpError) noteRefusal(host, error);
+        throw error;
+      }
       return reply.code(204).send();
     },
   );
+
+  /** Before its body is read; the host is there all the same, and its page says what is wrong. */
+  async function refuseLarge(request: FastifyRequest): Promise<void> {
+    const length = Number(request.headers['content-length'] ?? 0);
+    if (!(length > MAX_STATUS_BYTES)) return;
+    const host = hostOf(request);
+    await identity.requireHost(host, request, true, true);
+    const what = `the status has ${length} bytes, and ${MAX_STATUS_BYTES} are taken here`;
+    const error = new HttpError(
+      'TooLarge',
+      `${what}: update the agent, a present one shortens what it sends`,
+    );
+    noteRefusal(host, error);
+    throw error;
+  }
+
+  function noteRefusal(host: string, error: HttpError): void {
+    fleet.refuseStatus(host, clip(error.message.replace(/\s+/g, ' '), MAX_REASON));
+  }
 
   app.post('/v1/enroll', { bodyLimit: 16 * 1024 }, async (request, reply) => {
     const body = read(EnrollRequest, parseJson(textOf(request)));
@@ -133,6 +156,12 @@ const TOKEN_WORDS = {
   TokenForOtherHost: 'the token is for another host: make one for this host with homeostat token create',
   StoreUnavailable: 'the token could not be marked as used, so it is not accepted: see the controller’s log',
 };
+
+function statusOf(host: string, text: string): AgentStatus {
+  const status = read(AgentStatus, parseJson(text));
+  if (status.host === host) return status;
+  throw new HttpError('BadRequest', `the status is of host ${status.host}, and was sent for ${host}`);
+}
 
 /** The body as it was signed. */
 function textOf(request: FastifyRequest): string {

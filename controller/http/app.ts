@@ -1,7 +1,8 @@
 // The controller's HTTP server, put together and never listening: tests inject requests, main.ts listens.
 import { createHmac, timingSafeEqual } from 'node:crypto';
 import Fastify, { type FastifyInstance } from 'fastify';
-import { agentRoutes, MAX_BODY_BYTES } from './agent-routes.ts';
+import { MAX_STATUS_BYTES } from '../../api/limits.ts';
+import { agentRoutes } from './agent-routes.ts';
 import type { AppDeps } from './deps.ts';
 import { type ErrorCode, HttpError } from './errors.ts';
 import { Identity } from './identity.ts';
@@ -12,7 +13,7 @@ export function buildApp(deps: AppDeps): FastifyInstance {
   const { fleet, metrics, log } = deps;
   const app = Fastify({
     logger: false,
-    bodyLimit: MAX_BODY_BYTES,
+    bodyLimit: MAX_STATUS_BYTES,
     // Longer than the longest wait, so that a connection is used again and again.
     keepAliveTimeout: 75_000,
     requestTimeout: 30_000,
@@ -68,7 +69,7 @@ export function buildApp(deps: AppDeps): FastifyInstance {
 
 /** As GitHub, Gitea and Forgejo sign: X-Hub-Signature-256 is the HMAC-SHA-256 of the body. */
 function hookRoute(app: FastifyInstance, { hookSecret, refresh }: AppDeps): void {
-  app.post('/hooks/git', { bodyLimit: 8 * MAX_BODY_BYTES }, async (request, reply) => {
+  app.post('/hooks/git', { bodyLimit: 8 * MAX_STATUS_BYTES }, async (request, reply) => {
     if (hookSecret === undefined)
       throw new HttpError('NotFound', 'there is no hook: start the controller with --hook-secret-file');
     const body = Buffer.isBuffer(request.body) ? request.body : Buffer.alloc(0);

@@ -51,10 +51,16 @@ export class Identity {
   /**
    * The request is this host's own.
    * @param write whether a second one with the same signature must be refused.
+   * @param bodyUnread who sends it is all that is asked: its body is not going to be read.
    * @throws HttpError
    */
-  async requireHost(host: string, request: FastifyRequest, write: boolean): Promise<void> {
-    this.verify(this.#keyOf(host), request, write);
+  async requireHost(
+    host: string,
+    request: FastifyRequest,
+    write: boolean,
+    bodyUnread = false,
+  ): Promise<void> {
+    this.verify(this.#keyOf(host), request, write, bodyUnread);
     const nodeID = this.#deps.fleet.nodeID(host);
     if (nodeID === undefined || this.#deps.whois === undefined) return;
     const peer = await this.peer(request);
@@ -70,7 +76,7 @@ export class Identity {
   }
 
   /** @param publicKey base64 raw. @throws HttpError */
-  verify(publicKey: string, request: FastifyRequest, write: boolean): void {
+  verify(publicKey: string, request: FastifyRequest, write: boolean, bodyUnread = false): void {
     const nowSeconds = Math.floor(this.#deps.clock.now() / 1000);
     const body = Buffer.isBuffer(request.body) ? { body: request.body } : {};
     const { nonce } = refused(() =>
@@ -79,6 +85,7 @@ export class Identity {
         url: request.raw.url ?? '',
         headers: request.headers,
         ...body,
+        bodyUnread,
         publicKey: publicKeyOf(publicKey),
         nowSeconds,
       }),

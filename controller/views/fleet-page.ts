@@ -1,6 +1,6 @@
 // The fleet page: how things are in one sentence, which commit is served, and every host with its state.
+import { count } from '../../api/health.ts';
 import type { FleetView, HostView } from '../fleet/view.ts';
-import { count } from '../fleet/view.ts';
 import { type Html, html } from './html.ts';
 import { badge, layout, sentence, shortCommit, since } from './layout.ts';
 

@@ -1,6 +1,16 @@
 // One host: what it is to run and what it runs, every resource with its conditions, and what happened last.
-import { type AgentStatus, type Condition, findCondition, type ResourceStatus } from '../../api/status.ts';
-import type { HostState, HostView } from '../fleet/view.ts';
+import {
+  ago,
+  concernsOf,
+  HOST_STATES,
+  isTrouble,
+  resourceReason,
+  resourceState,
+  shownState,
+} from '../../api/health.ts';
+import type { AgentStatus, BriefStatus, Condition, ResourceStatus } from '../../api/status.ts';
+import { findCondition } from '../../api/status.ts';
+import type { HostView } from '../fleet/view.ts';
 import { type Html, html } from './html.ts';
 import { badge, layout, sentence, shortCommit, since } from './layout.ts';
 
@@ -20,19 +30,19 @@ ${fact('Last seen', since(host.lastSeen, now))}
 ${fact('Agent', `${host.agentVersion} ${host.platform}`.trim())}
 ${fact('Labels', labels(host.labels))}
 </dl></div>
-${status === undefined ? unheard(host) : heard(status, now)}`;
+${status === undefined ? unheard(host) : heard(host, status, now)}`;
   return layout(`${host.name}: ${host.state} – homeostat`, main, nonce);
 }
 
-function heard(status: AgentStatus, now: string): Html {
-  const trouble = status.conditions.filter((c) => c.status !== 'True');
-  return html`${trouble.length === 0 ? undefined : html`<h2>The agent</h2><div class="card"><table><tbody>${trouble.map((c) => conditionRow(c, now))}</tbody></table></div>`}
+function heard(host: HostView, status: AgentStatus, now: string): Html {
+  const trouble = status.conditions.filter(isTrouble);
+  return html`${host.state === 'StatusRefused' ? html`<div class="panel warn" role="alert"><p>What follows is the last report that could be taken, of ${since(status.at, now)}.</p></div>` : undefined}${trouble.length === 0 ? undefined : html`<h2>The agent</h2><div class="card"><table><tbody>${trouble.map((c) => conditionRow(c, now))}</tbody></table></div>`}
 <h2>Resources</h2>
 <div class="card">${
-    status.resources.length === 0
-      ? html`<div class="empty"><p>Nothing goes to this host yet. Commit a document whose hosts select it, by label or by name.</p></div>`
+    host.resources.total === 0
+      ? html`<div class="empty"><p>${empty(host)} Commit a document whose hosts select it, by label or by name.</p></div>`
       : html`<div class="scroll"><table><thead><tr><th scope="col">Resource</th><th scope="col">State</th><th scope="col" class="wide">In git</th><th scope="col" class="num">Healed</th></tr></thead>
-<tbody>${[...status.resources].sort(worstFirst).map((r) => resourceRow(r, status.mode, now))}</tbody></table></div>`
+<tbody>${[...status.resources].sort(worstFirst).map((r) => resourceRow(r, status.mode, now))}${(status.brief ?? []).map((b) => briefRow(b, status.mode))}</tbody></table></div>`
   }</div>
 <h2>Recent events</h2>
 <div class="card">${
@@ -54,12 +64,10 @@ function conditionRow(c: Condition, now: string): Html {
 
 function resourceRow(r: ResourceStatus, mode: AgentStatus['mode'], now: string): Html {
   const ready = findCondition(r.conditions, 'Ready');
-  const others = r.conditions.filter(
-    (c) => c.type !== 'Ready' && c.type !== 'Applied' && c.status !== 'False',
-  );
-  const message = ready?.status === 'True' && others.length === 0 ? undefined : ready?.message;
+  const state = resourceState(r.conditions);
+  const others = concernsOf(r.conditions);
   return html`<tr><td class="name">${r.key}</td>
-<td>${badge(stateOf(ready, mode))} ${ready !== undefined && ready.status !== 'True' ? ready.reason : undefined}${message === undefined ? undefined : html`<span class="why">${message}</span>`}
+<td>${badge(shownState(state, mode))} ${state === 'Ready' ? undefined : resourceReason(r.conditions)}${state === 'Ready' ? undefined : html`<span class="why">${messageOf(r)}</span>`}
 ${others.map((c) => html`<span class="why">${c.type}: ${c.message}</span>`)}
 ${r.drift.length === 0 ? undefined : html`<ul>${r.drift.map((line) => html`<li>${line}</li>`)}</ul>`}</td>
 <td class="wide"><code>${r.source}</code></td>
@@ -70,21 +78,35 @@ ${r.drift.length === 0 ? undefined : html`<ul>${r.drift.map((line) => html`<li>$
   }</td></tr>`;
 }
 
-function stateOf(ready: Condition | undefined, mode: AgentStatus['mode']): HostState {
-  if (ready === undefined) return 'Healing';
-  if (ready.status === 'True') return 'Ready';
-  if (ready.reason === 'RolledBack') return 'RolledBack';
-  if (mode === 'observe' && ready.reason === 'Drifted') return 'Observing';
-  return ready.status === 'Unknown' || ready.reason === 'Dependency' ? 'Healing' : 'Degraded';
+/** Of a status that was too large: the keys in one row, since nothing else is known of them here. */
+function briefRow(b: BriefStatus, mode: AgentStatus['mode']): Html {
+  const keys = b.more === 0 ? b.keys.join(', ') : [...b.keys, `${b.more} more`].join(', ');
+  return html`<tr><td class="name">${b.keys.length + b.more} more</td>
+<td>${badge(shownState(b.state, mode))} ${b.state === 'Ready' ? undefined : b.reason}<details><summary>without detail: the status was too large</summary>${keys}</details></td>
+<td class="wide"></td><td class="num">${b.healedTotal}</td></tr>`;
+}
+
+/** Why it isn't Ready; while its first pass runs, for how long it has. */
+function messageOf(r: ResourceStatus): string {
+  const message = findCondition(r.conditions, 'Ready')?.message;
+  const running = r.passRunningSeconds;
+  if (message !== undefined) return message;
+  return running === undefined ? 'not looked at yet' : `its first pass has run for ${ago(running * 1000)}`;
+}
+
+function empty(host: HostView): string {
+  return host.desired.sequence === 0
+    ? 'Nothing is assigned to this host.'
+    : 'No document of the commit that is assigned selects this host.';
 }
 
 function worstFirst(a: ResourceStatus, b: ResourceStatus): number {
-  const rank = (r: ResourceStatus): number =>
-    findCondition(r.conditions, 'Ready')?.status === 'True' ? 1 : 0;
+  const rank = (r: ResourceStatus): number => HOST_STATES.indexOf(resourceState(r.conditions));
   return rank(a) - rank(b) || (a.key < b.key ? -1 : 1);
 }
 
 function unheard(host: HostView): Html {
+  if (host.lastSeen !== '') return html``;
   return html`<h2>Nothing heard yet</h2><div class="card"><div class="empty"><p>Make a token here, and enrol with it on the host:</p>
 <pre>homeostat token create --host ${host.name}
 homeostat enroll --host ${host.name} --controller URL --token TOKEN</pre>

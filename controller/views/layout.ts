@@ -1,6 +1,6 @@
 // What all pages share: the frame, the looks, and the few lines of script that fetch the page again when the
 // controller says that something changed. No other files are loaded, so the page works on a cut-off tailnet.
-import { ago, type HostState } from '../fleet/view.ts';
+import { ago, type HostState } from '../../api/health.ts';
 import { type Html, html, Html as Markup } from './html.ts';
 import { STYLE } from './style.ts';
 
@@ -56,18 +56,26 @@ export function errorPage(message: string, nonce: string): string {
 
 const SYMBOLS: Record<HostState, string> = {
   Ready: '✓',
-  Healing: '↻',
+  Suspended: '‖',
+  Settling: '↻',
+  Drifted: '≠',
   Degraded: '!',
   RolledBack: '↶',
+  UndoFailing: '!',
+  StatusRefused: '!',
   Observing: '◉',
   Unseen: '?',
   Unassigned: '∅',
 };
 const WORDS: Record<HostState, string> = {
   Ready: 'Ready',
-  Healing: 'Healing',
+  Suspended: 'Suspended',
+  Settling: 'Settling',
+  Drifted: 'Drifted',
   Degraded: 'Degraded',
   RolledBack: 'Rolled back',
+  UndoFailing: 'Undo failing',
+  StatusRefused: 'Status refused',
   Observing: 'Observing',
   Unseen: 'Unseen',
   Unassigned: 'Unassigned',

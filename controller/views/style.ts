@@ -55,9 +55,9 @@ td ul { margin: .25rem 0 0; padding-left: 1.1rem; color: var(--soft); font-size:
 .name { font-weight: 600; }
 .badge { display: inline-flex; gap: .35rem; align-items: baseline; padding: .12rem .6rem; border-radius: 99px; font-size: .82rem; font-weight: 600; white-space: nowrap; background: var(--mute-soft); color: var(--mute); letter-spacing: 0; }
 .badge.Ready { background: var(--good-soft); color: var(--good); }
-.badge.Healing, .badge.Observing { background: var(--calm-soft); color: var(--calm); }
-.badge.Degraded, .badge.RolledBack { background: var(--bad-soft); color: var(--bad); }
-.badge.Unseen { background: var(--warn-soft); color: var(--warn); }
+.badge.Settling, .badge.Observing { background: var(--calm-soft); color: var(--calm); }
+.badge.Degraded, .badge.RolledBack, .badge.UndoFailing { background: var(--bad-soft); color: var(--bad); }
+.badge.Unseen, .badge.StatusRefused, .badge.Drifted { background: var(--warn-soft); color: var(--warn); }
 dl { display: grid; grid-template-columns: repeat(auto-fit, minmax(11rem, 1fr)); gap: 1rem 1.5rem; margin: 0; padding: 1rem; }
 dt { color: var(--soft); font-size: .8rem; } dd { margin: .1rem 0 0; overflow-wrap: anywhere; }
 .empty { padding: 1.5rem 1rem; } .empty p { margin: 0 0 .75rem; } .empty p:last-child { margin: 0; }

@@ -22,7 +22,5 @@ export function notYet(
   reason: string,
   evidence: string,
 ): Verdict {
-  return trial !== undefined && trial.elapsedMs < withinMs
-    ? unknown(reason, evidence)
-    : no(reason, evidence);
+  return trial !== undefined && trial.elapsedMs < withinMs ? unknown(reason, evidence) : no(reason, evidence);
 }

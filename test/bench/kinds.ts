@@ -95,7 +95,7 @@ async function onHost(
   const t = { after: (cleanup: () => unknown) => cleanups.push(cleanup) } as unknown as TestContext;
   try {
     const opened = await fixture.open(t);
-    if (opened.repair !== undefined) return undefined;
+    if (Object.keys(opened.breakages).length === 0) return undefined;
     const line = new Timeline(t, {
       ports: { ...opened.ports, clock },
       kinds: new Map([[kind.kind, kind]]),

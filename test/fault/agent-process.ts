@@ -125,7 +125,6 @@ async function main(): Promise<void> {
     log,
     env: {},
     version: 'fault',
-    bootID: 'fault',
     random: Math.random,
     ...(config.controller === undefined ? {} : { privateKey: privateKeyOf(options.privateKey) }),
   });

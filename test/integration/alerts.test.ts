@@ -5,6 +5,7 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { test } from 'node:test';
 import { load } from 'js-yaml';
+import { HOST_STATES } from '../../api/health.ts';
 import { PROMTOOL, require } from '../support/capabilities.ts';
 
 const root = path.dirname(path.dirname(import.meta.dirname));
@@ -46,6 +47,19 @@ test('every alert is tested for firing and for not firing', () => {
       mine.some((c) => c.exp_alerts.length === 0),
       `${alert}: no test that it does not fire`,
     );
+  }
+});
+
+test('alerts ask for states that a host can be in', () => {
+  const known = new Set<string>(HOST_STATES);
+  for (const { alert, expr } of alerts) {
+    for (const [, states = ''] of expr.matchAll(/host_condition\{condition=~?"([^"]*)"/g)) {
+      assert.deepEqual(
+        states.split('|').filter((state) => !known.has(state)),
+        [],
+        alert,
+      );
+    }
   }
 });
 

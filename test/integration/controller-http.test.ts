@@ -19,6 +19,7 @@ import {
 import { EnrollAnswer, isGenuine } from '../../api/enroll.ts';
 import { signRequest } from '../../api/signatures.ts';
 import type { AgentStatus } from '../../api/status.ts';
+import { healthHere } from '../../cli/status.ts';
 import { Fleet } from '../../controller/fleet/fleet.ts';
 import { addKey, newSeed } from '../../controller/fleet/keys.ts';
 import type { FleetView } from '../../controller/fleet/view.ts';
@@ -478,6 +479,98 @@ test('a status is shown: on the page, in the API, in the metrics; a bad one is r
   assert.equal(codeOf(await put(agent, c, '{"host":')), 'BadRequest');
   assert.equal(codeOf(await put(agent, c, 'x'.repeat(1024 * 1024 + 1))), 'TooLarge');
   assert.equal(codeOf(await c.app.inject('/v1/hosts/nobody')), 'NotFound');
+});
+
+test('a host that observes is not in order while one of its resources can’t be looked at, and all say so alike', async () => {
+  const c = await controller();
+  const published = await c.publish(MANIFESTS.replace('{mode: enforce}', '{mode: observe}'));
+  const { agent } = await enroll(c, 'pi');
+  const { sequence } = published!;
+  const resource = (key: string, status: 'True' | 'False', reason: string, message: string) => ({
+    key,
+    conditions: [{ type: 'Ready', status, reason, message, lastTransitionTime: '2026-11-23T12:00:00Z' }],
+    desiredDigest: 'a',
+    runningDigest: '',
+    drift: [],
+    healedTotal: 0,
+    source: 'a.yaml:17',
+  });
+  const status = statusOf('pi', {
+    mode: 'observe',
+    sequence: { desired: sequence, attempted: sequence, running: 0 },
+    resources: [
+      resource('File/motd', 'True', 'InSync', 'as the manifest says'),
+      resource('File/shadow', 'False', 'NotAllowed', 'the path /etc/shadow is not allowed here'),
+    ],
+  });
+  assert.equal((await put(agent, c, status)).statusCode, 204);
+  const host = c.fleet.host('pi')!;
+  assert.equal(host.state, 'Degraded');
+  assert.match(host.reason, /^1 of 2 resources .*can’t be looked at: File\/shadow \(NotAllowed\)/);
+  assert.deepEqual(host.resources, { total: 2, ready: 1, drifted: 0, failing: 1 });
+  assert.equal(c.fleet.view().healthy, false);
+  const here = healthHere(status);
+  assert.deepEqual([here.state, here.reason], [host.state, host.reason], 'the host’s own word is the same');
+  const metrics = (await c.app.inject('/metrics')).body;
+  for (const line of [
+    'homeostat_controller_host_condition{host="pi",condition="Degraded"} 1',
+    'homeostat_controller_host_condition{host="pi",condition="Observing"} 0',
+    'homeostat_controller_host_observing{host="pi"} 1',
+    'homeostat_controller_host_resources{host="pi",state="failing"} 1',
+  ]) {
+    assert.ok(metrics.includes(line), `${line} is missing`);
+  }
+  const fleetPage = (await c.app.inject('/')).body;
+  assert.match(fleetPage, /badge Degraded/);
+  assert.match(fleetPage, /File\/shadow \(NotAllowed\)/);
+  assert.match((await c.app.inject('/hosts/pi')).body, /\/etc\/shadow is not allowed here/);
+});
+
+test('a host whose report can’t be taken is there, and everybody sees why', async () => {
+  const c = await controller();
+  const { sequence } = (await c.publish())!;
+  const { agent } = await enroll(c, 'pi');
+  const fine = statusOf('pi', { sequence: { desired: sequence, attempted: sequence, running: sequence } });
+  const rows = [
+    [
+      'TooLarge',
+      'x'.repeat(1024 * 1024 + 1),
+      /status is refused: the status has 1048577 bytes, and 1048576 are/,
+    ],
+    ['BadRequest', { ...fine, mode: 'pretend' }, /status is refused: .*mode/],
+    ['BadRequest', '{"host":', /status is refused: the body is not JSON/],
+    ['BadRequest', statusOf('mac'), /status is refused: the status is of host mac/],
+  ] as const;
+  for (const [code, status, reason] of rows) {
+    c.clock.advance(200_000);
+    assert.equal(codeOf(await put(agent, c, status)), code);
+    const host = c.fleet.host('pi')!;
+    assert.deepEqual([host.state, host.lastSeen], ['StatusRefused', new Date(c.clock.now()).toISOString()]);
+    assert.match(host.reason, reason);
+  }
+  assert.match((await c.app.inject('/')).body, /Status refused/);
+  assert.match((await c.app.inject('/hosts/pi')).body, /status is refused/);
+  const { body } = await c.app.inject('/metrics');
+  assert.ok(body.includes('homeostat_controller_host_condition{host="pi",condition="StatusRefused"} 1'));
+  assert.equal((await put(agent, c, fine)).statusCode, 204);
+  assert.equal(c.fleet.host('pi')?.state, 'Ready');
+  await put(agent, c, { ...fine, mode: 'pretend' });
+  assert.match((await c.app.inject('/hosts/pi')).body, /the last report that could be taken/);
+  c.clock.advance(101_000);
+  assert.equal(c.fleet.host('pi')?.state, 'Unseen', 'a host that says nothing any more is silent');
+});
+
+test('only the host itself can have its report refused', async () => {
+  const c = await controller();
+  await c.publish();
+  const { agent } = await enroll(c, 'pi');
+  const large = 'x'.repeat(1024 * 1024 + 1);
+  const forged = { ...newAgent('pi') };
+  assert.equal(codeOf(await put(forged, c, large)), 'BadSignature');
+  const claimed = headers(agent, c, 'PUT', '/v1/hosts/pi/status', 'another body')['signature-input'];
+  const codes = [codeOf(await put(forged, c, large, { 'signature-input': claimed! }))];
+  assert.deepEqual(codes, ['BadSignature']);
+  assert.equal(c.fleet.host('pi')?.state, 'Unseen');
 });
 
 test('operators are told by login, capability or token; pages of others get nothing', async () => {

@@ -9,6 +9,8 @@ const Spec = z.strictObject({
   restartOn: z.array(z.string()).optional(),
 });
 
+const Before = z.object({ key: z.string(), value: z.string().nullable() });
+
 export class Devices {
   readonly values = new Map<string, string>();
   /** What was done, in order: observe is left out. */
@@ -18,19 +20,22 @@ export class Devices {
   gate: (value: string) => Verdict = () => ({ verdict: 'Yes' });
   /** Throws here to fail a step. */
   hook: (step: 'observe' | 'prepare' | 'apply' | 'undo', value: string) => void = () => {};
+  /** Instead of undoing, when it returns a promise or throws. */
+  undoing: () => void | Promise<void> = () => {};
   readonly kind: AnyKind;
 
   constructor() {
     const devices = this;
-    this.kind = defineKind<z.infer<typeof Spec>, string | undefined, never>({
+    this.kind = defineKind<z.infer<typeof Spec>, string | undefined, never, z.infer<typeof Before>>({
       kind: 'Device',
       scope: 'host',
       spec: Spec,
+      before: { version: 1, schema: Before },
       needs: [],
       owns: () => [],
       asks: () => [],
       inputs: (spec) => spec.restartOn ?? [],
-      patience: { burst: 3, perSecond: 0.001 },
+      healLimit: { burst: 3, perSecond: 0.001 },
       async observe(d) {
         devices.hook('observe', d.spec.value);
         return devices.values.get(d.key);
@@ -41,7 +46,7 @@ export class Devices {
         devices.log.push(`prepare ${d.spec.value}`);
         devices.hook('prepare', d.spec.value);
         if (d.spec.value === 'invalid') throw new Stalled('Invalid', 'the device can’t do that');
-        return { existed: observed !== undefined, data: { key: d.key, value: observed ?? null } };
+        return { existed: observed !== undefined, before: { key: d.key, value: observed ?? null } };
       },
       async apply(changes, d) {
         devices.log.push(`${changes.length === 0 ? 'activate' : 'apply'} ${d.spec.value}`);
@@ -51,13 +56,16 @@ export class Devices {
           throw new Stalled('Refused', 'the device said no');
         }
         devices.values.set(d.key, d.spec.value);
-        return {};
+        return undefined;
       },
-      confirm: async (d) => devices.gate(d.spec.value),
-      async undo(snapshot) {
-        const { key, value } = snapshot.data as { key: string; value: string | null };
+      assess: (d) => devices.gate(d.spec.value),
+      async undo({ key, value }, _record, _io, signal) {
         devices.log.push(`undo to ${value}`);
         devices.hook('undo', String(value));
+        const aborted = new Promise<never>((_, reject) =>
+          signal.addEventListener('abort', () => reject(new Error('aborted'))),
+        );
+        await Promise.race([devices.undoing(), aborted]);
         if (value === null) devices.values.delete(key);
         else devices.values.set(key, value);
       },

@@ -27,6 +27,7 @@ export interface TimelineOptions {
   readonly configWith?: (directory: string) => Record<string, unknown>;
   readonly mode?: 'observe' | 'enforce';
   readonly env?: Record<string, string>;
+  readonly passTimeoutMs?: number;
   /** How long what is expected may take; more where other programs take part. Default 10 s. */
   readonly withinMs?: number;
   /** Run on the state and root of an earlier timeline, as after a restart. */
@@ -79,8 +80,8 @@ export class Timeline {
       log: pino({ level: process.env['TEST_LOG'] ?? 'silent' }),
       env: options.env ?? {},
       version: 'test',
-      bootID: 'test-boot',
       random: () => 0.5,
+      ...(options.passTimeoutMs === undefined ? {} : { passTimeoutMs: options.passTimeoutMs }),
     });
   }
 

@@ -1,7 +1,7 @@
 // What must hold of a host's disk, right after a kill and after the agent has converged again.
 import fs from 'node:fs';
 import path from 'node:path';
-import type { Holding } from '../../../agent/journal/journal.ts';
+import type { InventoryEntry } from '../../../agent/journal/journal.ts';
 import { intentsIn, journalIn } from '../../support/journal.ts';
 import type { Stage } from './stage.ts';
 
@@ -39,9 +39,9 @@ export function highWater(stage: Stage): number {
   return fs.existsSync(file) ? Number(fs.readFileSync(file, 'utf8')) : 0;
 }
 
-function holdings(stage: Stage): Map<string, Holding> {
+function entries(stage: Stage): Map<string, InventoryEntry> {
   const journal = journalIn(stage.host.state);
-  return new Map(journal.keys().map((key) => [key, journal.holding(key)!]));
+  return new Map(journal.keys().map((key) => [key, journal.entry(key)!]));
 }
 
 /** After it converged: nothing half-done is left, and the inventory tells the truth about what was there. */
@@ -51,7 +51,7 @@ export function afterConvergence(stage: Stage, originals: ReadonlyMap<string, un
   if (left.length > 0) throw new Error(`left behind: ${left.join(', ')}`);
   const open = intentsIn(host.state);
   if (open.length > 0) throw new Error(`still open: ${open.join(', ')}`);
-  for (const [key, { origin, original }] of holdings(stage)) {
+  for (const [key, { origin, original }] of entries(stage)) {
     if (origin !== stage.origins[key])
       throw new Error(`${key} counts as ${origin}, and was ${stage.origins[key]}`);
     const wanted = originals.get(key);
@@ -66,5 +66,5 @@ function textOf(original: unknown): string {
 }
 
 export function originalsOf(stage: Stage): Map<string, unknown> {
-  return new Map([...holdings(stage)].map(([key, { original }]) => [key, original]));
+  return new Map([...entries(stage)].map(([key, { original }]) => [key, original]));
 }

@@ -102,7 +102,7 @@ const supervised: Scenario = {
       async settledCheck() {
         const running = commands();
         if (running.length !== 1) throw new Error(`${running.length} processes of one unit: ${running}`);
-        const { confirmed } = journalIn(host.state).holding(key)!;
+        const { confirmed } = journalIn(host.state).entry(key)!;
         const wanted = (confirmed!.spec as { command: string[] }).command.join(' ');
         if (running[0] !== wanted) throw new Error(`it runs ${running[0]}, and ${wanted} was confirmed`);
       },

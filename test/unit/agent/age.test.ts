@@ -5,7 +5,6 @@ import path from 'node:path';
 import { type TestContext, test } from 'node:test';
 import * as z from 'zod';
 import { SecretRef } from '../../../api/documents.ts';
-import type { Json } from '../../../api/json.ts';
 import { type AnyKind, defineKind } from '../../../kinds/kind.ts';
 import { encrypt, testIdentity } from '../../support/age.ts';
 import { eventually } from '../../support/eventually.ts';
@@ -109,7 +108,7 @@ test('encrypted anew it is the same desired state: nothing is written, and the n
   const both = await encrypt('open sesame', identity.recipient, next.recipient);
   line.assign(secretFile(both));
   await eventually(() => {
-    const { confirmed } = journalIn(path.join(line.directory, 'state')).holding('File/env')!;
+    const { confirmed } = journalIn(path.join(line.directory, 'state')).entry('File/env')!;
     assert.ok(JSON.stringify(confirmed).includes(JSON.stringify(both).slice(1, -1)));
   });
   assert.equal(line.status('File/env').desiredDigest, desiredDigest);
@@ -151,19 +150,20 @@ test('a secret is the host owner’s to give: by path, by name, and encrypted on
 
 test('what is removed long after a rekey is removed with the secret as it is now', async (t) => {
   const used: string[] = [];
-  const behindAnApi = defineKind<{ token: SecretRef }, object, never>({
+  const behindAnApi = defineKind<{ token: SecretRef }, object, never, { token: SecretRef }>({
     kind: 'Api',
     scope: 'host',
     spec: z.strictObject({ token: SecretRef }),
+    before: { version: 1, schema: z.object({ token: SecretRef }) },
     needs: [],
     owns: () => ['api:x'],
     asks: () => [],
     observe: async () => ({}),
     diff: () => [],
-    prepare: async ({ spec }) => ({ existed: false, data: { token: spec.token } as unknown as Json }),
-    apply: async () => ({}),
-    undo: async (snapshot, record) => {
-      const { token } = snapshot.data as unknown as { token: SecretRef };
+    prepare: async ({ spec }) => ({ existed: false, before: { token: spec.token } }),
+    apply: async () => undefined,
+    assess: () => ({ verdict: 'Yes' }),
+    undo: async ({ token }, record) => {
       used.push(record.content(token).bytes.toString());
     },
   });

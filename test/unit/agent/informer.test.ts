@@ -1,29 +1,45 @@
 // What the agent says of a controller, and what it takes of an answer that nobody has vouched for yet.
 import assert from 'node:assert/strict';
+import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
 import fs from 'node:fs';
+import http from 'node:http';
+import type { AddressInfo } from 'node:net';
 import path from 'node:path';
+import { Readable } from 'node:stream';
 import { type TestContext, test } from 'node:test';
 import pino from 'pino';
 import { BundleCache } from '../../../agent/informer/cache.ts';
-import { type ControllerClient, parseSignedBundle } from '../../../agent/informer/client.ts';
+import {
+  type ControllerClient,
+  ControllerError,
+  createControllerClient,
+  parseSignedBundle,
+} from '../../../agent/informer/client.ts';
 import { Informer } from '../../../agent/informer/informer.ts';
 import type { PullResult } from '../../../agent/metrics.ts';
 import { systemClock } from '../../../agent/providers/clock.ts';
 import { ConditionSet } from '../../../agent/reconcile/conditions.ts';
-import { BundleRefused } from '../../../api/bundle.ts';
-import type { AgentStatus } from '../../../api/status.ts';
+import { BundleRefused, privateKeyOf } from '../../../api/bundle.ts';
+import { MAX_STATUS_BYTES } from '../../../api/limits.ts';
+import { AgentStatus } from '../../../api/status.ts';
 import { testBundle, testKey } from '../../support/bundle.ts';
 import { eventually } from '../../support/eventually.ts';
 import { temporaryDirectory } from '../../support/sandbox.ts';
 
 const key = testKey();
 
-function inform(t: TestContext, stateDir: string, pull: ControllerClient['pull']) {
+function inform(
+  t: TestContext,
+  stateDir: string,
+  pull: ControllerClient['pull'],
+  report: ControllerClient['report'] = async () => undefined,
+) {
   const cache = new BundleCache({ stateDir, host: 'pi', trustedKeys: [key.publicKey] });
   const conditions = new ConditionSet();
   const pulls: PullResult[] = [];
   const informer = new Informer({
-    client: { pull, report: async () => undefined },
+    client: { pull, report },
     cache,
     clock: { ...systemClock, sleep: (ms, signal) => systemClock.sleep(ms / 1000, signal) },
     log: pino({ level: 'silent' }),
@@ -35,7 +51,7 @@ function inform(t: TestContext, stateDir: string, pull: ControllerClient['pull']
   });
   informer.start();
   t.after(() => informer.stop());
-  return { conditions, pulls };
+  return { informer, conditions, pulls };
 }
 
 test('a bundle that the disk does not take is not the controller’s fault, and is taken once it does', async (t) => {
@@ -52,6 +68,78 @@ test('a bundle that the disk does not take is not the controller’s fault, and 
   fs.mkdirSync(stateDir);
   await eventually(() => assert.equal(conditions.get('ManifestAccepted')?.status, 'True'));
 });
+
+test('a report that the controller refuses is a condition, until one is taken', async (t) => {
+  const stateDir = temporaryDirectory(t);
+  let refuses = true;
+  const { informer, conditions } = inform(
+    t,
+    stateDir,
+    async (_known, signal) => {
+      await systemClock.sleep(1, signal);
+      return 'unchanged';
+    },
+    async () => {
+      if (refuses) throw new ControllerError(413, 'TooLarge', 'the status has 9 bytes, and 8 are taken here');
+    },
+  );
+  await eventually(() => assert.equal(conditions.get('StatusAccepted')?.status, 'False'));
+  assert.match(conditions.get('StatusAccepted')!.message, /8 are taken here/);
+  refuses = false;
+  await eventually(() => {
+    informer.statusChanged();
+    assert.equal(conditions.get('StatusAccepted')?.status, 'True');
+  });
+});
+
+test('what is reported fits what a controller takes, however much there is to say', async (t) => {
+  const bodies: string[] = [];
+  const server = http.createServer(async (request, response) => {
+    bodies.push(await new Response(Readable.toWeb(request)).text());
+    response.writeHead(204).end();
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  t.after(() => server.close());
+  const { port } = server.address() as AddressInfo;
+  const url = `http://127.0.0.1:${port}`;
+  const privateKey = privateKeyOf(randomBytes(32).toString('base64'));
+  const client = createControllerClient({ url, host: 'pi', privateKey, clock: systemClock });
+  const log = 'a line of a log\n'.repeat(16_000);
+  const status = emptyStatus(
+    Array.from({ length: 6 }, (_, i) => ({
+      key: `AlloyConfig/${i}`,
+      conditions: [
+        { type: 'Ready', status: 'False', reason: 'RolledBack', message: log, lastTransitionTime: '' },
+      ],
+      desiredDigest: '',
+      runningDigest: '',
+      drift: [],
+      healedTotal: 0,
+      source: '',
+    })),
+  );
+  assert.ok(Buffer.byteLength(JSON.stringify(status)) > MAX_STATUS_BYTES);
+  await client.report(status, new AbortController().signal);
+  assert.ok(Buffer.byteLength(bodies[0]!) <= MAX_STATUS_BYTES);
+  const sent = AgentStatus.parse(JSON.parse(bodies[0]!));
+  assert.equal(sent.resources.length, 6);
+  assert.equal(sent.conditions[0]?.type, 'StatusShortened');
+});
+
+function emptyStatus(resources: AgentStatus['resources']): AgentStatus {
+  return {
+    host: 'pi',
+    at: '2026-11-23T12:00:00Z',
+    agent: { version: '1', kinds: [], platform: 'linux-x64', startedAt: '2026-11-23T11:00:00Z' },
+    mode: 'enforce',
+    sequence: { desired: 1, attempted: 1, running: 1 },
+    commit: { desired: '', running: '' },
+    conditions: [],
+    resources,
+    events: [],
+  };
+}
 
 test('a bundle is taken however its texts are quoted', () => {
   const payload = JSON.stringify({ text: '"\\\\" [[[[ {{{{ ,,,, \\" '.repeat(100) });

@@ -3,25 +3,25 @@ import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import path from 'node:path';
 import { type TestContext, test } from 'node:test';
-import { type Holding, type Intent, Journal } from '../../../agent/journal/journal.ts';
+import { type Intent, type InventoryEntry, Journal } from '../../../agent/journal/journal.ts';
 import { createSeal } from '../../../agent/secrets/seal.ts';
 import { Devices } from '../../support/device.ts';
 import { journalIn } from '../../support/journal.ts';
 import { temporaryDirectory } from '../../support/sandbox.ts';
 import { resource, Timeline } from '../../support/timeline.ts';
 
-const holding = (value: string): Holding => ({
+const entry = (value: string): InventoryEntry => ({
   owns: [`file:/${value}`],
   origin: 'created',
-  original: { kind: 'Device', snapshot: { existed: false, data: value } },
+  original: { kind: 'Device', snapshot: { existed: false, before: { version: 1, data: value } } },
   policy: 'delete',
 });
 const intent: Intent = {
   digest: 'd',
-  snapshot: { existed: false, data: null },
+  snapshot: { existed: false, before: { version: 1, data: null } },
   phase: 'applying',
-  deadlineMs: 1,
-  bootID: 'b',
+  version: '',
+  basis: '',
 };
 
 function begin(t: TestContext) {
@@ -33,24 +33,24 @@ function begin(t: TestContext) {
 
 test('what was written is there for the next agent, the latest of each key', (t) => {
   const { directory, journal } = begin(t);
-  journal.write({ key: 'File/a', holding: holding('a'), intent });
-  journal.write({ key: 'File/b', holding: holding('b') });
-  journal.write({ key: 'File/a', holding: holding('a2'), intent: null });
-  journal.write({ key: 'File/c', holding: holding('c'), intent });
-  journal.write({ key: 'File/c', holding: null });
+  journal.write({ key: 'File/a', entry: entry('a'), intent });
+  journal.write({ key: 'File/b', entry: entry('b') });
+  journal.write({ key: 'File/a', entry: entry('a2'), intent: null });
+  journal.write({ key: 'File/c', entry: entry('c'), intent });
+  journal.write({ key: 'File/c', entry: null });
   const next = journalIn(directory);
   assert.deepEqual(next.keys(), ['File/a', 'File/b']);
-  assert.deepEqual(next.holding('File/a'), holding('a2'));
+  assert.deepEqual(next.entry('File/a'), entry('a2'));
   assert.equal(next.intent('File/a'), undefined);
-  assert.equal(next.intent('File/c'), undefined, 'no intent without a holding');
+  assert.equal(next.intent('File/c'), undefined, 'no intent without an entry');
 });
 
 test('a record that was cut off anywhere is as if it had never been begun', (t) => {
   const { directory, journal, file } = begin(t);
-  journal.write({ key: 'File/a', holding: holding('a') });
+  journal.write({ key: 'File/a', entry: entry('a') });
   const whole = fs.statSync(file).size;
   // Both keys or none: a claim that is handed over has one owner at any time.
-  journal.write({ key: 'File/a', holding: null }, { key: 'File/ä', holding: holding('a') });
+  journal.write({ key: 'File/a', entry: null }, { key: 'File/ä', entry: entry('a') });
   const bytes = fs.readFileSync(file);
   for (let length = whole; length < bytes.length; length++) {
     fs.writeFileSync(file, bytes.subarray(0, length));
@@ -62,29 +62,29 @@ test('a record that was cut off anywhere is as if it had never been begun', (t) 
 
 test('after a cut-off record the next one is not lost', (t) => {
   const { directory, journal, file } = begin(t);
-  journal.write({ key: 'File/a', holding: holding('a') });
+  journal.write({ key: 'File/a', entry: entry('a') });
   fs.appendFileSync(file, '0123abcd [{"key":"File/b","hol');
   const next = journalIn(directory);
-  next.write({ key: 'File/c', holding: holding('c') });
+  next.write({ key: 'File/c', entry: entry('c') });
   assert.deepEqual(journalIn(directory).keys(), ['File/a', 'File/c']);
 });
 
 test('a damaged record costs only itself, and the file is kept for whoever wants to know', (t) => {
   const { directory, journal, file } = begin(t);
-  for (const name of ['a', 'b', 'c']) journal.write({ key: `File/${name}`, holding: holding(name) });
+  for (const name of ['a', 'b', 'c']) journal.write({ key: `File/${name}`, entry: entry(name) });
   const text = fs.readFileSync(file, 'utf8').replace('File/b', 'File/B');
   fs.writeFileSync(file, text);
   const next = new Journal(directory, createSeal(directory));
   assert.deepEqual(next.load(), [`${file}.broken`]);
   assert.deepEqual(next.keys(), ['File/a', 'File/c']);
   assert.equal(fs.readFileSync(`${file}.broken`, 'utf8'), text);
-  next.write({ key: 'File/d', holding: holding('d') });
+  next.write({ key: 'File/d', entry: entry('d') });
   assert.deepEqual(journalIn(directory).keys(), ['File/a', 'File/c', 'File/d'], 'and it is mended');
 });
 
 test('who removes, shortens or replaces the file under a running agent finds it whole after the next record', (t) => {
   const { directory, journal, file } = begin(t);
-  journal.write({ key: 'File/a', holding: holding('a') });
+  journal.write({ key: 'File/a', entry: entry('a') });
   const meddling: Record<string, () => void> = {
     removed: () => fs.rmSync(file),
     shortened: () => fs.truncateSync(file, 10),
@@ -93,24 +93,24 @@ test('who removes, shortens or replaces the file under a running agent finds it 
   };
   for (const [name, meddle] of Object.entries(meddling)) {
     meddle();
-    journal.write({ key: 'File/b', holding: holding(name) });
+    journal.write({ key: 'File/b', entry: entry(name) });
     const next = journalIn(directory);
     assert.deepEqual(next.keys(), ['File/a', 'File/b'], name);
-    assert.deepEqual(next.holding('File/b'), holding(name), name);
+    assert.deepEqual(next.entry('File/b'), entry(name), name);
   }
 });
 
 test('a log that has grown past what it holds is written anew', (t) => {
   const { directory, journal, file } = begin(t);
-  const large = holding('x'.repeat(200_000));
-  for (let i = 0; i < 40; i++) journal.write({ key: 'File/a', holding: large });
+  const large = entry('x'.repeat(200_000));
+  for (let i = 0; i < 40; i++) journal.write({ key: 'File/a', entry: large });
   assert.ok(fs.statSync(file).size < 3_000_000);
-  assert.deepEqual(journalIn(directory).holding('File/a'), large);
+  assert.deepEqual(journalIn(directory).entry('File/a'), large);
 });
 
 test('all who wait at the same time share one flush, and nobody settles before a flush that began after him', async (t) => {
   const { journal } = begin(t);
-  journal.write({ key: 'File/first', holding: holding('first') });
+  journal.write({ key: 'File/first', entry: entry('first') });
   await journal.flushed();
   const release: (() => void)[] = [];
   t.mock.method(fs, 'fdatasync', (_fd: number, done: (error: null) => void) =>
@@ -118,7 +118,7 @@ test('all who wait at the same time share one flush, and nobody settles before a
   );
   const settled: string[] = [];
   const wait = (name: string) => {
-    journal.write({ key: `File/${name}`, holding: holding(name) });
+    journal.write({ key: `File/${name}`, entry: entry(name) });
     return journal.flushed().then(() => settled.push(name));
   };
   const first = wait('a');
@@ -139,11 +139,11 @@ test('all who wait at the same time share one flush, and nobody settles before a
 
 test('a flush that failed fails those who waited, and the next one writes everything anew', async (t) => {
   const { directory, journal, file } = begin(t);
-  journal.write({ key: 'File/a', holding: holding('a') });
+  journal.write({ key: 'File/a', entry: entry('a') });
   const failing = t.mock.method(fs, 'fdatasync', (_fd: number, done: (error: Error) => void) =>
     done(Object.assign(new Error('EIO: i/o error, fdatasync'), { code: 'EIO' })),
   );
-  journal.write({ key: 'File/b', holding: holding('b') });
+  journal.write({ key: 'File/b', entry: entry('b') });
   await assert.rejects(journal.flushed(), { code: 'EIO' });
   failing.mock.restore();
   const { ino } = fs.statSync(file);
@@ -154,14 +154,14 @@ test('a flush that failed fails those who waited, and the next one writes everyt
 
 test('what could not be written has not happened', (t) => {
   const { directory, journal } = begin(t);
-  journal.write({ key: 'File/a', holding: holding('a') });
+  journal.write({ key: 'File/a', entry: entry('a') });
   const full = t.mock.method(fs, 'writeSync', () => {
     throw Object.assign(new Error('ENOSPC: no space left on device, write'), { code: 'ENOSPC' });
   });
-  assert.throws(() => journal.write({ key: 'File/a', holding: holding('b') }), { code: 'ENOSPC' });
-  assert.deepEqual(journal.holding('File/a'), holding('a'));
+  assert.throws(() => journal.write({ key: 'File/a', entry: entry('b') }), { code: 'ENOSPC' });
+  assert.deepEqual(journal.entry('File/a'), entry('a'));
   full.mock.restore();
-  journal.write({ key: 'File/c', holding: holding('c') });
+  journal.write({ key: 'File/c', entry: entry('c') });
   assert.deepEqual(journalIn(directory).keys(), ['File/a', 'File/c']);
 });
 

@@ -22,10 +22,12 @@ function contents(line: Timeline): Record<string, string> {
 }
 
 /** Keeps a text in a file, with specs and ways back that no other kind could read; "open" is never confirmed. */
-const note = defineKind<{ at: string; text: string }, string, 'files'>({
+const Before = z.object({ note: z.tuple([z.string(), z.string()]) });
+const note = defineKind<{ at: string; text: string }, string, 'files', z.infer<typeof Before>>({
   kind: 'Note',
   scope: 'host',
   spec: z.strictObject({ at: z.string(), text: z.string() }),
+  before: { version: 1, schema: Before },
   needs: ['files'],
   place: ({ at }) => at,
   owns: ({ at }) => [`file:${at}`],
@@ -35,15 +37,14 @@ const note = defineKind<{ at: string; text: string }, string, 'files'>({
     return state.type === 'file' ? state.content.toString() : '';
   },
   diff: ({ spec }, from) => (from === spec.text ? [] : [{ what: 'text', from, to: spec.text }]),
-  prepare: async ({ spec }, before) => ({ existed: before !== '', data: { note: [spec.at, before] } }),
+  prepare: async ({ spec }, before) => ({ existed: before !== '', before: { note: [spec.at, before] } }),
   async apply(_changes, { spec }, { files }) {
     files.replaceAtomic(spec.at, Buffer.from(spec.text), {});
-    return {};
+    return undefined;
   },
-  confirm: async ({ spec }) =>
+  assess: ({ spec }) =>
     spec.text === 'open' ? { verdict: 'Unknown', reason: 'Open', evidence: '' } : { verdict: 'Yes' },
-  async undo({ data }, _record, { files }) {
-    const [at, before] = (data as { note: [string, string] }).note;
+  async undo({ note: [at, before] }, _record, { files }) {
     files.replaceAtomic(at, Buffer.from(before), {});
   },
 });
@@ -100,7 +101,7 @@ test('a move that was cut off, and that git takes back or leads elsewhere, leave
       let open = false;
       const cut = {
         ...real,
-        confirm: async () =>
+        assess: () =>
           open
             ? ({ verdict: 'Unknown', reason: 'CutOff', evidence: '' } as const)
             : ({ verdict: 'Yes' } as const),
@@ -135,9 +136,9 @@ test('a record that came from another kind is undone by that kind, and an open c
   const given: unknown[] = [];
   const watched: typeof real = {
     ...real,
-    undo(snapshot, ...rest) {
-      given.push(snapshot.data);
-      return real.undo(snapshot, ...rest);
+    undo(before, ...rest) {
+      given.push(before);
+      return real.undo(before, ...rest);
     },
   };
   const line = new Timeline(t, { kinds: new Map([watched, note].map((kind) => [kind.kind, kind])) });
@@ -151,7 +152,7 @@ test('a record that came from another kind is undone by that kind, and an open c
   line.assign();
   await line.expectGone('Note/n');
   assert.deepEqual(contents(line), {});
-  assert.deepEqual(given, [{ type: 'absent', path: '/etc/a' }]);
+  assert.deepEqual(given, [{ type: 'absent', path: '/etc/a', parents: ['/etc'] }]);
 });
 
 test('an agent that is killed before the old place is undone undoes it after its return', async (t) => {

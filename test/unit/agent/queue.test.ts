@@ -52,6 +52,18 @@ test('a key is never worked on twice at a time, and one added meanwhile is worke
   assert.equal(runs.length, 2);
 });
 
+test('how long a pass has run is known while it runs, and not before or after', async () => {
+  const { queue, runs, clock } = build({ concurrency: 1 });
+  queue.add('a', 'watch');
+  queue.add('b', 'watch');
+  await settle();
+  await clock.advance(372_000);
+  assert.deepEqual([queue.runningMs('a'), queue.runningMs('b')], [372_000, undefined]);
+  runs[0]!.end();
+  await settle();
+  assert.deepEqual([queue.runningMs('a'), queue.runningMs('b')], [undefined, 0]);
+});
+
 test('the time of the first cause is kept, so that latency counts from the event', async () => {
   const { queue, runs, clock } = build({ concurrency: 1 });
   queue.add('busy', 'watch');

@@ -198,13 +198,13 @@ test('an undo leads to the last confirmed state, also when that had drifted befo
   assert.deepEqual(intents(line), []);
 });
 
-test('a gate that fails after a mere heal is Degraded: nothing is undone, nothing quarantined', async (t) => {
+test('what does not work after a mere heal is not Ready: nothing is undone, nothing quarantined', async (t) => {
   const { devices, line } = begin(t);
   line.assign(device('one'));
   await line.expect('Device/d', 'True');
   devices.gate = () => ({ verdict: 'No', reason: 'Unhealthy', evidence: 'it coughs' });
   devices.tamper('Device/d', 'other');
-  await line.expect('Device/d', 'False', 'Degraded');
+  await line.expect('Device/d', 'False', 'Unhealthy');
   assert.equal(devices.values.get('Device/d'), 'one');
   assert.ok(!devices.log.some((l) => l.startsWith('undo')));
   assert.match(await line.agent.exposition(), /homeostat_quarantined 0/);
@@ -248,7 +248,7 @@ test('an undo that is cut off is finished by the next run', async (t) => {
     if (step === 'undo') throw new Error('cut off');
   };
   first.assign(device('refused'));
-  await first.expect('Device/d', 'False', 'Error');
+  await first.expect('Device/d', 'False', 'UndoFailing');
   await first.stop();
   devices.hook = () => {};
   const second = begin(t, devices, directory).line.assign(device('refused'));
@@ -300,7 +300,7 @@ test('what is new waits for its dependencies; a heal never does', async (t) => {
   await line.expect('Device/top', 'True');
   devices.gate = (v) => (v === 'base' ? { verdict: 'No', reason: 'Sick', evidence: '' } : { verdict: 'Yes' });
   devices.tamper('Device/base', 'x');
-  await line.expect('Device/base', 'False', 'Degraded');
+  await line.expect('Device/base', 'False', 'Sick');
   devices.tamper('Device/top', 'x');
   await eventually(() => assert.equal(devices.values.get('Device/top'), 'top'));
 });

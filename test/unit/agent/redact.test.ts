@@ -72,8 +72,10 @@ test('sealed: opened by this host only, noticed when changed; what was never sea
 });
 
 test('a kind whose program quotes the secret: not in conditions, drift, events, log or journal', async (t) => {
-  const quoting = defineKind<{ token: SecretRef; how: string }, object, never>({
+  const quoting = defineKind<{ token: SecretRef; how: string }, object, never, null>({
     kind: 'Quoting',
+    before: { version: 1, schema: z.null() },
+    assess: () => ({ verdict: 'Yes' }),
     scope: 'host',
     spec: z.strictObject({ token: SecretRef, how: z.string() }),
     needs: [],
@@ -84,7 +86,7 @@ test('a kind whose program quotes the secret: not in conditions, drift, events, 
       return {};
     },
     diff: ({ spec, content }) => [{ what: 'token', from: '', to: content(spec.token).bytes.toString() }],
-    prepare: async () => ({ existed: false, data: null }),
+    prepare: async () => ({ existed: false, before: null }),
     apply: async (_changes, { spec, content }) => {
       throw new Stalled(
         'Refused',

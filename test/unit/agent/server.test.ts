@@ -4,8 +4,10 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { startServers } from '../../../agent/server.ts';
+import { tally } from '../../../api/health.ts';
 import { AgentStatus } from '../../../api/status.ts';
 import { askAgent } from '../../../cli/socket.ts';
+import { Devices } from '../../support/device.ts';
 import { eventually } from '../../support/eventually.ts';
 import { resource, Timeline } from '../../support/timeline.ts';
 
@@ -48,6 +50,40 @@ test('metrics: series at zero from the start, and no more than 150 of them, howe
   ]) {
     assert.ok(series.includes(expected), `${expected} is missing`);
   }
+});
+
+test('metrics count as ready what the status calls ready', async (t) => {
+  const { line, get, ask } = await serve(t);
+  line.start().assign(file('a'), { ...file('b'), suspend: true }, resource('File', 'c', { path: 7 }));
+  await line.expect('File/a', 'True');
+  await line.expect('File/c', 'False');
+  const { status } = (await ask('GET', '/v1/status')) as { status: unknown };
+  const { by, total, ready } = tally(AgentStatus.parse(status));
+  assert.deepEqual([total, ready, by.Suspended.count, by.Degraded.count], [3, 1, 1, 1]);
+  const text = await (await get('/metrics')).text();
+  for (const expected of [
+    'homeostat_resources{ready="true"} 1',
+    'homeostat_resources{ready="false"} 2',
+    'homeostat_suspended 1',
+    'homeostat_resource_ready{kind="File",name="b"} 0',
+  ]) {
+    assert.ok(text.includes(`${expected}\n`), `${expected} is missing`);
+  }
+});
+
+test('the status says of which resources a pass is running', async (t) => {
+  const devices = new Devices();
+  const line = new Timeline(t, { kinds: devices.kinds });
+  const seconds = () => line.agent.status().resources.map((r) => r.passRunningSeconds);
+  let during: (number | undefined)[] = [];
+  devices.hook = (step) => {
+    if (step === 'apply') during = seconds();
+  };
+  line.start().assign(resource('Device', 'a', { value: 'one' }));
+  await line.expect('Device/a', 'True');
+  assert.equal(during.length, 1);
+  assert.ok(Number(during[0]) >= 0, 'while it runs, it has run for some seconds');
+  await eventually(() => assert.deepEqual(seconds(), [undefined]));
 });
 
 test('the commit of the past leaves no series behind', async (t) => {

@@ -29,8 +29,9 @@ const Spec = z.strictObject({
   page: z.strictObject({ number: z.int(), sha256: z.string() }).optional(),
   content: z.string().optional(),
 });
-const book: AnyKind = defineKind<z.infer<typeof Spec>, null, never>({
-  ...{ observe: never, diff: never, prepare: never, apply: never, undo: never, needs: [] },
+const book: AnyKind = defineKind<z.infer<typeof Spec>, null, never, null>({
+  ...{ observe: never, diff: never, assess: never, prepare: never, apply: never, undo: never, needs: [] },
+  before: { version: 1, schema: z.null() },
   kind: 'Book',
   scope: 'fleet',
   spec: Spec,

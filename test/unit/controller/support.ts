@@ -8,7 +8,11 @@ import { type AnyKind, defineKind } from '../../../kinds/kind.ts';
 const never = (): never => {
   throw new Error('the controller must not run a kind');
 };
-const effects = { observe: never, diff: never, prepare: never, apply: never, undo: never, needs: [] };
+const effects = {
+  before: { version: 1, schema: z.null() },
+  ...{ observe: never, diff: never, assess: never, prepare: never, apply: never, undo: never },
+  needs: [],
+};
 
 const FileSpec = z.strictObject({
   path: z.string().startsWith('/'),
@@ -34,7 +38,7 @@ const PolicySpec = z.strictObject({ tailnet: z.string().min(1) });
 export const testKinds: ReadonlyMap<string, AnyKind> = new Map([
   [
     'File',
-    defineKind<z.infer<typeof FileSpec>, null, never>({
+    defineKind<z.infer<typeof FileSpec>, null, never, null>({
       ...effects,
       kind: 'File',
       scope: 'host',
@@ -49,7 +53,7 @@ export const testKinds: ReadonlyMap<string, AnyKind> = new Map([
   ],
   [
     'Service',
-    defineKind<z.infer<typeof ServiceSpec>, null, never>({
+    defineKind<z.infer<typeof ServiceSpec>, null, never, null>({
       ...effects,
       kind: 'Service',
       scope: 'host',
@@ -61,7 +65,7 @@ export const testKinds: ReadonlyMap<string, AnyKind> = new Map([
   ],
   [
     'Policy',
-    defineKind<z.infer<typeof PolicySpec>, null, never>({
+    defineKind<z.infer<typeof PolicySpec>, null, never, null>({
       ...effects,
       kind: 'Policy',
       scope: 'fleet',

@@ -1,25 +1,25 @@
 // Contention: when something else keeps writing what we own, healing goes on, but no faster than a token bucket
 // allows; after that each heal waits longer, and the condition Contended says so.
 
-export interface Patience {
+export interface HealRate {
   readonly burst: number;
   readonly perSecond: number;
 }
 
-export const DEFAULT_PATIENCE: Patience = { burst: 20, perSecond: 0.1 };
+export const DEFAULT_HEAL_RATE: HealRate = { burst: 20, perSecond: 0.1 };
 const FIRST_WAIT_MS = 1000;
 const LONGEST_WAIT_MS = 60_000;
 
-export class HealBudget {
-  readonly #patience: Patience;
+export class HealLimit {
+  readonly #rate: HealRate;
   #tokens: number;
   #updatedAt: number;
   #waitMs = 0;
   #notBefore = 0;
 
-  constructor(patience: Patience, now: number) {
-    this.#patience = patience;
-    this.#tokens = patience.burst;
+  constructor(rate: HealRate, now: number) {
+    this.#rate = rate;
+    this.#tokens = rate.burst;
     this.#updatedAt = now;
   }
 
@@ -52,7 +52,7 @@ export class HealBudget {
   /** Nothing to heal was found: after a quiet while the fight counts as over. @returns whether it just ended. */
   quiet(now: number): boolean {
     this.#refill(now);
-    if (this.#waitMs === 0 || this.#tokens < Math.min(this.#patience.burst, 5) || now < this.#notBefore)
+    if (this.#waitMs === 0 || this.#tokens < Math.min(this.#rate.burst, 5) || now < this.#notBefore)
       return false;
     this.#waitMs = 0;
     return true;
@@ -60,7 +60,7 @@ export class HealBudget {
 
   #refill(now: number): void {
     const seconds = (now - this.#updatedAt) / 1000;
-    this.#tokens = Math.min(this.#patience.burst, this.#tokens + seconds * this.#patience.perSecond);
+    this.#tokens = Math.min(this.#rate.burst, this.#tokens + seconds * this.#rate.perSecond);
     this.#updatedAt = now;
   }
 }

@@ -1,0 +1,268 @@
+// A change: New begins one, Resume goes on with one that was begun. Both end confirmed, on trial, or rolled back.
+
+import type { Resource } from '../../api/bundle.ts';
+import { Stalled, Waiting } from '../../api/errors.ts';
+import { digestOf, type Json } from '../../api/json.ts';
+import type { AnyKind } from '../../kinds/kind.ts';
+import { readVersioned } from '../../kinds/shared/versioned.ts';
+import type { Entry, Intent, InventoryEntry, Snapshot } from '../journal/journal.ts';
+import {
+  AS_WRITTEN,
+  judge,
+  type Look,
+  look,
+  pendingResult,
+  putIntoForce,
+  readyReport,
+  StillDiffers,
+} from './look.ts';
+import type { Pass, PassResult, ReconcilerDeps } from './loop.ts';
+import { oldPlace, openElsewhere } from './relocate.ts';
+import { fallback } from './standing.ts';
+import type { Target } from './targets.ts';
+import { undo } from './undo.ts';
+import type { World } from './world.ts';
+
+const DEPENDENCY_AGAIN_MS = 60_000;
+const FIRST_PARKED_MS = 1_000;
+const LONGEST_PARKED_MS = 300_000;
+/** What is applied and differs again at once, for as long: it does not stay. */
+const STAYS_WITHIN_MS = 60_000;
+
+/**
+ * Dependencies, look, prepare, intent on disk; then as Resume. Over an open change it keeps that one's snapshot, since
+ * that is the state to go back to.
+ */
+export async function begin(pass: Pass, target: Target, resource: Resource): Promise<PassResult> {
+  const { deps, state } = pass;
+  let opened: Look | undefined;
+  try {
+    opened = await open(pass, target, resource);
+  } catch (error) {
+    if (!(error instanceof Stalled || error instanceof Waiting)) throw error;
+    if (error instanceof Stalled) park(pass, target.desired.digest, error);
+    // What was begun before may be half done: it is taken back first, or waits with this one.
+    const intent = deps.journal.intent(state.key);
+    if (intent === undefined) return await fallback(pass, error);
+    if (error instanceof Stalled) return await undo(pass, intent);
+    return { outcome: 'waiting', reports: [notYet(error)], requeueAfterMs: error.afterMs };
+  }
+  // Git moved on meanwhile. What it dropped before it was ever written has no record, and would stay for good.
+  if (opened === undefined) return { outcome: 'waiting' };
+  state.parked = undefined;
+  return await carryOut(pass, opened);
+}
+
+/** Look, put into force what this process did not yet, and judge. */
+export async function resume(pass: Pass, target: Target): Promise<PassResult> {
+  return await carryOut(pass, await look(pass, target));
+}
+
+async function open(pass: Pass, target: Target, resource: Resource): Promise<Look | undefined> {
+  const { deps, state, signal } = pass;
+  const { journal, world, ports } = deps;
+  const { kind, desired } = target;
+  if (!desired.heal) requireDependencies(world, resource);
+  const seen = await look(pass, target);
+  // What was confirmed here before needs no validation, and has to be possible when nothing else is.
+  const prepared = desired.heal ? undefined : await kind.prepare(desired, seen.observed, ports, signal);
+  const version = await versionOf(kind, target, pass);
+  if (world.get(state.key)?.resource !== resource) return undefined;
+  const place = kind.place?.(desired.spec);
+  const elsewhere = openElsewhere(journal, state.key, kind, place);
+  if (elsewhere !== undefined) {
+    journal.write(...elsewhere.entries);
+    world.leave(elsewhere.key, ports.clock.monotonic());
+    state.relocated.push(elsewhere.key);
+  }
+  const intent = journal.intent(state.key);
+  const fresh: Snapshot | undefined = prepared && {
+    existed: prepared.existed,
+    before: { version: kind.before.version, data: asJson(prepared.before) },
+  };
+  const snapshot = intent?.snapshot ?? fresh;
+  if (snapshot === undefined) return seen;
+  const before = journal.entry(state.key);
+  // Until this is confirmed, what came before it, or was begun before it, may still be there.
+  const owns = [...new Set([...kind.owns(desired.spec), ...(before?.owns ?? [])])];
+  const entry: InventoryEntry = before
+    ? { ...before, owns, policy: resource.prune }
+    : { owns, ...beginning(kind, snapshot), policy: resource.prune };
+  const next: Intent = {
+    digest: desired.digest,
+    snapshot,
+    phase: 'applying',
+    ...(place === undefined ? {} : { place }),
+    version,
+    basis: basisOf(deps, kind, resource, desired.spec),
+  };
+  const writes = seen.changes.length > 0 || intent !== undefined;
+  journal.write({ key: state.key, entry, ...(writes ? { intent: next } : {}) });
+  state.inForce = undefined;
+  return seen;
+}
+
+/** From a look at what is to be, to its confirmation, its trial, or its rollback. */
+async function carryOut(pass: Pass, seen: Look): Promise<PassResult> {
+  const { deps, state, item } = pass;
+  const { journal, ports } = deps;
+  const { desired } = seen.target;
+  const intent = journal.intent(state.key);
+  // Found as it should be: nothing was written, so there is nothing to put into force.
+  if (intent === undefined) return await settle(pass, seen, undefined);
+  let now = seen;
+  if (seen.changes.length > 0 || state.inForce?.digest !== desired.digest) {
+    const since = state.inForce;
+    // The snapshot must be on the disk before anything is written.
+    await journal.flushed();
+    try {
+      now = await putIntoForce(pass, seen);
+    } catch (error) {
+      const failure = refusalOf(error, since && ports.clock.monotonic() - since.atMs);
+      if (failure === undefined || desired.heal) throw error;
+      return await rollBack(pass, intent, failure);
+    }
+    state.lastHealSeconds = (ports.clock.monotonic() - item.wokenAt) / 1000;
+    record(pass, desired.digest);
+  }
+  return await settle(pass, now, journal.intent(state.key));
+}
+
+async function settle(pass: Pass, seen: Look, intent: Intent | undefined): Promise<PassResult> {
+  const { kind, desired } = seen.target;
+  // What was confirmed before is not on trial: it is in force again, and kept as it is from now on.
+  if (desired.heal) return confirmed(pass, seen);
+  const decision = judge(pass, seen, intent && { before: baseline(pass, kind, intent) });
+  switch (decision.is) {
+    case 'Ready':
+      return confirmed(pass, seen);
+    case 'Pending':
+      return pendingResult(decision);
+    case 'Refused':
+      return await rollBack(pass, intent!, decision);
+  }
+}
+
+function confirmed(pass: Pass, { target }: Look): PassResult {
+  const { deps, state } = pass;
+  const { journal, world, ports } = deps;
+  const { kind, desired } = target;
+  const snapshot = journal.intent(state.key)?.snapshot;
+  const { quarantined: _, ...entry } = journal.entry(state.key)!;
+  const old = snapshot && oldPlace(journal, state.key, kind, desired.spec);
+  journal.write(...(old === undefined ? [] : [old satisfies Entry]), {
+    key: state.key,
+    entry: {
+      ...entry,
+      ...(old === undefined ? {} : beginning(kind, snapshot!)),
+      owns: [...kind.owns(desired.spec)],
+      written: entry.written ?? { digest: desired.digest, atMs: 0 },
+      confirmed: { digest: desired.digest, spec: desired.spec, atMs: ports.clock.now() },
+    },
+    intent: null,
+  });
+  if (old !== undefined) {
+    world.leave(old.key, ports.clock.monotonic());
+    state.relocated.push(old.key);
+  }
+  // A revert goes on as Heal, which says whether it works; and what a kind kept for a rollback may go now.
+  if (desired.heal) return { outcome: 'applied', reports: [AS_WRITTEN], requeueAfterMs: 0 };
+  return {
+    outcome: 'applied',
+    reports: [AS_WRITTEN, readyReport('Applied')],
+    ...(kind.gate === undefined ? {} : { requeueAfterMs: 0 }),
+  };
+}
+
+/** Quarantine is on the disk before the first step back. */
+async function rollBack(
+  pass: Pass,
+  intent: Intent,
+  { reason, evidence }: { readonly reason: string; readonly evidence: string },
+): Promise<PassResult> {
+  const { deps, state } = pass;
+  const { journal, ports, secrets } = deps;
+  const failure = { reason, evidence: secrets.hide(evidence) };
+  const { digest, version, basis } = intent;
+  const undoing: Intent = { ...intent, phase: 'undoing', failure };
+  const quarantined = { ...failure, digest, version, basis, atMs: ports.clock.now() };
+  journal.write({ key: state.key, entry: { ...journal.entry(state.key)!, quarantined }, intent: undoing });
+  await journal.flushed();
+  return await undo(pass, undoing);
+}
+
+/** What was written when, for those that restart on it. */
+function record({ deps, state }: Pass, digest: string): void {
+  const { journal, ports } = deps;
+  const entry = journal.entry(state.key);
+  if (entry === undefined || entry.written?.digest === digest) return;
+  journal.write({ key: state.key, entry: { ...entry, written: { digest, atMs: ports.clock.now() } } });
+  state.wroteNew = true;
+}
+
+function refusalOf(
+  error: unknown,
+  inForceMs: number | undefined,
+): { readonly reason: string; readonly evidence: string } | undefined {
+  if (error instanceof Stalled) return { reason: error.reason, evidence: error.message };
+  if (!(error instanceof StillDiffers) || (inForceMs ?? 0) < STAYS_WITHIN_MS) return undefined;
+  return { reason: 'DoesNotStay', evidence: error.message };
+}
+
+function park({ state, deps }: Pass, digest: string, error: Stalled): void {
+  const tries = state.parked?.digest === digest ? state.parked.tries + 1 : 0;
+  const waitMs = Math.min(LONGEST_PARKED_MS, FIRST_PARKED_MS * 2 ** Math.min(tries, 20));
+  const notBeforeMs = deps.ports.clock.monotonic() + waitMs;
+  state.parked = { digest, error, notBeforeMs, tries, wasWoken: false };
+}
+
+/** What the gate compares with. A snapshot that can't be read is none to compare with, and still one to report. */
+function baseline({ state }: Pass, kind: AnyKind, { snapshot }: Intent): unknown {
+  return readVersioned(kind.before, snapshot.before, `the snapshot of ${state.key}`);
+}
+
+async function versionOf(kind: AnyKind, { desired }: Target, { deps, signal }: Pass): Promise<string> {
+  return desired.heal ? '' : ((await kind.version?.(desired, deps.ports, signal)) ?? '');
+}
+
+/** Digest of what it depends on and restarts on, as it is written now. */
+export function basisOf(
+  { journal }: ReconcilerDeps,
+  kind: AnyKind,
+  resource: Resource,
+  spec: Record<string, unknown>,
+): string {
+  const refs = new Set([...resource.dependsOn.map(({ ref }) => ref), ...(kind.inputs?.(spec) ?? [])]);
+  return refs.size === 0
+    ? ''
+    : digestOf([...refs].sort().map((ref) => [ref, journal.entry(ref)?.written?.digest ?? '']));
+}
+
+/** Where what is held begins. */
+function beginning(kind: AnyKind, snapshot: Snapshot): Pick<InventoryEntry, 'origin' | 'original'> {
+  return { origin: snapshot.existed ? 'adopted' : 'created', original: { kind: kind.kind, snapshot } };
+}
+
+function asJson(value: unknown): Json {
+  return JSON.parse(JSON.stringify(value));
+}
+
+function notYet({ reason, message }: Waiting) {
+  return { type: 'Ready', status: 'False', reason, message } as const;
+}
+
+/** Only what is new waits for its dependencies; a heal never does. @throws Waiting */
+function requireDependencies(world: World, resource: Resource): void {
+  for (const { ref, until } of resource.dependsOn) {
+    const dependency = world.get(ref);
+    const its = dependency?.resource;
+    if (its !== undefined && (its.suspend || its.drift === 'warn')) continue;
+    if (dependency?.conditions.isTrue(until) && dependency.parked === undefined) continue;
+    const now = dependency?.conditions.get('Ready');
+    throw new Waiting(
+      'Dependency',
+      `waits for ${ref} to be ${until}${now === undefined ? '' : ` (it is ${now.reason}: ${now.message})`}`,
+      DEPENDENCY_AGAIN_MS,
+    );
+  }
+}

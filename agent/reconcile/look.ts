@@ -1,0 +1,104 @@
+// Looking at a target, getting it into force, and judging what is there: the steps that the situations share.
+import { type Change, describeChange, type Verdict } from '../../kinds/kind.ts';
+import { type Decision, decide, NO_GATE, seenYes } from './gate.ts';
+import type { Pass, PassResult, Report } from './loop.ts';
+import type { Target } from './targets.ts';
+
+export interface Look {
+  readonly target: Target;
+  readonly observed: unknown;
+  readonly changes: readonly Change[];
+}
+
+/** A change on trial, as the kind's own schema read it. */
+export interface OpenTrial {
+  readonly before: unknown;
+}
+
+/** Observes and compares; writes nothing. @throws what the kind throws */
+export async function look({ deps, state, signal }: Pass, target: Target): Promise<Look> {
+  const { kind, desired } = target;
+  const observed = await kind.observe(desired, deps.ports, signal);
+  const changes = kind.diff(desired, observed);
+  const { hide } = deps.secrets;
+  state.concerns = (kind.conditions?.(desired, observed) ?? []).map((concern) => ({
+    ...concern,
+    message: hide(concern.message),
+  }));
+  state.drift = changes.map((change) => hide(describeChange(change)));
+  return { target, observed, changes };
+}
+
+/**
+ * Applies, remembers what the kind wants remembered, and looks again: what still differs was not applied.
+ * @throws what the kind throws, Error for what still differs
+ */
+export async function putIntoForce(pass: Pass, { target, changes }: Look): Promise<Look> {
+  const { state, deps, signal } = pass;
+  const { kind, desired } = target;
+  const { journal, ports } = deps;
+  state.yes = undefined;
+  state.looks = 0;
+  const memory = await kind.apply(changes, desired, ports, signal);
+  const entry = journal.entry(state.key);
+  if (memory !== undefined && kind.memory !== undefined && entry !== undefined) {
+    const stored = { version: kind.memory.version, data: JSON.parse(JSON.stringify(memory)) };
+    if (JSON.stringify(stored) !== JSON.stringify(entry.memory))
+      journal.write({ key: state.key, entry: { ...entry, memory: stored } });
+  }
+  const applied = memory === undefined ? target : { ...target, desired: { ...desired, memory } };
+  const now = await look(pass, applied);
+  if (now.changes.length > 0) throw new StillDiffers(now.changes);
+  state.inForce = { digest: desired.digest, atMs: ports.clock.monotonic() };
+  return now;
+}
+
+/** The kind says that it applied, and there still is a difference. */
+export class StillDiffers extends Error {
+  override readonly name = 'StillDiffers';
+  constructor(changes: readonly Change[]) {
+    super(`it still differs after it was applied: ${changes.map(describeChange).join('; ')}`);
+  }
+}
+
+/** Asks the kind whether what it observed works, and the gate whether that counts. */
+export function judge({ state, deps }: Pass, { target, observed }: Look, trial?: OpenTrial): Decision {
+  const { kind, desired } = target;
+  const nowMs = deps.ports.clock.monotonic();
+  const elapsedMs = state.inForce === undefined ? 0 : nowMs - state.inForce.atMs;
+  const verdict: Verdict = kind.assess(desired, observed, trial && { before: trial.before, elapsedMs });
+  const isFirst = state.looks === undefined && trial === undefined;
+  state.yes = seenYes(verdict, state.yes, nowMs, isFirst);
+  const decision = decide({
+    verdict,
+    gate: kind.gate?.(desired.spec) ?? NO_GATE,
+    yes: state.yes,
+    looks: state.looks ?? 0,
+    nowMs,
+    trialMs: trial === undefined ? undefined : elapsedMs,
+  });
+  state.looks = decision.is === 'Ready' ? 0 : (state.looks ?? 0) + 1;
+  return decision;
+}
+
+export const AS_WRITTEN: Report = {
+  type: 'Applied',
+  status: 'True',
+  reason: 'Applied',
+  message: 'written and in force',
+};
+
+/** @param reason InSync, Healed or Applied. */
+export function readyReport(reason: string): Report {
+  return { type: 'Ready', status: 'True', reason, message: 'as the manifest says, and it works' };
+}
+
+/** As it should be, and it does not work, or not yet, or nobody can tell. */
+export function pendingResult(decision: Extract<Decision, { is: 'Pending' }>): PassResult {
+  const { ready, reason, message, againMs } = decision;
+  return {
+    outcome: ready === 'False' ? 'degraded' : 'unconfirmed',
+    reports: [AS_WRITTEN, { type: 'Ready', status: ready, reason, message }],
+    requeueAfterMs: againMs,
+  };
+}
