@@ -191,6 +191,6 @@ function unlessEngine(error: unknown): void {
 }
 
 /** A state that ran here before is not refused for failing now: what is in its way may pass. */
-function refusal(d: D, reason: string, message: string): Error {
+function refusal(d: D, reason: 'Refused' | 'StartFailed', message: string): Error {
   return d.heal ? new Error(message) : new Stalled(reason, message);
 }
