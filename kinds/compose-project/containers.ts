@@ -32,18 +32,30 @@ interface Listed {
   readonly Labels?: Readonly<Record<string, string>>;
 }
 
-/** The containers of these services of the project, and all that are labelled as ours: one document has a project. */
+/** Which containers are a document's. Two directories may have projects of one name. */
+export interface Whose {
+  /** Compose's name for it. */
+  readonly project: string;
+  readonly directory: string;
+  /** Key of the document. */
+  readonly document: string;
+}
+
+/** The containers of these services of the project, and all that carry our label, under an earlier name too. */
 export async function containersOf(
-  project: string,
+  { project, directory, document }: Whose,
   services: ReadonlySet<string>,
-  { docker }: Io,
+  { docker, files }: Io,
   signal: AbortSignal,
 ): Promise<Container[]> {
   const query = { all: true, filters: { label: [`com.docker.compose.project=${project}`] } };
   const { body } = await ask(docker, 'GET', '/containers/json', { query, signal });
   const ours = (JSON.parse(body) as Listed[]).filter(({ Labels = {} }) => {
     if (Labels['com.docker.compose.oneoff'] === 'True') return false; // of `docker compose run`
-    return services.has(Labels['com.docker.compose.service'] ?? '') || LABEL.document in Labels;
+    if (services.has(Labels['com.docker.compose.service'] ?? '')) return true;
+    const isHere =
+      Labels['com.docker.compose.project.working_dir'] === (files.hostPath?.(directory) ?? directory);
+    return Labels[LABEL.document] === document || (isHere && LABEL.document in Labels);
   });
   const found: Container[] = [];
   for (const { Id } of ours) {

@@ -186,7 +186,8 @@ function upFailed(d: D, why: string): Error {
 
 async function memoryOf(d: D, o: Observed, io: Io, signal: AbortSignal): Promise<Memory> {
   const added = new Set(Object.keys(d.spec.services ?? {}));
-  const containers = await containersOf(o.base.project, added, io, signal);
+  const whose = { project: o.base.project, directory: d.spec.directory, document: d.key };
+  const containers = await containersOf(whose, added, io, signal);
   const ours = containers.filter(({ service }) => added.has(service));
   return { digest: d.digest, hashes: Object.fromEntries(ours.map((c) => [c.service, c.hash])) };
 }

@@ -131,7 +131,8 @@ export async function observe(d: D, io: Io, signal: AbortSignal): Promise<Observ
     for (const name of envFilesIn(state)) envFiles.add(name);
   }
   for (const file of envFilesOf(at, d.held)) envFiles.add(path.basename(file));
-  const containers = await containersOf(base.project, names, io, signal);
+  const whose = { project: base.project, directory: at.directory, document: d.key };
+  const containers = await containersOf(whose, names, io, signal);
   const nowMs = io.clock.now();
   const logs = new Map<string, string>();
   for (const { id, service, engine } of containers) {

@@ -1,5 +1,6 @@
 // Undo: back to what our file was before, made anew on the user's files as they are now, or to none of ours.
 import * as z from 'zod';
+import { Waiting } from '../../api/errors.ts';
 import { verdictOf } from '../docker-verdict.ts';
 import type { InventoryRecord } from '../kind.ts';
 import { restoreFile, SavedFile, saveFile } from '../managed-file.ts';
@@ -40,7 +41,8 @@ export type Before = z.infer<typeof Before>;
 export async function beforeOf(d: D, o: Observed, io: Io, signal: AbortSignal): Promise<Before> {
   const at = projectOf(d.spec);
   const extended = new Set(Object.keys(d.spec.extend ?? {}));
-  const containers = await containersOf(o.base.project, extended, io, signal);
+  const whose = { project: o.base.project, directory: at.directory, document: d.key };
+  const containers = await containersOf(whose, extended, io, signal);
   const seen = (c: Container) => ({ name: c.service, container: c.engine, nowMs: o.nowMs });
   return {
     at,
@@ -79,12 +81,7 @@ export async function undo(
 ): Promise<void> {
   const { at } = before;
   const saved = before.own.map(overrideIn).find((override) => override !== undefined);
-  if (
-    saved === undefined &&
-    !BASE_NAMES.some((name) => io.files.read(inProject(at, name)).type !== 'absent')
-  ) {
-    return abandon(before, record, io, signal);
-  }
+  if (saved === undefined && !isThere(at, io)) return abandon(before, record, io, signal);
   let around = surroundingsOf(at, io);
   let override: Pick<Override, 'services'> = { services: {} };
   if (saved === undefined) takeOut(before, record, around, io);
@@ -99,12 +96,26 @@ export async function undo(
   }
   await bringBack(
     before,
+    record.key,
     override,
     base,
     saved === undefined ? files : filesOf(around.placement),
     io,
     signal,
   );
+}
+
+/** Whether the user's project still is, by compose's own names or by those that COMPOSE_FILE gives. */
+function isThere(at: Project, io: Io): boolean {
+  const some = (names: readonly string[]) =>
+    names.some((name) => io.files.read(inProject(at, name)).type !== 'absent');
+  if (some(BASE_NAMES)) return true;
+  try {
+    return some(surroundingsOf(at, io).placement.base);
+  } catch (error) {
+    if (error instanceof Waiting) return false;
+    throw error;
+  }
 }
 
 /** Our file as it was, on the base as it is. */
@@ -134,6 +145,7 @@ function takeOut(before: Before, record: InventoryRecord, around: Surroundings, 
 
 async function bringBack(
   before: Before,
+  document: string,
   override: Pick<Override, 'services'>,
   base: Base,
   files: readonly string[],
@@ -141,7 +153,8 @@ async function bringBack(
   signal: AbortSignal,
 ): Promise<void> {
   const named = new Set([...Object.keys(override.services), ...before.ran]);
-  const containers = await containersOf(before.project, named, io, signal);
+  const whose = { project: before.project, directory: before.at.directory, document };
+  const containers = await containersOf(whose, named, io, signal);
   await mendHalfMade(containers, io, signal);
   await unpauseAll(containers, io, signal);
   const { remove: unwanted, release } = leftovers(containers, override, base);
@@ -161,7 +174,8 @@ const isLost = (name: string, containers: readonly Container[]): boolean =>
 
 /** The user's project is gone: what is left of ours goes, and nothing can go back to anything. */
 async function abandon(before: Before, record: InventoryRecord, io: Io, signal: AbortSignal): Promise<void> {
-  const containers = await containersOf(before.project, new Set(), io, signal);
+  const whose = { project: before.project, directory: before.at.directory, document: record.key };
+  const containers = await containersOf(whose, new Set(), io, signal);
   for (const container of containers) {
     if (container.labels[LABEL.part] === 'added') await remove(container, io, signal);
   }
@@ -173,6 +187,12 @@ async function abandon(before: Before, record: InventoryRecord, io: Io, signal: 
       return state.type === 'file' && isOurs(state.content.toString());
     });
   for (const file of new Set([...own, ...env])) io.files.remove(file);
+  const dotenv = io.files.read(inProject(before.at, '.env'));
+  if (dotenv.type !== 'file') return;
+  const text = dotenv.content.toString();
+  const rest = withoutOurs(text);
+  if (rest === '' && text !== '' && !before.hadDotenv) io.files.remove(inProject(before.at, '.env'));
+  else if (rest !== text) io.files.replaceAtomic(inProject(before.at, '.env'), Buffer.from(rest), dotenv);
 }
 
 function overrideIn(saved: SavedFile): Override | undefined {

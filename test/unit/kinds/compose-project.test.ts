@@ -4,6 +4,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { asksOf, checkProject } from '../../../kinds/compose-project/asks.ts';
+import { containersOf } from '../../../kinds/compose-project/containers.ts';
 import { envFilesOf } from '../../../kinds/compose-project/observe.ts';
 import { PlacementError, place, withoutOurs } from '../../../kinds/compose-project/placement.ts';
 import {
@@ -214,5 +215,43 @@ test('what fits the schema and is wrong all the same is said by its path', () =>
   assert.deepEqual(
     wrong({ services: { a: { image: 'a', labels: { 'com.docker.compose.project': 'x' } } } }),
     ['services.a.labels.com.docker.compose.project'],
+  );
+});
+
+test('of two directories with projects of one name, each has its own containers', async () => {
+  const listed = (Id: string, service: string, directory: string, document?: string) => ({
+    Id,
+    Labels: {
+      'com.docker.compose.service': service,
+      'com.docker.compose.project.working_dir': directory,
+      ...(document === undefined ? {} : { 'dev.homeostat.document': document }),
+    },
+  });
+  const all = [
+    listed('named', 'prometheus', '/a/stack'),
+    listed('mine', 'exporter', '/a/stack', 'ComposeProject/a'),
+    listed('mine-moved', 'old', '/elsewhere', 'ComposeProject/a'),
+    listed('mine-renamed', 'older', '/a/stack', 'ComposeProject/earlier-name'),
+    listed('theirs', 'exporter-b', '/b/stack', 'ComposeProject/b'),
+    listed('nobodys', 'grafana', '/a/stack'),
+  ];
+  const inspected = ({ Id, Labels }: (typeof all)[number]) => ({
+    Id,
+    Name: `/${Id}`,
+    Config: { Labels },
+    State: { Status: 'running' },
+  });
+  const docker = {
+    request: async (_method: string, path: string) => {
+      const one = all.find(({ Id }) => path === `/containers/${Id}/json`);
+      return { status: 200, headers: {}, body: JSON.stringify(one === undefined ? all : inspected(one)) };
+    },
+  };
+  const whose = { project: 'stack', directory: '/a/stack', document: 'ComposeProject/a' };
+  const io = { docker, files: {} } as unknown as Parameters<typeof containersOf>[2];
+  const found = await containersOf(whose, new Set(['prometheus']), io, new AbortController().signal);
+  assert.deepEqual(
+    found.map(({ id }) => id),
+    ['mine', 'mine-moved', 'mine-renamed', 'named'],
   );
 });
