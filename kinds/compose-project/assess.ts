@@ -6,7 +6,15 @@ import type { Container } from './containers.ts';
 import type { D, Observed } from './observe.ts';
 import type { Before } from './undo.ts';
 
-export function assess(_d: D, o: Observed, trial?: Trial<Before>): Verdict {
+export function assess(d: D, o: Observed, trial?: Trial<Before>): Verdict {
+  // Their files are what would have to change, or will: no fault of a change of ours.
+  const theirs = trial === undefined ? no : unknown;
+  if (o.misfits.length > 0) {
+    return theirs('BaseDiffers', `${d.spec.directory}: ${o.misfits.join('; ')}; ours does without it`);
+  }
+  if (o.refused !== undefined) {
+    return theirs('ComposeRefuses', `docker compose refuses the files with ours beside them: ${o.refused}`);
+  }
   const names = Object.keys(o.override.services);
   const verdicts = names.flatMap((name): Verdict[] => {
     const containers = o.containers.filter((c) => c.service === name);

@@ -11,6 +11,7 @@ import { asksOf, checkProject, pathsOf } from './asks.ts';
 import { assess } from './assess.ts';
 import { type Io, type Project, readBase, refusal, up, versionOf } from './compose.ts';
 import { containersOf, mendHalfMade, remove, unpauseAll } from './containers.ts';
+import { baseDiffers } from './fit.ts';
 import {
   type D,
   differing,
@@ -69,6 +70,7 @@ export const composeProject = defineKind<ComposeProjectSpec, Observed, Needs, Be
   },
 
   async prepare(d, o, io, signal) {
+    if (o.misfits.length > 0) throw baseDiffers(d.spec, o.misfits);
     await validate(d, o, io, signal);
     await requireImages(d, io, signal);
     const before = await beforeOf(d, o, io, signal);

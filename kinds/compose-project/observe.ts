@@ -6,8 +6,9 @@ import { backoffMs, logOf } from '../docker-verdict.ts';
 import type { Change, Claim, Desired } from '../kind.ts';
 import { fileChanges, type WantedFile } from '../managed-file.ts';
 import type { FileState } from '../ports.ts';
-import { type Base, commandsOf, type Io, type Project, readBase, variablesOf } from './compose.ts';
+import { type Base, commandsOf, type Io, type Project, readBase, refusal } from './compose.ts';
 import { type Container, containersOf, isHalfMade } from './containers.ts';
+import { AGAIN_MS, misfitsOf, requireVariables } from './fit.ts';
 import {
   BASE_NAMES,
   LISTED,
@@ -56,15 +57,16 @@ export interface Observed extends Surroundings {
   /** What those that are not well wrote, by id. */
   readonly logs: ReadonlyMap<string, string>;
   readonly nowMs: number;
+  /** What the user's files leave no room for, in words. */
+  readonly misfits: readonly string[];
+  /** Why compose refuses the project with our file as it should be and is; undefined when it does not. */
+  readonly refused: string | undefined;
 }
 
 /** What apply remembers: compose's hashes of the containers that it made. */
 export const Memory = z.object({ digest: z.string(), hashes: z.record(z.string(), z.string()) });
 export type Memory = z.infer<typeof Memory>;
 export type D = Desired<ComposeProjectSpec, Memory>;
-
-/** Mended by somebody who edits the files, which wakes; this is only for the rest. */
-const AGAIN_MS = 60_000;
 
 export const projectOf = (spec: ComposeProjectSpec): Project => ({
   directory: spec.directory,
@@ -121,7 +123,7 @@ export async function observe(d: D, io: Io, signal: AbortSignal): Promise<Observ
   const at = projectOf(d.spec);
   const around = surroundingsOf(at, io);
   const base = await readBase(at, around.placement.base, io, signal);
-  requireFitting(d.spec, base);
+  requireVariables(d.spec, base);
   const wanted = overrideOf(d.key, d.spec);
   const appendedTo = new Set(Object.keys(wanted['x-homeostat'].append));
   const commands = await commandsOf(base, at, around.placement.base, appendedTo, io, signal);
@@ -140,38 +142,22 @@ export async function observe(d: D, io: Io, signal: AbortSignal): Promise<Observ
     const seen = { name: service, container: engine, nowMs };
     logs.set(id, await logOf(seen, io.docker, secrets, signal));
   }
+  const override = onBase(wanted, commands);
+  const { own } = around.placement;
+  const file = around.own[own];
+  // Theirs may have changed since ours was judged. Where ours is to be written, that is judged before.
+  const isWritten = file.type === 'file' && file.content.toString() === textOf(override);
   return {
     ...around,
     base,
-    override: onBase(wanted, commands),
+    override,
+    misfits: misfitsOf(d.spec, base),
+    refused: isWritten ? await refusal(at, filesOf(around.placement), io, signal) : undefined,
     envFiles: new Map([...envFiles].map((name) => [inProject(at, name), io.files.read(inProject(at, name))])),
     containers,
     logs,
     nowMs,
   };
-}
-
-/** @throws Waiting, since the user's files are what would have to change, or will. */
-function requireFitting(spec: ComposeProjectSpec, base: Base): void {
-  const wrong: string[] = [];
-  for (const name of Object.keys(spec.services ?? {})) {
-    if (base.services[name] === undefined) continue;
-    wrong.push(
-      `there is a service ${name} already, which is not ours: remove it there, or rename ours, or extend it`,
-    );
-  }
-  for (const [name, service] of Object.entries(spec.extend ?? {})) {
-    const theirs = base.services[name];
-    if (theirs === undefined) {
-      wrong.push(`there is no service ${name} to extend: there are ${Object.keys(base.services).join(', ')}`);
-      continue;
-    }
-    const taken = secretsOf(service).filter(([variable]) => variablesOf(theirs).includes(variable));
-    for (const [variable] of taken) {
-      wrong.push(`${name} sets ${variable} itself, which would win over ours: remove it there`);
-    }
-  }
-  if (wrong.length > 0) throw new Waiting('BaseDiffers', `${spec.directory}: ${wrong.join('; ')}`, AGAIN_MS);
 }
 
 function hasSecrets(spec: ComposeProjectSpec, name: string): boolean {

@@ -390,6 +390,26 @@ test('what compose refuses is never written; what their files lack is waited for
   // They add it, and no new commit is needed.
   stack.write('compose.yaml', composeFile(undefined, `    mimir: { <<: *defaults, image: ${IMAGE} }\n`));
   await ready();
+  // They rename it: what is left of ours does not keep them from starting theirs.
+  const renamed = composeFile(undefined, `    cortex: { <<: *defaults, image: ${IMAGE} }\n`);
+  stack.write('compose.yaml', renamed);
+  await stalled('BaseDiffers', /no service mimir to extend: there are cortex, grafana/);
+  await eventually(async () => {
+    assert.doesNotMatch(stack.read('compose.override.yaml'), /"mimir": \{/);
+    await stack.compose('config', '--quiet');
+  }, WAIT_MS);
+  stack.write('compose.yaml', composeFile(undefined, `    mimir: { <<: *defaults, image: ${IMAGE} }\n`));
+  await ready();
+  // A service that ours needs is switched off: that is seen, though nothing of ours differs.
+  assign({ extend: {}, services: { 'tailscale-exporter': { ...exporter, depends_on: ['mimir'] } } });
+  await eventually(() => assert.match(stack.read('compose.override.yaml'), /depends_on/), WAIT_MS);
+  await ready();
+  const off = `    mimir: { <<: *defaults, image: ${IMAGE}, profiles: [off] }\n`;
+  stack.write('compose.yaml', composeFile(undefined, off));
+  await stalled('ComposeRefuses', /tailscale-exporter.*mimir/);
+  assign({ extend: { mimir: { appendCommand: ['--x'] } } });
+  stack.write('compose.yaml', composeFile(undefined, `    mimir: { <<: *defaults, image: ${IMAGE} }\n`));
+  await ready();
   // They break their file: our part is left alone, and it goes on when they mend it.
   stack.write('compose.yaml', `${composeFile()}\n  broken`);
   await stalled('BaseInvalid', /docker compose can't read compose\.yaml: .*yaml/);

@@ -200,11 +200,13 @@ test(
     await loops(line);
     await line.stop();
     const next = new Timeline(t, { ports: { docker }, directory: line.directory, withinMs: 60_000 }).start();
+    next.assign(resource('Container', 'alloy', spec()));
     await loops(next);
     assert.equal(await show('{{.RestartCount}}'), '1');
     // By hand, which the engine does not count.
     await engine.docker('restart', '--time=1', 'alloy');
-    await line.expect(KEY, 'True');
+    await next.expect(KEY, 'True');
+    await next.stop();
   },
 );
 
