@@ -50,13 +50,8 @@ function host() {
   const what = async (d: D) => changesOf(d, await observe(d, io, never)).map((change) => change.what);
   const apply = async (d: D) => bringAbout(changesOf(d, await observe(d, io, never)), d, io, never);
   const held = async () => beforeOf(await inspect(io.docker, NAME, never));
-  const back = (to: ReturnType<typeof beforeOf>) =>
-    undo(
-      to,
-      { key: 'Container/db', owns: [], memory: undefined, content: desire().content },
-      io.docker,
-      never,
-    );
+  const back = (to: ReturnType<typeof beforeOf>, docker = io.docker) =>
+    undo(to, { key: 'Container/db', owns: [], memory: undefined, content: desire().content }, docker, never);
   const close = () => Promise.all([io.docker.close(), io.files.close()]);
   return { io, desire, what, apply, held, back, close };
 }
@@ -113,6 +108,64 @@ test(
     await back(nothing);
     assert.deepEqual(await containers(), []);
     assert.equal((await volumes()).length, 1, 'data goes with no document');
+  },
+);
+
+test(
+  'cut off at any step, at most one runs, and the old one can be put back or replaced',
+  OPTIONS,
+  async (t) => {
+    if (!require(t, DOCKER)) return;
+    const { io, desire, apply, what, held, back, close } = host();
+    t.after(close);
+    const running = async () =>
+      (await engine.docker('ps', '--quiet', '--no-trunc')).split('\n').filter(Boolean);
+    /** As an agent that is killed before its n-th request that changes something. */
+    const cutAt = (n: number) => {
+      let left = n;
+      const request: typeof io.docker.request = (method, ...rest) => {
+        if (method !== 'GET' && --left === 0) throw new Error('cut off');
+        return io.docker.request(method, ...rest);
+      };
+      return { ...io, docker: { ...io.docker, request } };
+    };
+    let memory = await apply(desire());
+    await write();
+    let image = 'test/db:1';
+    let cuts = 0;
+    for (let isCut = true, n = 1; isCut; n += 1) {
+      image = image === 'test/db:1' ? 'test/db:2' : 'test/db:1';
+      const d = desire({ image }, { memory });
+      const old = await held();
+      const begin = async () => {
+        const changes = changesOf(d, await observe(d, io, never));
+        isCut = await bringAbout(changes, d, cutAt(n), never).then(
+          () => false,
+          () => true,
+        );
+        assert.ok((await running()).length <= 1, `cut before step ${n}`);
+        assert.notEqual(
+          await inspect(io.docker, old.before!.id, never),
+          undefined,
+          `step ${n}: the old one is there`,
+        );
+      };
+      await begin();
+      await back(old, cutAt((n % 4) + 1).docker).catch(() => undefined);
+      assert.ok((await running()).length <= 1, `undo cut off too, after step ${n}`);
+      await back(old);
+      assert.deepEqual(await running(), [old.before!.id], `undone after step ${n}`);
+      assert.equal((await containers()).length, 1);
+      await begin();
+      memory = await apply(d);
+      assert.deepEqual(await what(d), [], `finished after step ${n}`);
+      assert.equal((await running()).length, 1);
+      assert.equal(await read(), 'precious');
+      await apply({ ...d, heal: true, memory });
+      assert.equal((await containers()).length, 1);
+      cuts = n;
+    }
+    assert.ok(cuts > 5, 'create, update, stop, rename twice, start');
   },
 );
 
