@@ -39,6 +39,8 @@ export interface Container {
     readonly Error: string;
     /** RFC 3339; year 1 before the first start. */
     readonly StartedAt: string;
+    /** Of the run before this one, while it runs. */
+    readonly FinishedAt: string;
     readonly Health?: {
       readonly Status: 'none' | 'starting' | 'healthy' | 'unhealthy';
       readonly Log?: readonly { readonly ExitCode: number; readonly Output: string }[] | null;
@@ -55,6 +57,12 @@ export interface Container {
     readonly RestartPolicy: { readonly Name: string; readonly MaximumRetryCount: number };
   } & Readonly<Record<string, unknown>>;
   readonly NetworkSettings: { readonly Networks: Readonly<Record<string, unknown>> | null };
+  readonly Mounts: readonly {
+    readonly Type: string;
+    /** Of a volume; 64 hex digits where nobody gave it one. */
+    readonly Name?: string;
+    readonly Destination: string;
+  }[];
 }
 
 /** @throws EngineError for every status of 400 and more. */
@@ -171,10 +179,25 @@ export async function requireImage(
   throw new Waiting('PullFailed', `${reference} could not be pulled: ${end.why}`, REGISTRY_AGAIN_MS);
 }
 
-/** Removes it, running or not, with the volumes that have no name. Gone already is fine. */
-export async function removeContainer(docker: Docker, id: string, signal: AbortSignal): Promise<void> {
+/** By where the container sees them: volumes that nobody named. What is in them is data like any other. */
+export function anonymousVolumes({ Mounts }: Container): Record<string, string> {
+  const isAnonymous = /^[0-9a-f]{64}$/;
+  const found = Mounts.filter(({ Type, Name = '' }) => Type === 'volume' && isAnonymous.test(Name));
+  return Object.fromEntries(found.map(({ Destination, Name = '' }) => [Destination, Name]));
+}
+
+/**
+ * Removes it, running or not. Gone already is fine.
+ * @param volumes whether those that nobody named go with it: only where there can be no data in them.
+ */
+export async function removeContainer(
+  docker: Docker,
+  id: string,
+  signal: AbortSignal,
+  { volumes = false } = {},
+): Promise<void> {
   try {
-    await ask(docker, 'DELETE', `/containers/${id}`, { query: { force: true, v: true }, signal });
+    await ask(docker, 'DELETE', `/containers/${id}`, { query: { force: true, v: volumes }, signal });
   } catch (error) {
     // 409: somebody else is removing it.
     if (

@@ -23,7 +23,7 @@ export interface Run {
  */
 export async function runInImage(docker: Docker, run: Run, signal: AbortSignal): Promise<ProcessResult> {
   for (const { Id } of await withLabel(docker, `${RUN_LABEL}=${run.key}`, signal)) {
-    await removeContainer(docker, Id, signal);
+    await removeContainer(docker, Id, signal, { volumes: true });
   }
   const body = {
     Image: run.image,
@@ -55,6 +55,7 @@ export async function runInImage(docker: Docker, run: Run, signal: AbortSignal):
     throw new Error(`${run.image} can’t be run: ${error.message}`, { cause: error });
   } finally {
     // Whatever happened, also when the pass was cut off.
-    await removeContainer(docker, Id, AbortSignal.timeout(run.timeoutMs)).catch(() => undefined);
+    const signal = AbortSignal.timeout(run.timeoutMs);
+    await removeContainer(docker, Id, signal, { volumes: true }).catch(() => undefined);
   }
 }

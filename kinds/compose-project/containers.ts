@@ -1,5 +1,12 @@
 // The project's containers: what they were made from, how they are, and their end.
-import { ask, inspect, isStatus, nameOf, removeContainer } from '../docker-engine.ts';
+import {
+  ask,
+  type Container as EngineContainer,
+  inspect,
+  isStatus,
+  nameOf,
+  removeContainer,
+} from '../docker-engine.ts';
 import type { Io } from './compose.ts';
 import { LABEL } from './render.ts';
 
@@ -9,11 +16,7 @@ export interface Container {
   readonly service: string;
   /** 'running', 'paused', 'restarting', 'exited', 'created', 'dead', 'removing' (Engine API). */
   readonly state: string;
-  /** '' without a healthcheck; else 'starting', 'healthy' or 'unhealthy'. */
-  readonly health: string;
-  readonly exitCode: number;
-  readonly restarts: number;
-  readonly startedAt: string;
+  readonly engine: EngineContainer;
   readonly labels: Readonly<Record<string, string>>;
   /** `NAME=value`; may hold secrets. */
   readonly env: readonly string[];
@@ -29,34 +32,43 @@ interface Listed {
   readonly Labels?: Readonly<Record<string, string>>;
 }
 
-/** The containers of these services of the project, and all that are labelled as ours: one document has a project. */
+/** Which containers are a document's. Two directories may have projects of one name. */
+export interface Whose {
+  /** Compose's name for it. */
+  readonly project: string;
+  readonly directory: string;
+  /** Key of the document. */
+  readonly document: string;
+}
+
+/** The containers of these services of the project, and all that carry our label, under an earlier name too. */
 export async function containersOf(
-  project: string,
+  { project, directory, document }: Whose,
   services: ReadonlySet<string>,
-  { docker }: Io,
+  { docker, files }: Io,
   signal: AbortSignal,
 ): Promise<Container[]> {
   const query = { all: true, filters: { label: [`com.docker.compose.project=${project}`] } };
   const { body } = await ask(docker, 'GET', '/containers/json', { query, signal });
   const ours = (JSON.parse(body) as Listed[]).filter(({ Labels = {} }) => {
     if (Labels['com.docker.compose.oneoff'] === 'True') return false; // of `docker compose run`
-    return services.has(Labels['com.docker.compose.service'] ?? '') || LABEL.document in Labels;
+    if (services.has(Labels['com.docker.compose.service'] ?? '')) return true;
+    const isHere =
+      Labels['com.docker.compose.project.working_dir'] === (files.hostPath?.(directory) ?? directory);
+    return Labels[LABEL.document] === document || (isHere && LABEL.document in Labels);
   });
   const found: Container[] = [];
   for (const { Id } of ours) {
     const container = await inspect(docker, Id, signal);
     if (container === undefined) continue;
-    const { Config, State, RestartCount } = container;
+    const { Config, State } = container;
     const labels = Config.Labels ?? {};
     found.push({
       id: Id,
       name: nameOf(container),
       service: labels['com.docker.compose.service'] ?? '',
       state: State.Status,
-      health: State.Health?.Status ?? '',
-      exitCode: State.ExitCode,
-      restarts: RestartCount,
-      startedAt: State.StartedAt,
+      engine: container,
       labels,
       env: Config.Env ?? [],
       command: Config.Cmd ?? [],
@@ -99,7 +111,7 @@ export async function unpauseAll(
   }
 }
 
-/** Stops it as `docker stop` does and removes it with its anonymous volumes; named volumes stay. */
+/** Stops it as `docker stop` does and removes it; volumes stay, those that nobody named too. */
 export async function remove({ id }: Container, io: Io, signal: AbortSignal): Promise<void> {
   await change(`/containers/${id}/stop`, { t: STOP_SECONDS }, io, signal);
   await removeContainer(io.docker, id, signal);

@@ -2,22 +2,24 @@
 // plain `docker compose up` takes too; of theirs nothing is written but COMPOSE_FILE, where that has to name ours.
 import path from 'node:path';
 import { Stalled } from '../../api/errors.ts';
-import type { Json } from '../../api/json.ts';
 import { requireImage } from '../docker-engine.ts';
-import { type Desired, defineKind } from '../kind.ts';
+import { SETTLE_MS } from '../docker-verdict.ts';
+import { defineKind } from '../kind.ts';
 import { writeFile } from '../managed-file.ts';
 import { watchAll } from '../watch-all.ts';
 import { asksOf, checkProject, pathsOf } from './asks.ts';
+import { assess } from './assess.ts';
 import { type Io, type Project, readBase, refusal, up, versionOf } from './compose.ts';
 import { containersOf, mendHalfMade, remove, unpauseAll } from './containers.ts';
-import { conditionsOf, confirm } from './gate.ts';
+import { baseDiffers } from './fit.ts';
 import {
+  type D,
   differing,
   diffFiles,
   filesOf,
   inProject,
   leftovers,
-  type Memory,
+  Memory,
   type Observed,
   observe,
   projectOf,
@@ -28,18 +30,22 @@ import {
 import { BASE_NAMES, LISTED, OVERRIDE_NAMES } from './placement.ts';
 import { type Override, textOf } from './render.ts';
 import { ComposeProjectSpec } from './schema.ts';
-import { beforeOf, undo, writeDotenv } from './undo.ts';
+import { Before, beforeOf, undo, writeDotenv } from './undo.ts';
 
 type Needs = 'files' | 'processes' | 'docker' | 'clock';
-type D = Desired<ComposeProjectSpec>;
+
+/** What a healthcheck needs, as a rule; one that takes longer is waited for as well. */
+const WITHIN_MS = 60_000;
 
 /** What of a container's life wakes; exec and health probes, which healthchecks make, do not. */
 const EVENTS = ['create', 'start', 'die', 'destroy', 'pause', 'unpause', 'rename', 'health_status'];
 
-export const composeProject = defineKind<ComposeProjectSpec, Observed, Needs>({
+export const composeProject = defineKind<ComposeProjectSpec, Observed, Needs, Before, Memory>({
   kind: 'ComposeProject',
   scope: 'host',
   spec: ComposeProjectSpec,
+  before: { version: 1, schema: Before },
+  memory: { version: 1, schema: Memory },
   needs: ['files', 'processes', 'docker', 'clock'],
 
   owns: (spec) =>
@@ -64,14 +70,15 @@ export const composeProject = defineKind<ComposeProjectSpec, Observed, Needs>({
   },
 
   async prepare(d, o, io, signal) {
+    if (o.misfits.length > 0) throw baseDiffers(d.spec, o.misfits);
     await validate(d, o, io, signal);
     await requireImages(d, io, signal);
     const before = await beforeOf(d, o, io, signal);
-    return { existed: before.own.some((file) => file.type !== 'absent'), data: before as unknown as Json };
+    return { existed: before.own.some((file) => file.type !== 'absent'), before };
   },
 
   async apply(changes, d, io, signal) {
-    if (changes.length === 0) return {};
+    if (changes.length === 0) return undefined;
     const at = projectOf(d.spec);
     await requireImages(d, io, signal);
     const o = await observe(d, io, signal);
@@ -83,13 +90,13 @@ export const composeProject = defineKind<ComposeProjectSpec, Observed, Needs>({
     const names = [...differing(d, o).map(([name]) => name), ...release];
     const why = names.length === 0 ? undefined : await up(at, filesOf(o.placement), names, io, signal);
     if (why !== undefined) throw upFailed(d, why);
-    return { memory: (await memoryOf(d, o, io, signal)) as unknown as Json };
+    return memoryOf(d, o, io, signal);
   },
 
-  confirm: (d, snapshot, io, signal) => confirm(d, snapshot, io, signal),
-  undo: (snapshot, record, io, signal) => undo(snapshot, record, io, signal),
+  assess,
+  gate: () => ({ withinMs: WITHIN_MS, settleMs: SETTLE_MS }),
+  undo,
   version: (d, io, signal) => versionOf(projectOf(d.spec), io, signal),
-  conditions: conditionsOf,
 
   watch(d, io, wake, signal) {
     const at = projectOf(d.spec);
@@ -181,7 +188,8 @@ function upFailed(d: D, why: string): Error {
 
 async function memoryOf(d: D, o: Observed, io: Io, signal: AbortSignal): Promise<Memory> {
   const added = new Set(Object.keys(d.spec.services ?? {}));
-  const containers = await containersOf(o.base.project, added, io, signal);
+  const whose = { project: o.base.project, directory: d.spec.directory, document: d.key };
+  const containers = await containersOf(whose, added, io, signal);
   const ours = containers.filter(({ service }) => added.has(service));
   return { digest: d.digest, hashes: Object.fromEntries(ours.map((c) => [c.service, c.hash])) };
 }

@@ -1,11 +1,14 @@
 // What there is of a project: the user's files and ours, what compose makes of them, and the containers.
 import path from 'node:path';
+import * as z from 'zod';
 import { Waiting } from '../../api/errors.ts';
+import { backoffMs, logOf } from '../docker-verdict.ts';
 import type { Change, Claim, Desired } from '../kind.ts';
 import { fileChanges, type WantedFile } from '../managed-file.ts';
 import type { FileState } from '../ports.ts';
-import { type Base, commandsOf, type Io, type Project, readBase, variablesOf } from './compose.ts';
+import { type Base, commandsOf, type Io, type Project, readBase, refusal } from './compose.ts';
 import { type Container, containersOf, isHalfMade } from './containers.ts';
+import { AGAIN_MS, misfitsOf, requireVariables } from './fit.ts';
 import {
   BASE_NAMES,
   LISTED,
@@ -51,16 +54,19 @@ export interface Observed extends Surroundings {
   /** By path; the wanted ones, and those that our file as it is refers to. */
   readonly envFiles: ReadonlyMap<string, FileState>;
   readonly containers: readonly Container[];
+  /** What those that are not well wrote, by id. */
+  readonly logs: ReadonlyMap<string, string>;
+  readonly nowMs: number;
+  /** What the user's files leave no room for, in words. */
+  readonly misfits: readonly string[];
+  /** Why compose refuses the project with our file as it should be and is; undefined when it does not. */
+  readonly refused: string | undefined;
 }
 
 /** What apply remembers: compose's hashes of the containers that it made. */
-export interface Memory {
-  readonly digest: string;
-  readonly hashes: Readonly<Record<string, string>>;
-}
-
-/** Mended by somebody who edits the files, which wakes; this is only for the rest. */
-const AGAIN_MS = 60_000;
+export const Memory = z.object({ digest: z.string(), hashes: z.record(z.string(), z.string()) });
+export type Memory = z.infer<typeof Memory>;
+export type D = Desired<ComposeProjectSpec, Memory>;
 
 export const projectOf = (spec: ComposeProjectSpec): Project => ({
   directory: spec.directory,
@@ -113,15 +119,11 @@ export function surroundingsOf(at: Project, io: Io): Surroundings {
   }
 }
 
-export async function observe(
-  d: Desired<ComposeProjectSpec>,
-  io: Io,
-  signal: AbortSignal,
-): Promise<Observed> {
+export async function observe(d: D, io: Io, signal: AbortSignal): Promise<Observed> {
   const at = projectOf(d.spec);
   const around = surroundingsOf(at, io);
   const base = await readBase(at, around.placement.base, io, signal);
-  requireFitting(d.spec, base);
+  requireVariables(d.spec, base);
   const wanted = overrideOf(d.key, d.spec);
   const appendedTo = new Set(Object.keys(wanted['x-homeostat'].append));
   const commands = await commandsOf(base, at, around.placement.base, appendedTo, io, signal);
@@ -131,36 +133,31 @@ export async function observe(
     for (const name of envFilesIn(state)) envFiles.add(name);
   }
   for (const file of envFilesOf(at, d.held)) envFiles.add(path.basename(file));
+  const whose = { project: base.project, directory: at.directory, document: d.key };
+  const containers = await containersOf(whose, names, io, signal);
+  const nowMs = io.clock.now();
+  const logs = new Map<string, string>();
+  for (const { id, service, engine } of containers) {
+    const secrets = secretVariables(d, service).map(([, value]) => value);
+    const seen = { name: service, container: engine, nowMs };
+    logs.set(id, await logOf(seen, io.docker, secrets, signal));
+  }
+  const override = onBase(wanted, commands);
+  const { own } = around.placement;
+  const file = around.own[own];
+  // Theirs may have changed since ours was judged. Where ours is to be written, that is judged before.
+  const isWritten = file.type === 'file' && file.content.toString() === textOf(override);
   return {
     ...around,
     base,
-    override: onBase(wanted, commands),
+    override,
+    misfits: misfitsOf(d.spec, base),
+    refused: isWritten ? await refusal(at, filesOf(around.placement), io, signal) : undefined,
     envFiles: new Map([...envFiles].map((name) => [inProject(at, name), io.files.read(inProject(at, name))])),
-    containers: await containersOf(base.project, names, io, signal),
+    containers,
+    logs,
+    nowMs,
   };
-}
-
-/** @throws Waiting, since the user's files are what would have to change, or will. */
-function requireFitting(spec: ComposeProjectSpec, base: Base): void {
-  const wrong: string[] = [];
-  for (const name of Object.keys(spec.services ?? {})) {
-    if (base.services[name] === undefined) continue;
-    wrong.push(
-      `there is a service ${name} already, which is not ours: remove it there, or rename ours, or extend it`,
-    );
-  }
-  for (const [name, service] of Object.entries(spec.extend ?? {})) {
-    const theirs = base.services[name];
-    if (theirs === undefined) {
-      wrong.push(`there is no service ${name} to extend: there are ${Object.keys(base.services).join(', ')}`);
-      continue;
-    }
-    const taken = secretsOf(service).filter(([variable]) => variablesOf(theirs).includes(variable));
-    for (const [variable] of taken) {
-      wrong.push(`${name} sets ${variable} itself, which would win over ours: remove it there`);
-    }
-  }
-  if (wrong.length > 0) throw new Waiting('BaseDiffers', `${spec.directory}: ${wrong.join('; ')}`, AGAIN_MS);
 }
 
 function hasSecrets(spec: ComposeProjectSpec, name: string): boolean {
@@ -186,13 +183,13 @@ export function envFilesOf(at: Project, claims: readonly Claim[]): string[] {
 }
 
 /** A secret variable with its value, as the container should have it. */
-export function secretVariables(d: Desired<ComposeProjectSpec>, name: string): [string, string][] {
+export function secretVariables(d: D, name: string): [string, string][] {
   const service = d.spec.services?.[name] ?? d.spec.extend?.[name];
   return secretsOf(service ?? {}).map(([variable, ref]) => [variable, d.content(ref).bytes.toString()]);
 }
 
 /** Ours that are wanted: env files first, since our compose file refers to them. */
-export function wantedFiles(d: Desired<ComposeProjectSpec>, o: Observed): WantedFile[] {
+export function wantedFiles(d: D, o: Observed): WantedFile[] {
   const at = projectOf(d.spec);
   const secret = Object.keys(o.override.services).filter((name) => hasSecrets(d.spec, name));
   return [
@@ -214,7 +211,7 @@ export function wantedFiles(d: Desired<ComposeProjectSpec>, o: Observed): Wanted
 }
 
 /** Files of ours that are not wanted any more, by path. */
-export function staleFiles(d: Desired<ComposeProjectSpec>, o: Observed): string[] {
+export function staleFiles(d: D, o: Observed): string[] {
   const at = projectOf(d.spec);
   const wanted = new Set(wantedFiles(d, o).map((file) => file.path));
   const env = [...o.envFiles].filter(([file, state]) => state.type !== 'absent' && !wanted.has(file));
@@ -223,7 +220,7 @@ export function staleFiles(d: Desired<ComposeProjectSpec>, o: Observed): string[
   return [...env.map(([file]) => file), ...(isThere ? [inProject(at, other)] : [])];
 }
 
-export function diffFiles(d: Desired<ComposeProjectSpec>, o: Observed): Change[] {
+export function diffFiles(d: D, o: Observed): Change[] {
   const changes = wantedFiles(d, o).flatMap((wanted) => {
     const state = o.envFiles.get(wanted.path) ?? o.own[o.placement.own];
     return fileChanges(path.basename(wanted.path), state, wanted);
@@ -238,32 +235,30 @@ export function diffFiles(d: Desired<ComposeProjectSpec>, o: Observed): Change[]
 }
 
 /** What is wrong with a service, in words; undefined when it runs from what is wanted. */
-function trouble(d: Desired<ComposeProjectSpec>, o: Observed, name: string): string | undefined {
+function trouble(d: D, o: Observed, name: string): string | undefined {
   const containers = o.containers.filter((c) => c.service === name);
   if (containers.length === 0) return 'absent';
   const wanted = o.override.services[name]!;
-  const memory = d.memory as Memory | undefined;
-  const isApplied = memory?.digest === d.digest;
+  const made = d.memory?.digest === d.digest ? d.memory.hashes[name] : undefined;
   const append = d.spec.extend?.[name]?.appendCommand ?? [];
   // What has a variable in it is compose's to fill in.
   const flags = groups(append).filter((group) => !group.some((word) => word.includes('$')));
   if (containers.some(isHalfMade)) return 'left half-made by docker compose';
-  for (const { labels, state, env, command, hash } of containers) {
+  for (const { labels, state, env, command, hash, engine } of containers) {
     if (labels[LABEL.document] === undefined) return 'without our part';
     if (labels[LABEL.digest] !== labelsOf(wanted)[LABEL.digest]) return 'made from another configuration';
-    const known = isApplied ? memory.hashes[name] : undefined;
-    if (known !== undefined && known !== hash) return 'made from another configuration';
+    if (made !== undefined && made !== hash) return 'made from another configuration';
     if (flags.some((group) => !contains(command, group))) return 'without our arguments';
     const stale = secretVariables(d, name).find(([k, v]) => !env.includes(`${k}=${v}`));
     if (stale !== undefined) return `with another value of ${stale[0]}`;
-    // What we brought up and nobody confirmed yet is the gate's to judge, also when it ended at once.
-    if (state !== 'running' && state !== 'restarting' && (d.heal || !isApplied)) return state;
+    // What the engine is about to start again, and what has just ended by itself, is to be judged, not to be started.
+    if (!['running', 'restarting'].includes(state) && backoffMs(engine, o.nowMs) === 0) return state;
   }
   return undefined;
 }
 
 /** The services that are to be brought up, with what is wrong with each. */
-export function differing(d: Desired<ComposeProjectSpec>, o: Observed): [name: string, trouble: string][] {
+export function differing(d: D, o: Observed): [name: string, trouble: string][] {
   return Object.keys(o.override.services).flatMap((name) => {
     const wrong = trouble(d, o, name);
     return wrong === undefined ? [] : [[name, wrong] as [string, string]];

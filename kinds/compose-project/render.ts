@@ -66,8 +66,8 @@ export function overrideOf(document: string, spec: ComposeProjectSpec): Override
 }
 
 /**
- * The same with whole commands and digests, on this base. Services that the base does not have (any more) are left
- * out: only an undo meets them.
+ * The same with whole commands and digests, on this base. Left out is what it has no room for (any more): to extend a
+ * service that it does not have, to add one that it has. Otherwise compose would refuse all of theirs as well.
  * @param commands of the services of the base, by name.
  */
 export function onBase(override: Override, commands: ReadonlyMap<string, Command>): Override {
@@ -75,7 +75,7 @@ export function onBase(override: Override, commands: ReadonlyMap<string, Command
   for (const [name, written] of Object.entries(override.services)) {
     const { [LABEL.digest]: _, ...labels } = labelsOf(written);
     const base = commands.get(name);
-    if (labels[LABEL.part] === 'extended' && base === undefined) continue;
+    if ((labels[LABEL.part] === 'extended') !== commands.has(name)) continue;
     const append = override['x-homeostat'].append[name];
     const command = append === undefined ? undefined : { command: appended(base!, append) };
     const service: Service = { ...written, ...command, labels };

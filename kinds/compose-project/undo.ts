@@ -1,9 +1,13 @@
-// The way back: to what our file was before, made anew on the user's files as they are now, or to none of ours.
-import type { Desired, InventoryRecord, Snapshot } from '../kind.ts';
-import { restoreFile, type SavedFile, saveFile } from '../managed-file.ts';
+// Undo: back to what our file was before, made anew on the user's files as they are now, or to none of ours.
+import * as z from 'zod';
+import { Waiting } from '../../api/errors.ts';
+import { verdictOf } from '../docker-verdict.ts';
+import type { InventoryRecord } from '../kind.ts';
+import { restoreFile, SavedFile, saveFile } from '../managed-file.ts';
 import { type Base, commandsOf, type Io, type Project, readBase, up } from './compose.ts';
 import { type Container, containersOf, isHalfMade, mendHalfMade, remove, unpauseAll } from './containers.ts';
 import {
+  type D,
   envFilesIn,
   envFilesOf,
   filesOf,
@@ -16,43 +20,43 @@ import {
 } from './observe.ts';
 import { BASE_NAMES, LISTED, OVERRIDE, withoutOurs } from './placement.ts';
 import { isOurs, LABEL, type Override, onBase, parseOverride, textOf } from './render.ts';
-import type { ComposeProjectSpec } from './schema.ts';
 
-/** The way back; JSON. */
-export interface Before {
-  readonly at: Project;
+export const Before = z.object({
+  at: z.object({ directory: z.string(), name: z.string().nullable(), program: z.string() }),
   /** Compose's name for the project. */
-  readonly project: string;
+  project: z.string(),
   /** Our file, in the two places where it may be; absent where there was none of ours. */
-  readonly own: readonly SavedFile[];
-  readonly envFiles: readonly SavedFile[];
-  readonly hadDotenv: boolean;
+  own: z.array(SavedFile),
+  envFiles: z.array(SavedFile),
+  hadDotenv: z.boolean(),
   /** Services of the user's that had a container, of those that we extend. */
-  readonly ran: readonly string[];
-  /** Services that did not run, or were unhealthy. */
-  readonly unwell: readonly string[];
-  /** How often containers had been restarted, by id; those that never were are left out. */
-  readonly restarts: Readonly<Record<string, number>>;
-}
+  ran: z.array(z.string()),
+  /** Services that did not work. */
+  unwell: z.array(z.string()),
+  /** How often the engine had started containers again, by id; those that it never had are left out. */
+  restarts: z.record(z.string(), z.number()),
+});
+export type Before = z.infer<typeof Before>;
 
-export async function beforeOf(
-  d: Desired<ComposeProjectSpec>,
-  o: Observed,
-  io: Io,
-  signal: AbortSignal,
-): Promise<Before> {
+export async function beforeOf(d: D, o: Observed, io: Io, signal: AbortSignal): Promise<Before> {
   const at = projectOf(d.spec);
   const extended = new Set(Object.keys(d.spec.extend ?? {}));
-  const containers = await containersOf(o.base.project, extended, io, signal);
+  const whose = { project: o.base.project, directory: at.directory, document: d.key };
+  const containers = await containersOf(whose, extended, io, signal);
+  const seen = (c: Container) => ({ name: c.service, container: c.engine, nowMs: o.nowMs });
   return {
     at,
     project: o.base.project,
-    own: [OVERRIDE, LISTED].map((name) => saveFile(inProject(at, name), o.own[name as typeof OVERRIDE])),
-    envFiles: [...o.envFiles].map(([file, state]) => saveFile(file, state)),
+    own: ([OVERRIDE, LISTED] as const).map((name) => saveFile(io.files, inProject(at, name), o.own[name])),
+    envFiles: [...o.envFiles].map(([file, state]) => saveFile(io.files, file, state)),
     hadDotenv: o.dotenv !== undefined,
     ran: [...new Set(containers.map((c) => c.service).filter((name) => extended.has(name)))],
-    unwell: containers.filter((c) => c.state !== 'running' || c.health === 'unhealthy').map((c) => c.service),
-    restarts: Object.fromEntries(containers.filter((c) => c.restarts > 0).map((c) => [c.id, c.restarts])),
+    unwell: containers
+      .filter((c) => verdictOf({ ...seen(c), log: '' }).verdict === 'No')
+      .map((c) => c.service),
+    restarts: Object.fromEntries(
+      containers.filter((c) => c.engine.RestartCount > 0).map((c) => [c.id, c.engine.RestartCount]),
+    ),
   };
 }
 
@@ -70,20 +74,14 @@ export function writeDotenv(at: Project, around: Surroundings, text: string | un
 
 /** @throws Error when compose does not bring a service back. */
 export async function undo(
-  snapshot: Snapshot,
+  before: Before,
   record: InventoryRecord,
   io: Io,
   signal: AbortSignal,
 ): Promise<void> {
-  const before = snapshot.data as unknown as Before;
   const { at } = before;
   const saved = before.own.map(overrideIn).find((override) => override !== undefined);
-  if (
-    saved === undefined &&
-    !BASE_NAMES.some((name) => io.files.read(inProject(at, name)).type !== 'absent')
-  ) {
-    return abandon(before, record, io, signal);
-  }
+  if (saved === undefined && !isThere(at, io)) return abandon(before, record, io, signal);
   let around = surroundingsOf(at, io);
   let override: Pick<Override, 'services'> = { services: {} };
   if (saved === undefined) takeOut(before, record, around, io);
@@ -98,12 +96,26 @@ export async function undo(
   }
   await bringBack(
     before,
+    record.key,
     override,
     base,
     saved === undefined ? files : filesOf(around.placement),
     io,
     signal,
   );
+}
+
+/** Whether the user's project still is, by compose's own names or by those that COMPOSE_FILE gives. */
+function isThere(at: Project, io: Io): boolean {
+  const some = (names: readonly string[]) =>
+    names.some((name) => io.files.read(inProject(at, name)).type !== 'absent');
+  if (some(BASE_NAMES)) return true;
+  try {
+    return some(surroundingsOf(at, io).placement.base);
+  } catch (error) {
+    if (error instanceof Waiting) return false;
+    throw error;
+  }
 }
 
 /** Our file as it was, on the base as it is. */
@@ -133,6 +145,7 @@ function takeOut(before: Before, record: InventoryRecord, around: Surroundings, 
 
 async function bringBack(
   before: Before,
+  document: string,
   override: Pick<Override, 'services'>,
   base: Base,
   files: readonly string[],
@@ -140,7 +153,8 @@ async function bringBack(
   signal: AbortSignal,
 ): Promise<void> {
   const named = new Set([...Object.keys(override.services), ...before.ran]);
-  const containers = await containersOf(before.project, named, io, signal);
+  const whose = { project: before.project, directory: before.at.directory, document };
+  const containers = await containersOf(whose, named, io, signal);
   await mendHalfMade(containers, io, signal);
   await unpauseAll(containers, io, signal);
   const { remove: unwanted, release } = leftovers(containers, override, base);
@@ -152,7 +166,7 @@ async function bringBack(
   const names = [...new Set([...Object.keys(override.services), ...touched, ...lost])];
   if (names.length === 0) return;
   const why = await up(before.at, files, names, io, signal);
-  if (why !== undefined) throw new Error(`docker compose up, on the way back: ${why}`);
+  if (why !== undefined) throw new Error(`docker compose up, in a rollback: ${why}`);
 }
 
 const isLost = (name: string, containers: readonly Container[]): boolean =>
@@ -160,7 +174,8 @@ const isLost = (name: string, containers: readonly Container[]): boolean =>
 
 /** The user's project is gone: what is left of ours goes, and nothing can go back to anything. */
 async function abandon(before: Before, record: InventoryRecord, io: Io, signal: AbortSignal): Promise<void> {
-  const containers = await containersOf(before.project, new Set(), io, signal);
+  const whose = { project: before.project, directory: before.at.directory, document: record.key };
+  const containers = await containersOf(whose, new Set(), io, signal);
   for (const container of containers) {
     if (container.labels[LABEL.part] === 'added') await remove(container, io, signal);
   }
@@ -172,6 +187,12 @@ async function abandon(before: Before, record: InventoryRecord, io: Io, signal: 
       return state.type === 'file' && isOurs(state.content.toString());
     });
   for (const file of new Set([...own, ...env])) io.files.remove(file);
+  const dotenv = io.files.read(inProject(before.at, '.env'));
+  if (dotenv.type !== 'file') return;
+  const text = dotenv.content.toString();
+  const rest = withoutOurs(text);
+  if (rest === '' && text !== '' && !before.hadDotenv) io.files.remove(inProject(before.at, '.env'));
+  else if (rest !== text) io.files.replaceAtomic(inProject(before.at, '.env'), Buffer.from(rest), dotenv);
 }
 
 function overrideIn(saved: SavedFile): Override | undefined {

@@ -1,12 +1,10 @@
-// The container that a spec asks for, in the words of the Engine API (POST /containers/create), and how one that is
-// there differs from it. Pure.
+// The container that a spec asks for, in the words of the Engine API (POST /containers/create).
+// Pure.
 import { isSecretRef } from '../../api/documents.ts';
 import { digestOf } from '../../api/json.ts';
 import { capability } from '../container-powers.ts';
-import { type Container, describeContainer, nameOf } from '../docker-engine.ts';
-import type { Change, Desired } from '../kind.ts';
 import { OUR_LABELS, parsePort } from './check.ts';
-import type { ContainerSpec, Mount } from './schema.ts';
+import type { ContainerSpec, D, Mount } from './schema.ts';
 
 /** `Container/alloy`: whose it is. */
 export const OWNER_LABEL = `${OUR_LABELS}resource`;
@@ -31,12 +29,11 @@ export interface CreateOptions {
   readonly image: string;
   /** A path of the host as the engine sees it. */
   readonly hostPath: (path: string) => string;
+  /** Volumes that come along, by where the container sees them. */
+  readonly volumes?: Readonly<Record<string, string>>;
 }
 
-export function createBody(
-  d: Desired<ContainerSpec>,
-  { image, hostPath }: CreateOptions,
-): Record<string, unknown> {
+export function createBody(d: D, { image, hostPath, volumes = {} }: CreateOptions): Record<string, unknown> {
   const { spec } = d;
   return defined({
     Image: image,
@@ -60,12 +57,15 @@ export function createBody(
       Memory: bytesOf(spec.memory),
       RestartPolicy: restartPolicy(spec),
       PortBindings: portBindings(spec.ports ?? []),
-      Mounts: (spec.mounts ?? []).map((mount) => mountOf(mount, hostPath)),
+      Mounts: [
+        ...(spec.mounts ?? []).map((mount) => mountOf(mount, hostPath)),
+        ...volumeMounts(volumes, spec.mounts ?? []),
+      ],
     }),
   });
 }
 
-function envOf(d: Desired<ContainerSpec>): Record<string, string> {
+function envOf(d: D): Record<string, string> {
   const env = Object.entries(d.spec.env ?? {});
   return Object.fromEntries(env.map(([name, value]) => [name, d.content(value).bytes.toString('utf8')]));
 }
@@ -102,6 +102,17 @@ function mountOf(mount: Mount, hostPath: CreateOptions['hostPath']): Record<stri
   }
 }
 
+/** Where the spec mounts something itself, that is what is meant. */
+export function volumeMounts(
+  volumes: Readonly<Record<string, string>>,
+  mounts: readonly { readonly target: string }[],
+): Record<string, unknown>[] {
+  const taken = new Set(mounts.map(({ target }) => target.replace(/\/+$/, '')));
+  return Object.entries(volumes)
+    .filter(([target]) => !taken.has(target))
+    .map(([Target, Source]) => ({ Type: 'volume', Source, Target }));
+}
+
 function portBindings(ports: readonly string[]): Record<string, { HostIp: string; HostPort: string }[]> {
   const bindings: Record<string, { HostIp: string; HostPort: string }[]> = {};
   for (const { address, host, container } of ports.map(parsePort)) {
@@ -131,146 +142,4 @@ export function bytesOf(text: string | undefined): number | undefined {
 
 function defined(object: Record<string, unknown>): Record<string, unknown> {
   return Object.fromEntries(Object.entries(object).filter(([, value]) => value !== undefined));
-}
-
-export function isOurs(key: string, container: Container): boolean {
-  return container.Config.Labels?.[OWNER_LABEL] === key;
-}
-
-/** Whether it can be made what is wanted: restart policy and networks can be mended, all else takes another one. */
-export function isUsable(d: Desired<ContainerSpec>, container: Container): boolean {
-  return (
-    !['removing', 'dead'].includes(container.State.Status) &&
-    configChanges(d, container).every(({ what }) => what === 'restart' || what === 'network')
-  );
-}
-
-/** How a container of ours differs from what is wanted; [] when it is as wanted, running or not. */
-export function configChanges(d: Desired<ContainerSpec>, container: Container): Change[] {
-  const { spec } = d;
-  const changes: Change[] = [];
-  const made = container.Config.Labels?.[SPEC_LABEL] ?? 'none';
-  if (made !== specDigest(spec)) {
-    const from = container.Config.Image === spec.image ? `of spec ${made}` : container.Config.Image;
-    const to = container.Config.Image === spec.image ? `of spec ${specDigest(spec)}` : spec.image;
-    changes.push({ what: 'container', from, to });
-  }
-  changes.push(...envChanges(d, container), ...limitChanges(spec, container));
-  const policy = container.HostConfig.RestartPolicy.Name || 'no';
-  const wanted = restartPolicy(spec).Name;
-  if (policy !== wanted) changes.push({ what: 'restart', from: policy, to: wanted });
-  changes.push(...networkChanges(spec, container));
-  return changes;
-}
-
-/** Only values of secrets can differ while the spec is the same; they are compared, and never shown. */
-function envChanges(d: Desired<ContainerSpec>, { Config }: Container): Change[] {
-  const has = new Set(Config.Env ?? []);
-  return Object.entries(d.spec.env ?? {})
-    .filter(([name, value]) => isSecretRef(value) && !has.has(`${name}=${d.content(value).bytes}`))
-    .map(([name]) => ({ what: `env ${name}`, from: '[another secret]', to: '[secret]' }));
-}
-
-/** What `docker update` can change. The engine gives an absent limit as 0, '', null, or -1. */
-const LIMITS = [
-  'BlkioWeight',
-  'CpuPeriod',
-  'CpuQuota',
-  'CpuRealtimePeriod',
-  'CpuRealtimeRuntime',
-  'CpuShares',
-  'CpusetCpus',
-  'CpusetMems',
-  'KernelMemory',
-  'MemoryReservation',
-  'NanoCpus',
-  'PidsLimit',
-] as const;
-
-function limitChanges(spec: ContainerSpec, { HostConfig }: Container): Change[] {
-  const isUnset = (value: unknown): boolean => [undefined, null, 0, -1, ''].includes(value as null);
-  const changes: Change[] = LIMITS.filter((limit) => !isUnset(HostConfig[limit])).map((limit) => ({
-    what: limit,
-    from: String(HostConfig[limit]),
-    to: 'none',
-  }));
-  const memory = bytesOf(spec.memory) ?? 0;
-  const has = HostConfig['Memory'];
-  if ((has ?? 0) !== memory) {
-    changes.push({ what: 'memory', from: has ? `${has} bytes` : 'no limit', to: spec.memory ?? 'no limit' });
-  }
-  return changes;
-}
-
-/** The one network that the spec names; '' where there is nothing to connect. */
-export function networkOf({ network = 'bridge' }: ContainerSpec): string {
-  return network === 'host' || network === 'none' || network.startsWith('container:') ? '' : network;
-}
-
-/** The networks a container is connected to, by name; empty before its first start on some engines. */
-export function networksOf({ NetworkSettings }: Container): string[] {
-  return Object.keys(NetworkSettings.Networks ?? {});
-}
-
-function networkChanges(spec: ContainerSpec, container: Container): Change[] {
-  const wanted = networkOf(spec);
-  if (wanted === '') return [];
-  const has = networksOf(container);
-  if (has.length === 1 && has[0] === wanted) return [];
-  return [{ what: 'network', from: has.join(', ') || 'none', to: wanted }];
-}
-
-/** What a container of ours lacks of being where and how it should, apart from its configuration. */
-export function stateChanges(d: Desired<ContainerSpec>, container: Container): Change[] {
-  const changes: Change[] = [];
-  const name = nameOf(container);
-  if (name !== d.spec.name) changes.push({ what: 'name', from: name, to: d.spec.name });
-  const { Running, Paused, Restarting } = container.State;
-  if (!Running || Paused || Restarting) {
-    changes.push({ what: 'state', from: describeContainer(container), to: 'running' });
-  } else {
-    const stale = staleInput(d, container);
-    if (stale !== undefined) {
-      changes.push({ what: 'process', from: `started before ${stale} changed`, to: 'restarted' });
-    }
-  }
-  return changes;
-}
-
-/** What is remembered of the container that was brought to where it should be. A type, so that it is Json. */
-export type Memory = {
-  readonly spec: string;
-  /** ID of its image: what is healed is made of the same, wherever the image's name points by then. */
-  readonly image: string;
-  readonly startedAt: string;
-  /** By reference, the digest of each input that the process was started with. */
-  readonly inputs: { readonly [ref: string]: string };
-};
-
-export function memoryIn(d: Desired<ContainerSpec>): Memory | undefined {
-  return d.memory as Memory | undefined;
-}
-
-export function memoryOf(d: Desired<ContainerSpec>, { Image, State }: Container): Memory {
-  const inputs = Object.entries(d.inputs).map(([ref, { digest }]) => [ref, digest] as const);
-  return {
-    spec: specDigest(d.spec),
-    image: Image,
-    startedAt: State.StartedAt,
-    inputs: Object.fromEntries(inputs),
-  };
-}
-
-/** An input that is newer than the process. Of a start that we did not make only the time is known. */
-function staleInput(d: Desired<ContainerSpec>, { State }: Container): string | undefined {
-  const memory = memoryIn(d);
-  const known = memory?.startedAt === State.StartedAt ? memory.inputs : {};
-  return (d.spec.restartOn ?? []).find((ref) => {
-    const input = d.inputs[ref];
-    if (input === undefined) return false;
-    const startedWith = known[ref];
-    return startedWith === undefined
-      ? input.appliedAtMs > Date.parse(State.StartedAt)
-      : startedWith !== input.digest;
-  });
 }

@@ -1,32 +1,64 @@
 // Which containers there are that concern a resource: the one that has its name, and those that carry its label.
 // More than one is ours while one takes the place of another, and after a crash in the middle of that.
 import { Stalled } from '../../api/errors.ts';
-import { type Container, inspect, nameOf, withLabel } from '../docker-engine.ts';
-import type { Change, Desired } from '../kind.ts';
-import type { Docker } from '../ports.ts';
-import { configChanges, isOurs, isUsable, OWNER_LABEL, stateChanges } from './create.ts';
-import type { ContainerSpec } from './schema.ts';
+import { type Container, describeContainer, inspect, nameOf, withLabel } from '../docker-engine.ts';
+import { logOf } from '../docker-verdict.ts';
+import type { Change } from '../kind.ts';
+import type { Ports } from '../ports.ts';
+import { OWNER_LABEL } from './create.ts';
+import { configChanges, envSecrets, isOurs, isUsable, peerOf, stateChanges } from './drift.ts';
+import type { D } from './schema.ts';
 
 export interface Found {
   /** Who has the name, ours or not. */
   readonly holder: Container | undefined;
   /** With our label, the holder too. */
   readonly ours: readonly Container[];
+  /** The one in whose network it is to be. */
+  readonly peer: Container | undefined;
 }
 
-export async function find(key: string, name: string, docker: Docker, signal: AbortSignal): Promise<Found> {
-  const ours = await withLabel(docker, `${OWNER_LABEL}=${key}`, signal);
-  const holder = ours.find((container) => nameOf(container) === name);
-  return { ours, holder: holder ?? (await inspect(docker, name, signal)) };
+export interface Observed extends Found {
+  readonly nowMs: number;
+  /** What the one in service wrote, where it is not well. */
+  readonly log: string;
+}
+
+export async function find(d: D, { docker }: Pick<Ports, 'docker'>, signal: AbortSignal): Promise<Found> {
+  const { name } = d.spec;
+  const ours = await withLabel(docker, `${OWNER_LABEL}=${d.key}`, signal);
+  const holder =
+    ours.find((container) => nameOf(container) === name) ?? (await inspect(docker, name, signal));
+  const shared = peerOf(d.spec);
+  return { ours, holder, peer: shared === undefined ? undefined : await inspect(docker, shared, signal) };
+}
+
+export async function observe(
+  d: D,
+  io: Pick<Ports, 'docker' | 'clock'>,
+  signal: AbortSignal,
+): Promise<Observed> {
+  const found = await find(d, io, signal);
+  const nowMs = io.clock.now();
+  const container = current(d, found);
+  const log =
+    container === undefined
+      ? ''
+      : await logOf({ name: d.spec.name, container, nowMs }, io.docker, envSecrets(d), signal);
+  return { ...found, nowMs, log };
 }
 
 /** The one of ours that is, or can be made, what is wanted; undefined when another must be made. */
-export function usable(d: Desired<ContainerSpec>, { holder, ours }: Found): Container | undefined {
-  const fitting = ours.filter((container) => isUsable(d, container));
+export function usable(d: D, { holder, ours, peer }: Found): Container | undefined {
+  const fitting = ours.filter((container) => isUsable(d, container, peer));
   return (
     fitting.find(({ Id }) => Id === holder?.Id) ?? fitting.find(({ State }) => State.Running) ?? fitting[0]
   );
 }
+
+/** The one that is to be judged, and mended. */
+export const current = (d: D, found: Found): Container | undefined =>
+  usable(d, found) ?? inService(d.key, found);
 
 /** The one in service now, as wanted or not. */
 export function inService(key: string, { holder, ours }: Found): Container | undefined {
@@ -34,27 +66,29 @@ export function inService(key: string, { holder, ours }: Found): Container | und
   return ours.find(({ State }) => State.Running) ?? ours[0];
 }
 
-export function changesOf(d: Desired<ContainerSpec>, found: Found): Change[] {
-  const { holder, ours } = found;
+export function changesOf(d: D, found: Observed): Change[] {
+  const { holder, ours, peer, nowMs } = found;
   const changes: Change[] = [];
   if (holder !== undefined && !isOurs(d.key, holder)) {
     changes.push({ what: 'owner', from: `a container ${d.spec.name} of somebody else`, to: 'homeostat' });
   }
-  const current = usable(d, found) ?? inService(d.key, found);
-  if (current === undefined) {
+  const one = current(d, found);
+  if (one === undefined) {
     changes.push({ what: 'container', from: 'absent', to: d.spec.image });
     return changes;
   }
-  changes.push(...configChanges(d, current), ...stateChanges(d, current));
-  // The one that waits, stopped, to be put back is no difference; at most one may run.
-  for (const other of ours.filter(({ Id, State }) => Id !== current.Id && State.Running)) {
-    changes.push({ what: `also ${nameOf(other)}`, from: 'running', to: 'stopped' });
+  changes.push(...configChanges(d, one, peer), ...stateChanges(d, one, nowMs, peer));
+  for (const other of ours.filter(({ Id }) => Id !== one.Id)) {
+    const what = `also ${nameOf(other)}`;
+    // One that waits, stopped, to be put back is no difference until what replaced it is confirmed.
+    if (d.heal) changes.push({ what, from: describeContainer(other), to: 'removed' });
+    else if (other.State.Running) changes.push({ what, from: 'running', to: 'stopped' });
   }
   return changes;
 }
 
 /** @throws Stalled when the name is somebody else's, and is not to be taken over. */
-export function requireName(d: Desired<ContainerSpec>, { holder }: Found): void {
+export function requireName(d: D, { holder }: Found): void {
   if (holder === undefined || isOurs(d.key, holder) || d.spec.adopt === true) return;
   const { name } = d.spec;
   throw new Stalled(

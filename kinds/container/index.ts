@@ -1,59 +1,75 @@
 // Container: one container of a Docker engine, made as the spec says, running, and made anew when it differs. It
 // carries our label; one that does not is never touched. replace.ts has the order in which one takes the place of
-// another, undo.ts the way back.
-import { imageID, inspect, requireImage } from '../docker-engine.ts';
-import { type Concern, defineKind } from '../kind.ts';
+// another, undo.ts how it is undone.
+import { imageID, requireImage } from '../docker-engine.ts';
+import { SETTLE_MS, verdictOf } from '../docker-verdict.ts';
+import { defineKind } from '../kind.ts';
+import { no } from '../shared/verdicts.ts';
 import { watchAll } from '../watch-all.ts';
 import { asksOf, checkContainer } from './check.ts';
-import { networkOf, OWNER_LABEL } from './create.ts';
-import { changesOf, type Found, find, inService, requireName } from './found.ts';
-import { healthText, healthy } from './gate.ts';
-import { bringAbout, removeOthers } from './replace.ts';
-import { ContainerSpec } from './schema.ts';
-import { snapshotOf, undo } from './undo.ts';
+import { OWNER_LABEL } from './create.ts';
+import { networkOf, peerOf } from './drift.ts';
+import { changesOf, current, inService, type Observed, observe, requireName } from './found.ts';
+import { bringAbout } from './replace.ts';
+import { ContainerSpec, Memory } from './schema.ts';
+import { Before, beforeOf, undo } from './undo.ts';
 
-export const container = defineKind<ContainerSpec, Found, 'docker' | 'files' | 'clock'>({
+/** Without a healthcheck of the spec's; one of the image's is waited for as well. */
+const WITHIN_MS = 30_000;
+
+export const container = defineKind<ContainerSpec, Observed, 'docker' | 'files' | 'clock', Before, Memory>({
   kind: 'Container',
   scope: 'host',
   spec: ContainerSpec,
+  before: { version: 1, schema: Before },
+  memory: { version: 1, schema: Memory },
   needs: ['docker', 'files', 'clock'],
-  patience: { burst: 50, perSecond: 0.2 },
+  healLimit: { burst: 50, perSecond: 0.2 },
 
   owns: (spec) => [`container:${spec.name}`],
   asks: asksOf,
   inputs: (spec) => spec.restartOn ?? [],
   check: checkContainer,
 
-  observe: (d, { docker }, signal) => find(d.key, d.spec.name, docker, signal),
+  observe,
   diff: changesOf,
+
+  assess(d, found, trial) {
+    const { name, network } = d.spec;
+    const one = current(d, found);
+    if (one === undefined) return no('Gone', `there is no container ${name}`);
+    const seen = { name, container: one, nowMs: found.nowMs, log: found.log };
+    const old = trial?.before.before;
+    // Of the very container that was there before, only what happened since is the change's.
+    const restarts = old?.id === one.Id ? (old.restarts ?? one.RestartCount) : 0;
+    const verdict = verdictOf(seen, trial === undefined ? undefined : { restarts });
+    if (verdict.verdict !== 'Yes' || peerOf(d.spec) === undefined || found.peer?.State.Running === true) {
+      return verdict;
+    }
+    return no('NetworkGone', `${name} is in the network of ${network}, and that does not run`);
+  },
+
+  gate({ healthcheck: check }) {
+    const { startPeriodSeconds = 0, intervalSeconds = 30, timeoutSeconds = 30, retries = 3 } = check ?? {};
+    const health = startPeriodSeconds + retries * (intervalSeconds + timeoutSeconds);
+    return { withinMs: WITHIN_MS + (check === undefined ? 0 : health * 1000), settleMs: SETTLE_MS };
+  },
 
   async prepare(d, found, { docker }, signal) {
     requireName(d, found);
     await requireImage(docker, d.spec.image, d.spec.pull ?? 'missing', signal);
-    return snapshotOf(found.holder ?? inService(d.key, found));
+    const old = found.holder ?? inService(d.key, found);
+    return { existed: old !== undefined, before: beforeOf(old) };
   },
 
-  async apply(changes, d, io, signal) {
-    return { memory: await bringAbout(changes, d, io, signal) };
-  },
-
-  async confirm(d, snapshot, io, signal) {
-    // What was put back was confirmed before, and was just seen running.
-    if (snapshot === undefined) return { verdict: 'Yes' };
-    const current = await inspect(io.docker, d.spec.name, signal);
-    if (current === undefined) {
-      return { verdict: 'No', reason: 'Gone', evidence: `somebody removed the container ${d.spec.name}` };
-    }
-    const verdict = await healthy(d, current.Id, io, signal);
-    if (verdict.verdict === 'Yes') await removeOthers(d.key, current.Id, io.docker, signal);
-    return verdict;
-  },
-
-  undo: (snapshot, record, { docker }, signal) => undo(snapshot, record, docker, signal),
+  apply: bringAbout,
+  undo: (before, record, { docker }, signal) => undo(before, record, docker, signal),
 
   watch(d, { docker, clock }, wake, signal) {
     const { name } = d.spec;
     const network = networkOf(d.spec);
+    const peer = peerOf(d.spec);
+    const names = peer === undefined ? [name] : [name, peer];
     return watchAll(
       clock,
       wake,
@@ -61,7 +77,7 @@ export const container = defineKind<ContainerSpec, Found, 'docker' | 'files' | '
       (w, s) =>
         docker.watch({ type: ['container'], label: [`${OWNER_LABEL}=${d.key}`], event: EVENTS }, w, s),
       [
-        (w, s) => docker.watch({ type: ['container'], container: [name], event: EVENTS }, w, s),
+        (w, s) => docker.watch({ type: ['container'], container: names, event: EVENTS }, w, s),
         ...(network === ''
           ? []
           : [
@@ -76,23 +92,6 @@ export const container = defineKind<ContainerSpec, Found, 'docker' | 'files' | '
   async version(d, { docker }, signal) {
     const { engine } = await docker.version(signal);
     return `${engine} ${(await imageID(docker, d.spec.image, signal)) ?? ''}`;
-  },
-
-  conditions(d, found): Concern[] {
-    const current = inService(d.key, found);
-    const type = 'ContainerHealthy';
-    switch (current?.State.Health?.Status) {
-      case 'healthy':
-        return [{ type, status: 'True', reason: 'Healthy', message: 'its healthcheck says so' }];
-      case 'starting':
-        return [
-          { type, status: 'Unknown', reason: 'Starting', message: 'its healthcheck has not answered yet' },
-        ];
-      case 'unhealthy':
-        return [{ type, status: 'False', reason: 'Unhealthy', message: healthText(current!) }];
-      default:
-        return [];
-    }
   },
 });
 

@@ -3,10 +3,11 @@
 //   1. the new one is made under another name (what the engine refuses is refused here, with nothing touched);
 //   2. whoever has the name, and whatever else of ours runs, is told not to start again, stopped, and renamed;
 //   3. the new one gets its name, and is started.
-// The old one stays, stopped, until the new one is confirmed (index.ts) or it is put back (undo.ts).
+// The old one stays, stopped, until the new one is confirmed, and is a difference from then on (found.ts); or it is put
+// back (undo.ts). Volumes that nobody named go from the one to the other, and are never removed.
 import { Stalled, Waiting } from '../../api/errors.ts';
-import type { Json } from '../../api/json.ts';
 import {
+  anonymousVolumes,
   ask,
   type Container,
   EngineError,
@@ -18,39 +19,28 @@ import {
   requireImage,
   withLabel,
 } from '../docker-engine.ts';
-import type { Change, Desired } from '../kind.ts';
+import type { Change } from '../kind.ts';
 import type { Docker, Ports } from '../ports.ts';
-import {
-  createBody,
-  memoryIn,
-  memoryOf,
-  networkOf,
-  networksOf,
-  OWNER_LABEL,
-  restartPolicy,
-  specDigest,
-  stateChanges,
-} from './create.ts';
-import { type Found, find, requireName, usable } from './found.ts';
-import { evidence, settle } from './gate.ts';
-import type { ContainerSpec } from './schema.ts';
+import { bytesOf, createBody, OWNER_LABEL, restartPolicy, specDigest } from './create.ts';
+import { memoryOf, networkOf, networksOf, stateChanges } from './drift.ts';
+import { type Found, find, inService, requireName, usable } from './found.ts';
+import type { D, Memory } from './schema.ts';
 
-type Io = Pick<Ports, 'docker' | 'files' | 'clock'>;
-type D = Desired<ContainerSpec>;
+type Io = Pick<Ports, 'docker' | 'files'>;
 
 /** A container may take 100 seconds to stop by its spec, and 10 without one. */
 const STOP_TIMEOUT_MS = 130_000;
 const MOUNT_AGAIN_MS = 30_000;
 
-/** @throws Stalled when the engine refuses the new container, or when it does not stay up. */
+/** @throws Stalled when the engine refuses the new container. */
 export async function bringAbout(
   changes: readonly Change[],
   d: D,
   io: Io,
   signal: AbortSignal,
-): Promise<Json> {
+): Promise<Memory> {
   const { docker } = io;
-  const found = await find(d.key, d.spec.name, docker, signal);
+  const found = await find(d, io, signal);
   requireName(d, found);
   const chosen = usable(d, found) ?? (await make(d, found, io, signal));
   const stranger = found.ours.includes(found.holder!) ? undefined : found.holder;
@@ -60,8 +50,8 @@ export async function bringAbout(
   }
   if (nameOf(chosen) !== d.spec.name) await rename(docker, chosen.Id, d.spec.name, signal);
   await mend(d, chosen, docker, signal);
-  await run(d, chosen, io, signal);
-  // Nothing new is tried: what was replaced is not needed for a way back.
+  await run(d, chosen, found.peer, docker, signal);
+  // What runs was confirmed before: what was replaced is not needed to go back.
   if (d.heal && changes.length > 0) await removeOthers(d.key, chosen.Id, docker, signal);
   const now = await inspect(docker, chosen.Id, signal);
   return memoryOf(d, now ?? chosen);
@@ -73,8 +63,10 @@ async function make(d: D, found: Found, { docker, files }: Io, signal: AbortSign
   // Left by an agent that was killed, and made for something else.
   for (const { Id } of found.ours.filter((c) => nameOf(c) === name))
     await removeContainer(docker, Id, signal);
+  const old = found.holder ?? inService(d.key, found);
+  const volumes = { ...d.memory?.volumes, ...(old === undefined ? {} : anonymousVolumes(old)) };
   const image = await imageFor(d, docker, signal);
-  const body = createBody(d, { image, hostPath: (path) => files.hostPath?.(path) ?? path });
+  const body = createBody(d, { image, hostPath: (path) => files.hostPath?.(path) ?? path, volumes });
   let id: string;
   try {
     const answer = await ask(docker, 'POST', '/containers/create', { query: { name }, body, signal });
@@ -95,8 +87,7 @@ async function make(d: D, found: Found, { docker, files }: Io, signal: AbortSign
 
 /** What is healed is made of the very image that was confirmed, as long as that is here. */
 async function imageFor(d: D, docker: Docker, signal: AbortSignal): Promise<string> {
-  const { spec } = d;
-  const memory = memoryIn(d);
+  const { spec, memory } = d;
   const confirmed = d.heal && memory?.spec === specDigest(spec) ? memory.image : undefined;
   const named = await imageID(docker, spec.image, signal);
   if (confirmed !== undefined && confirmed !== named) {
@@ -133,9 +124,16 @@ export async function rename(docker: Docker, id: string, name: string, signal: A
 /** What can be changed of a container that is there. */
 async function mend({ spec }: D, container: Container, docker: Docker, signal: AbortSignal): Promise<void> {
   const { Id, HostConfig } = container;
+  const update: Record<string, unknown> = {};
   const policy = restartPolicy(spec);
-  if ((HostConfig.RestartPolicy.Name || 'no') !== policy.Name) {
-    await ask(docker, 'POST', `/containers/${Id}/update`, { body: { RestartPolicy: policy }, signal });
+  if ((HostConfig.RestartPolicy.Name || 'no') !== policy.Name) update['RestartPolicy'] = policy;
+  const memory = bytesOf(spec.memory);
+  if (memory !== undefined && HostConfig['Memory'] !== memory) {
+    // With swap as the engine would have it of itself: it refuses less than the memory.
+    Object.assign(update, { Memory: memory, MemorySwap: 2 * memory });
+  }
+  if (Object.keys(update).length > 0) {
+    await ask(docker, 'POST', `/containers/${Id}/update`, { body: update, signal });
   }
   const wanted = networkOf(spec);
   const networks = networksOf(container);
@@ -150,33 +148,30 @@ async function mend({ spec }: D, container: Container, docker: Docker, signal: A
   }
 }
 
-/** Running, and of a new one: for longer than a moment. */
-async function run(d: D, chosen: Container, io: Io, signal: AbortSignal): Promise<void> {
-  const { docker } = io;
+/** Started; whether it stays is not waited for. */
+async function run(
+  d: D,
+  chosen: Container,
+  peer: Container | undefined,
+  docker: Docker,
+  signal: AbortSignal,
+): Promise<void> {
   const { Id, State } = chosen;
-  const isStale = stateChanges(d, chosen).some(({ what }) => what === 'process');
+  const isStale = stateChanges(d, chosen, Number.POSITIVE_INFINITY, peer).some(
+    ({ what }) => what === 'process',
+  );
   const job = isStale ? 'restart' : State.Paused ? 'unpause' : State.Running ? undefined : 'start';
+  if (job === undefined) return;
   try {
-    if (job !== undefined) {
-      await ask(docker, 'POST', `/containers/${Id}/${job}`, { timeoutMs: STOP_TIMEOUT_MS, signal });
-    }
+    await ask(docker, 'POST', `/containers/${Id}/${job}`, { timeoutMs: STOP_TIMEOUT_MS, signal });
   } catch (error) {
     // What can't be started now may be started later, if it ever was.
     if (!(error instanceof EngineError) || isStatus(error, 409)) throw error;
     throw refusal(d, 'StartFailed', error.message);
   }
-  if (!d.heal) {
-    const verdict = await settle(d, Id, io, signal);
-    if (verdict.verdict !== 'Yes') throw refusal(d, verdict.reason, verdict.evidence);
-    return;
-  }
-  const now = await inspect(docker, Id, signal);
-  if (now !== undefined && (!now.State.Running || now.State.Restarting)) {
-    throw new Error(await evidence(d, now, io, signal));
-  }
 }
 
-/** Of ours, all but one: what was kept of a change that is over. */
+/** Of ours, all but one: what was kept of a change that is over. Volumes stay. */
 export async function removeOthers(
   key: string,
   id: string,
@@ -185,12 +180,17 @@ export async function removeOthers(
 ): Promise<void> {
   const ours = await withLabel(docker, `${OWNER_LABEL}=${key}`, signal);
   for (const container of ours.filter((c) => c.Id !== id)) {
-    if (container.State.Running) await stop(docker, container.Id, signal);
+    if (container.State.Running) await stop(docker, container.Id, signal).catch(unlessEngine);
     await removeContainer(docker, container.Id, signal);
   }
 }
 
+/** What can't be stopped is killed. */
+function unlessEngine(error: unknown): void {
+  if (!(error instanceof EngineError)) throw error;
+}
+
 /** A state that ran here before is not refused for failing now: what is in its way may pass. */
-function refusal(d: D, reason: string, message: string): Error {
+function refusal(d: D, reason: 'Refused' | 'StartFailed', message: string): Error {
   return d.heal ? new Error(message) : new Stalled(reason, message);
 }

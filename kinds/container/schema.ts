@@ -1,6 +1,7 @@
 import * as z from 'zod';
 import { Ref, SecretRef } from '../../api/documents.ts';
 import { AbsolutePath, ContainerName, ImageReference } from '../fields.ts';
+import type { Desired } from '../kind.ts';
 
 const HostPath = z.union([z.literal('/'), AbsolutePath]);
 const Target = z
@@ -103,3 +104,17 @@ export const ContainerSpec = z.strictObject({
   adopt: z.boolean().optional(),
 });
 export type ContainerSpec = z.infer<typeof ContainerSpec>;
+
+/** Of the container that was brought to where it should be. */
+export const Memory = z.object({
+  spec: z.string(),
+  /** ID of its image: what is healed is made of the same, wherever the image's name points by then. */
+  image: z.string(),
+  startedAt: z.string(),
+  /** By reference, the digest of each input that the process was started with. */
+  inputs: z.record(z.string(), z.string()),
+  /** Volumes that nobody named, by where it sees them: one that is made anew gets them again. */
+  volumes: z.record(z.string(), z.string()).optional(),
+});
+export type Memory = z.infer<typeof Memory>;
+export type D = Desired<ContainerSpec, Memory>;

@@ -1,36 +1,52 @@
-// The way back: what was made is removed, and the container that was in service before is again.
-import type { Json } from '../../api/json.ts';
-import { ask, type Container, imageID, inspect, nameOf, withLabel } from '../docker-engine.ts';
-import type { InventoryRecord, Snapshot } from '../kind.ts';
+// Undo: what was made is removed, and the container that was in service before is again.
+import * as z from 'zod';
+import {
+  anonymousVolumes,
+  ask,
+  type Container,
+  imageID,
+  inspect,
+  nameOf,
+  withLabel,
+} from '../docker-engine.ts';
+import type { InventoryRecord } from '../kind.ts';
 import type { Docker } from '../ports.ts';
 import { OUR_LABELS } from './check.ts';
+import { volumeMounts } from './create.ts';
 import { removeOthers, rename } from './replace.ts';
 
 /** The ID of the container in whose place it was made. */
 const MADE_AGAIN_LABEL = `${OUR_LABELS}instead-of`;
 
 /** Of the container in service: whole, since what was kept may be gone when it is needed (`docker system prune`). */
-interface Before {
-  readonly id: string;
-  readonly name: string;
-  readonly running: boolean;
-  readonly paused: boolean;
-  readonly image: string;
-  readonly config: Container['Config'];
-  readonly hostConfig: Container['HostConfig'];
-}
-interface Data {
-  readonly before: Before | null;
-}
+const Kept = z.object({
+  id: z.string(),
+  name: z.string(),
+  running: z.boolean(),
+  paused: z.boolean(),
+  image: z.string(),
+  /** The engine's own, and given back to it as they are. */
+  config: z.looseObject({
+    Image: z.string(),
+    Labels: z.record(z.string(), z.string()).nullish(),
+  }),
+  hostConfig: z.looseObject({
+    RestartPolicy: z.looseObject({ Name: z.string() }),
+    Mounts: z.array(z.looseObject({ Target: z.string() })).nullish(),
+  }),
+  /** How often the engine had started it again; release 0.1 did not look. */
+  restarts: z.int().optional(),
+  /** Volumes that nobody named, by where it saw them. */
+  volumes: z.record(z.string(), z.string()).optional(),
+});
+type Kept = z.infer<typeof Kept>;
+export const Before = z.object({ before: Kept.nullable() });
+export type Before = z.infer<typeof Before>;
 
-export function snapshotOf(container: Container | undefined): Snapshot {
-  const data: Data = { before: container === undefined ? null : beforeOf(container) };
-  return { existed: container !== undefined, data: data as unknown as Json };
-}
-
-function beforeOf(container: Container): Before {
-  const { Id, State, Image, Config, HostConfig } = container;
-  return {
+export function beforeOf(container: Container | undefined): Before {
+  if (container === undefined) return { before: null };
+  const { Id, State, Image, Config, HostConfig, RestartCount } = container;
+  const kept = {
     id: Id,
     name: nameOf(container),
     running: State.Running,
@@ -38,20 +54,23 @@ function beforeOf(container: Container): Before {
     image: Image,
     config: Config,
     hostConfig: HostConfig,
+    restarts: RestartCount,
+    volumes: anonymousVolumes(container),
   };
+  return { before: Kept.parse(kept) };
 }
 
 /** @throws Error when the old container can't be put back. */
 export async function undo(
-  snapshot: Snapshot,
+  { before }: Before,
   { key }: InventoryRecord,
   docker: Docker,
   signal: AbortSignal,
 ): Promise<void> {
-  const { before } = snapshot.data as unknown as Data;
-  await removeOthers(key, before?.id ?? '', docker, signal);
+  const found = before === null ? undefined : await stillThere(before, docker, signal);
+  await removeOthers(key, found?.Id ?? '', docker, signal);
   if (before === null) return;
-  const old = (await inspect(docker, before.id, signal)) ?? (await makeAgain(before, docker, signal));
+  const old = found ?? (await makeAgain(before, docker, signal));
   if (nameOf(old) !== before.name) await rename(docker, old.Id, before.name, signal);
   const policy = before.hostConfig.RestartPolicy;
   if (old.HostConfig.RestartPolicy.Name !== policy.Name) {
@@ -63,14 +82,33 @@ export async function undo(
   if (!before.paused && Paused) await ask(docker, 'POST', `/containers/${old.Id}/unpause`, { signal });
 }
 
+/** The very one, or the one that an undo made in its place before it was cut off. */
+async function stillThere({ id }: Kept, docker: Docker, signal: AbortSignal): Promise<Container | undefined> {
+  return (
+    (await inspect(docker, id, signal)) ?? (await withLabel(docker, `${MADE_AGAIN_LABEL}=${id}`, signal))[0]
+  );
+}
+
 /** The engine takes back what it shows of a container. @throws EngineError when somebody else has its name. */
-async function makeAgain(before: Before, docker: Docker, signal: AbortSignal): Promise<Container> {
-  // Of an undo that was cut off.
-  const [made] = await withLabel(docker, `${MADE_AGAIN_LABEL}=${before.id}`, signal);
-  if (made !== undefined) return made;
-  const image = (await imageID(docker, before.image, signal)) ?? before.config.Image;
-  const Labels = { ...before.config.Labels, [MADE_AGAIN_LABEL]: before.id };
-  const body = { ...before.config, Labels, Image: image, HostConfig: before.hostConfig };
+async function makeAgain(before: Kept, docker: Docker, signal: AbortSignal): Promise<Container> {
+  const { config, hostConfig, volumes = {} } = before;
+  const image = (await imageID(docker, before.image, signal)) ?? config.Image;
+  const mounts = hostConfig.Mounts ?? [];
+  const body = {
+    ...config,
+    Labels: { ...config.Labels, [MADE_AGAIN_LABEL]: before.id },
+    Image: image,
+    HostConfig: {
+      ...hostConfig,
+      Mounts: [
+        ...mounts,
+        ...volumeMounts(
+          volumes,
+          mounts.map(({ Target }) => ({ target: Target })),
+        ),
+      ],
+    },
+  };
   const query = { name: before.name };
   const { body: answer } = await ask(docker, 'POST', '/containers/create', { query, body, signal });
   return (await inspect(docker, (JSON.parse(answer) as { Id: string }).Id, signal))!;

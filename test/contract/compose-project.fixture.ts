@@ -1,4 +1,5 @@
 // ComposeProject on a real engine with real `docker compose`, broken with docker's own program.
+import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import path from 'node:path';
 import { systemClock } from '../../agent/providers/clock.ts';
@@ -8,6 +9,7 @@ import { createProcesses } from '../../agent/providers/processes.ts';
 import { composeProject } from '../../kinds/compose-project/index.ts';
 import { COMPOSE } from '../support/capabilities.ts';
 import { composeFile, IMAGE, Stack, stackImage } from '../support/compose-stack.ts';
+import { eventually } from '../support/eventually.ts';
 import { temporaryDirectory } from '../support/sandbox.ts';
 import { sharedEngine } from '../support/shared-engine.ts';
 import { treeText } from '../support/tree.ts';
@@ -36,6 +38,12 @@ export const composeProjectFixture: Fixture = {
     const { grafana } = await stack.containers();
     const run = async (...args: string[]) => void (await engine.docker(...args));
     const container = async (service: string) => (await stack.containers())[service]!.id;
+    const until = async (service: string, format: string, value: string) => {
+      const id = await container(service);
+      await eventually(async () =>
+        assert.equal(await engine.docker('inspect', '--format', format, id), value),
+      );
+    };
     const exporter = { image: IMAGE, restart: 'always', network_mode: 'none' };
     const secret = { secretFrom: { file: '/never/read/here' } };
     return {
@@ -43,7 +51,13 @@ export const composeProjectFixture: Fixture = {
       specs: [
         {
           directory: '/contract',
-          services: { exporter: { ...exporter, environment: { A: '1', SECRET: secret } }, second: exporter },
+          services: {
+            exporter: { ...exporter, environment: { A: '1', SECRET: secret } },
+            second: {
+              ...exporter,
+              healthcheck: { test: ['CMD-SHELL', '! test -e /tmp/ill'], interval: '500ms', retries: 2 },
+            },
+          },
           extend: { prometheus: { appendCommand: ['--more'] } },
         },
         {
@@ -62,6 +76,32 @@ export const composeProjectFixture: Fixture = {
           stack.write('compose.override.yaml', stack.read('compose.override.yaml').replace('"1"', '"2"')),
         'a deleted env file': () => fs.rmSync(path.join(root, 'contract/compose.homeostat.exporter.env')),
         'an override of theirs': () => stack.write('compose.override.yml', 'services: {}\n'),
+      },
+      unwell: {
+        'a healthcheck fails': {
+          async harm() {
+            await run('exec', await container('second'), 'touch', '/tmp/ill');
+            await until('second', '{{.State.Health.Status}}', 'unhealthy');
+          },
+          async repair() {
+            await run('exec', await container('second'), 'sh', '-c', 'exec /bin/busybox rm /tmp/ill');
+            await until('second', '{{.State.Health.Status}}', 'healthy');
+          },
+        },
+        'one of ours ended, and the engine has started it again': {
+          async harm() {
+            await run('exec', await container('exporter'), 'sh', '-c', 'kill -TERM 1');
+            await until('exporter', '{{.RestartCount}}', '1');
+          },
+          repair: async () => run('restart', '--time=1', await container('exporter')),
+        },
+        'one of theirs has ended by itself, and nobody starts it': {
+          async harm() {
+            await run('exec', await container('prometheus'), 'sh', '-c', 'kill -HUP 1');
+            await until('prometheus', '{{.State.Status}}', 'exited');
+          },
+          repair: async () => run('start', await container('prometheus')),
+        },
       },
       async fingerprint() {
         const now = await stack.containers();

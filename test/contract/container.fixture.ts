@@ -1,9 +1,11 @@
 // Container on a real engine, broken with docker's own program.
+import assert from 'node:assert/strict';
 import { systemClock } from '../../agent/providers/clock.ts';
 import { createDocker } from '../../agent/providers/docker.ts';
 import { createFiles } from '../../agent/providers/files.ts';
 import { container } from '../../kinds/container/index.ts';
 import { DOCKER } from '../support/capabilities.ts';
+import { eventually } from '../support/eventually.ts';
 import { sharedEngine } from '../support/shared-engine.ts';
 import type { Fixture } from './fixture.ts';
 
@@ -24,6 +26,10 @@ export const containerFixture: Fixture = {
       (...args: string[]) =>
       async () =>
         void (await engine.docker(...args));
+    const until = async (format: string, value: string) =>
+      void (await eventually(async () =>
+        assert.equal(await engine.docker('inspect', '--format', format, NAME), value),
+      ));
     const all = async () =>
       (await engine.docker('ps', '--all', '--quiet', '--no-trunc')).split('\n').filter(Boolean);
     await run('run', '--detach', '--network=none', '--name=penny-web', 'test/contract:1')();
@@ -33,10 +39,15 @@ export const containerFixture: Fixture = {
     });
     const base = { name: NAME, image: 'test/contract:1', pull: 'never', network: 'none' };
     return {
-      // Nothing here needs seconds to settle.
-      ports: { docker, files, clock: { ...systemClock, monotonic: () => systemClock.monotonic() * 30 } },
+      ports: { docker, files, clock: systemClock },
       specs: [
-        { ...base, env: { MODE: 'one' }, memory: '64m', mounts: [{ type: 'tmpfs', target: '/scratch' }] },
+        {
+          ...base,
+          env: { MODE: 'one' },
+          memory: '64m',
+          mounts: [{ type: 'tmpfs', target: '/scratch' }],
+          healthcheck: { command: ['sh', '-c', '! test -e /scratch/ill'], intervalSeconds: 0.5, retries: 2 },
+        },
         { ...base, env: { MODE: 'two' }, restart: 'on-failure' },
       ],
       breakages: {
@@ -47,7 +58,25 @@ export const containerFixture: Fixture = {
         'docker rename': run('rename', NAME, 'renamed'),
         'docker update of the restart policy': run('update', '--restart=no', NAME),
         'docker update of a limit': run('update', '--memory=128m', '--memory-swap=-1', NAME),
-        'docker update of another limit': run('update', '--cpu-shares=77', NAME),
+      },
+      unwell: {
+        'its healthcheck fails': {
+          async harm() {
+            await run('exec', NAME, 'touch', '/scratch/ill')();
+            await until('{{.State.Health.Status}}', 'unhealthy');
+          },
+          async repair() {
+            await run('exec', NAME, 'sh', '-c', 'exec /bin/busybox rm /scratch/ill')();
+            await until('{{.State.Health.Status}}', 'healthy');
+          },
+        },
+        'it ended, and the engine has started it again': {
+          async harm() {
+            await run('exec', NAME, 'sh', '-c', 'kill -TERM 1')();
+            await until('{{.RestartCount}}', '1');
+          },
+          repair: run('restart', '--time=1', NAME),
+        },
       },
       async fingerprint() {
         const ids = await all();

@@ -122,6 +122,9 @@ for (const { kind, open, requires = [] } of fixtures) {
     async ({ ports, specs, fingerprint }) => {
       for (const [i, spec] of specs.entries()) {
         const { after } = await bring(kind, desire(kind, spec, i === 0 ? {} : { known: true }), ports);
+        // The pass after the confirmation clears away what was kept for an undo.
+        const kept = await differences(kind, after, ports);
+        if (kept.length > 0) await kind.apply(kept, after, ports, never);
         assert.deepEqual(await differences(kind, after, ports), []);
         const before = await fingerprint();
         await kind.apply([], after, ports, never);
@@ -170,7 +173,8 @@ for (const { kind, open, requires = [] } of fixtures) {
       const memory = await kind.apply(changes, after, ports, never);
       const healed = memory === undefined ? after : { ...after, memory };
       assert.deepEqual(await differences(kind, healed, ports), [], `${name}: not mended`);
-      assert.equal((await gate(kind, healed, ports)).verdict, 'Yes', `${name}: mended, and does not work`);
+      const now = await gate(kind, healed, ports);
+      assert.equal(now.verdict, 'Yes', `${name}: mended, and does not work: ${JSON.stringify(now)}`);
     }
   });
 

@@ -4,6 +4,8 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { asksOf, checkProject } from '../../../kinds/compose-project/asks.ts';
+import { assess } from '../../../kinds/compose-project/assess.ts';
+import { containersOf } from '../../../kinds/compose-project/containers.ts';
 import { envFilesOf } from '../../../kinds/compose-project/observe.ts';
 import { PlacementError, place, withoutOurs } from '../../../kinds/compose-project/placement.ts';
 import {
@@ -215,4 +217,86 @@ test('what fits the schema and is wrong all the same is said by its path', () =>
     wrong({ services: { a: { image: 'a', labels: { 'com.docker.compose.project': 'x' } } } }),
     ['services.a.labels.com.docker.compose.project'],
   );
+});
+
+test('of two directories with projects of one name, each has its own containers', async () => {
+  const listed = (Id: string, service: string, directory: string, document?: string) => ({
+    Id,
+    Labels: {
+      'com.docker.compose.service': service,
+      'com.docker.compose.project.working_dir': directory,
+      ...(document === undefined ? {} : { 'dev.homeostat.document': document }),
+    },
+  });
+  const all = [
+    listed('named', 'prometheus', '/a/stack'),
+    listed('mine', 'exporter', '/a/stack', 'ComposeProject/a'),
+    listed('mine-moved', 'old', '/elsewhere', 'ComposeProject/a'),
+    listed('mine-renamed', 'older', '/a/stack', 'ComposeProject/earlier-name'),
+    listed('theirs', 'exporter-b', '/b/stack', 'ComposeProject/b'),
+    listed('nobodys', 'grafana', '/a/stack'),
+  ];
+  const inspected = ({ Id, Labels }: (typeof all)[number]) => ({
+    Id,
+    Name: `/${Id}`,
+    Config: { Labels },
+    State: { Status: 'running' },
+  });
+  const docker = {
+    request: async (_method: string, path: string) => {
+      const one = all.find(({ Id }) => path === `/containers/${Id}/json`);
+      return { status: 200, headers: {}, body: JSON.stringify(one === undefined ? all : inspected(one)) };
+    },
+  };
+  const whose = { project: 'stack', directory: '/a/stack', document: 'ComposeProject/a' };
+  const io = { docker, files: {} } as unknown as Parameters<typeof containersOf>[2];
+  const found = await containersOf(whose, new Set(['prometheus']), io, new AbortController().signal);
+  assert.deepEqual(
+    found.map(({ id }) => id),
+    ['mine', 'mine-moved', 'mine-renamed', 'named'],
+  );
+});
+
+test('a document works when all of its services do; what was broken before is not held against a change', () => {
+  const started = Date.parse('2026-01-01T00:00:00Z');
+  const running = (service: string, ageSeconds: number, exitCode?: number) => {
+    const at = new Date(started - ageSeconds * 1000).toISOString();
+    const isUp = exitCode === undefined;
+    const State = {
+      Status: isUp ? 'running' : 'exited',
+      Running: isUp,
+      ExitCode: exitCode ?? 0,
+      Error: '',
+      StartedAt: at,
+      FinishedAt: isUp ? '0001-01-01T00:00:00Z' : at,
+    };
+    const HostConfig = { RestartPolicy: { Name: 'no' } };
+    return { id: service, service, engine: { Id: service, RestartCount: 0, State, HostConfig } };
+  };
+  const look = (containers: object[], more: object = {}, unwell?: string[]) => {
+    const services = { web: {}, exporter: {} };
+    const o = { override: { services }, containers, logs: new Map([['web', 'its words']]), nowMs: started };
+    const trial = unwell === undefined ? undefined : { before: { unwell, restarts: {} }, elapsedMs: 0 };
+    const d = { spec: { directory: '/stack' } };
+    return assess(...([d, { misfits: [], ...o, ...more }, trial] as unknown as Parameters<typeof assess>));
+  };
+  const said = (...args: Parameters<typeof look>) => {
+    const found = look(...args);
+    return found.verdict === 'Yes' ? 'Yes' : `${found.verdict} ${found.reason}: ${found.evidence}`;
+  };
+  const well = running('exporter', 40);
+  const both = look([running('web', 5), well]);
+  assert.ok(both.verdict === 'Yes' && both.run?.ageMs === 5000, 'the youngest run counts');
+  assert.match(said([well]), /^No Gone: web has no container/);
+  assert.match(said([running('web', 5, 2), well]), /^No CrashLoop: web ended with exit code 2.*its words$/s);
+  assert.match(said([running('web', 5, 2), well], {}, []), /^No Exited: web ended/);
+  assert.match(said([running('web', 5, 2), well], {}, ['web']), /^Unknown Exited: .*did not work before/s);
+  assert.match(said([running('web', 5, 2), running('exporter', 9, 1)], {}, ['web']), /^No Exited: exporter/);
+  for (const [trouble, reason] of [
+    [{ misfits: ['there is no service web'] }, 'BaseDiffers'],
+    [{ refused: 'web depends on nobody' }, 'ComposeRefuses'],
+  ] as const) {
+    assert.match(said([running('web', 5), well], trouble), new RegExp(`^No ${reason}`));
+    assert.match(said([running('web', 5), well], trouble, []), new RegExp(`^Unknown ${reason}`), 'not ours');
+  }
 });

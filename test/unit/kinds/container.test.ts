@@ -3,11 +3,11 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { checkContainer } from '../../../kinds/container/check.ts';
-import { configChanges, createBody, specDigest, stateChanges } from '../../../kinds/container/create.ts';
+import { createBody, specDigest } from '../../../kinds/container/create.ts';
+import { configChanges, stateChanges } from '../../../kinds/container/drift.ts';
 import { container } from '../../../kinds/container/index.ts';
-import { ContainerSpec } from '../../../kinds/container/schema.ts';
+import { ContainerSpec, type D } from '../../../kinds/container/schema.ts';
 import type { Container } from '../../../kinds/docker-engine.ts';
-import type { Desired } from '../../../kinds/kind.ts';
 
 const parse = (more: object = {}): ContainerSpec =>
   ContainerSpec.parse({ name: 'alloy', image: 'grafana/alloy:v1.18.0', ...more });
@@ -21,7 +21,7 @@ const complaints = (more: object) =>
   checkContainer(parse(more)).map(({ path, message }) => `${path.join('.')}: ${message}`);
 
 const SECRET = { secretFrom: { env: 'TOKEN' } };
-function desire(more: object = {}, rest: Partial<Desired<ContainerSpec>> = {}): Desired<ContainerSpec> {
+function desire(more: object = {}, rest: Partial<D> = {}): D {
   return {
     key: 'Container/alloy',
     spec: parse(more),
@@ -40,7 +40,7 @@ function desire(more: object = {}, rest: Partial<Desired<ContainerSpec>> = {}): 
 }
 
 /** As the engine shows one that was made from a spec. */
-function made(d: Desired<ContainerSpec>, more: Partial<Container['State']> = {}): Container {
+function made(d: D, more: Partial<Container['State']> = {}): Container {
   const body = createBody(d, { image: d.spec.image, hostPath: (path) => path });
   return {
     Id: 'id',
@@ -57,6 +57,7 @@ function made(d: Desired<ContainerSpec>, more: Partial<Container['State']> = {})
       ExitCode: 0,
       Error: '',
       StartedAt: '2026-01-01T00:00:00.5Z',
+      FinishedAt: '0001-01-01T00:00:00Z',
       ...more,
     },
     Config: {
@@ -66,6 +67,7 @@ function made(d: Desired<ContainerSpec>, more: Partial<Container['State']> = {})
     },
     HostConfig: body['HostConfig'] as Container['HostConfig'],
     NetworkSettings: { Networks: { [d.spec.network ?? 'bridge']: {} } },
+    Mounts: [],
   };
 }
 
@@ -234,7 +236,8 @@ test('differences are named, and those in secrets are not shown', () => {
   const changes = configChanges(d, differing);
   assert.deepEqual(
     changes.map(({ what }) => what),
-    ['env TOKEN', 'NanoCpus', 'memory', 'restart', 'network'],
+    ['env TOKEN', 'memory', 'restart', 'network'],
+    'and what the spec can’t name (NanoCpus) is not one',
   );
   assert.doesNotMatch(JSON.stringify(changes), /older secret|the secret/);
   const elsewhere = made(
@@ -246,16 +249,16 @@ test('differences are named, and those in secrets are not shown', () => {
 
 test('a process is stale when an input changed after its start, known by digest or else by time', () => {
   const started = Date.parse('2026-01-01T00:00:00.5Z');
-  const stale = (input: { digest: string; appliedAtMs: number }, memory?: object) => {
+  const stale = (input: { digest: string; appliedAtMs: number }, memory?: D['memory']) => {
     const d = desire(
       { restartOn: ['File/x'] },
-      { inputs: { 'File/x': input }, ...(memory === undefined ? {} : { memory: memory as never }) },
+      { inputs: { 'File/x': input }, ...(memory === undefined ? {} : { memory }) },
     );
-    return stateChanges(d, made(d)).length > 0;
+    return stateChanges(d, made(d), started + 1000).length > 0;
   };
   assert.ok(!stale({ digest: 'a', appliedAtMs: started - 1 }));
   assert.ok(stale({ digest: 'a', appliedAtMs: started + 1 }));
-  const memory = { startedAt: '2026-01-01T00:00:00.5Z', inputs: { 'File/x': 'a' } };
+  const memory = { spec: '', image: '', startedAt: '2026-01-01T00:00:00.5Z', inputs: { 'File/x': 'a' } };
   assert.ok(!stale({ digest: 'a', appliedAtMs: started + 1 }, memory), 'it was started with this very one');
   assert.ok(stale({ digest: 'b', appliedAtMs: started - 1 }, memory));
 });
