@@ -133,7 +133,7 @@ test(
     await eventually(async () => {
       const ready = line.condition(KEY, 'Ready');
       assert.equal(ready?.reason, 'RolledBack', ready?.message ?? 'no condition');
-      assert.match(ready?.message ?? '', /(?:exit code 3|started again)[\s\S]*cannot read config\.alloy/);
+      assert.match(ready?.message ?? '', /(?:exit code 3|started it again)[\s\S]*cannot read config\.alloy/);
     }, 60_000);
     assert.equal(await show('{{.Id}}'), second);
     assert.equal(await state(), 'running /alloy always 67108864');
