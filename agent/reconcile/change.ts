@@ -60,7 +60,7 @@ export async function resume(pass: Pass, target: Target): Promise<PassResult> {
 
 async function open(pass: Pass, target: Target, resource: Resource): Promise<Look | undefined> {
   const { deps, state, signal } = pass;
-  const { journal, world, ports } = deps;
+  const { world, ports } = deps;
   const { kind, desired } = target;
   if (!desired.heal) requireDependencies(world, resource);
   const seen = await look(pass, target);
@@ -68,6 +68,26 @@ async function open(pass: Pass, target: Target, resource: Resource): Promise<Loo
   const prepared = desired.heal ? undefined : await kind.prepare(desired, seen.observed, ports, signal);
   const version = await versionOf(kind, target, pass);
   if (world.get(state.key)?.resource !== resource) return undefined;
+  const fresh: Snapshot | undefined = prepared && {
+    existed: prepared.existed,
+    before: { version: kind.before.version, data: asJson(prepared.before) },
+  };
+  writeIntent(pass, seen, resource, fresh, version);
+  state.inForce = undefined;
+  return seen;
+}
+
+/** The entry, and the intent where there is something to write. @param fresh what prepare found, where it was asked. */
+function writeIntent(
+  pass: Pass,
+  { target, changes }: Look,
+  resource: Resource,
+  fresh: Snapshot | undefined,
+  version: string,
+): void {
+  const { deps, state } = pass;
+  const { journal, world, ports } = deps;
+  const { kind, desired } = target;
   const place = kind.place?.(desired.spec);
   const elsewhere = openElsewhere(journal, state.key, kind, place);
   if (elsewhere !== undefined) {
@@ -76,17 +96,12 @@ async function open(pass: Pass, target: Target, resource: Resource): Promise<Loo
     state.relocated.push(elsewhere.key);
   }
   const intent = journal.intent(state.key);
-  const fresh: Snapshot | undefined = prepared && {
-    existed: prepared.existed,
-    before: { version: kind.before.version, data: asJson(prepared.before) },
-  };
   const snapshot = intent?.snapshot ?? fresh;
-  if (snapshot === undefined) return seen;
+  if (snapshot === undefined) return;
   const before = journal.entry(state.key);
   // Until this is confirmed, what came before it, or was begun before it, may still be there.
   const owns = [...new Set([...kind.owns(desired.spec), ...(before?.owns ?? [])])];
   const begun = before ?? { ...beginning(kind, snapshot), policy: resource.prune };
-  const entry = withPolicy({ ...begun, owns }, resource);
   const next: Intent = {
     digest: desired.digest,
     snapshot,
@@ -95,10 +110,9 @@ async function open(pass: Pass, target: Target, resource: Resource): Promise<Loo
     version,
     basis: basisOf(deps, kind, resource, desired.spec),
   };
-  const writes = seen.changes.length > 0 || intent !== undefined;
+  const writes = changes.length > 0 || intent !== undefined;
+  const entry = withPolicy({ ...begun, owns }, resource);
   journal.write({ key: state.key, entry, ...(writes ? { intent: next } : {}) });
-  state.inForce = undefined;
-  return seen;
 }
 
 /** From a look at what is to be, to its confirmation, its trial, or its rollback. */
