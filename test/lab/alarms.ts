@@ -39,6 +39,7 @@ scrape_configs:
     ],
     { unit: 'lab-alertmanager' },
   );
+  await host.exec(['systemctl', 'stop', 'lab-prometheus'], { check: true });
   await host.start(
     [
       'prometheus',

@@ -17,6 +17,11 @@ const DASHBOARDS: readonly string[] = [
   'ollama-ocasia-001',
 ];
 
+const SOURCES = [
+  ['prometheus', 9090],
+  ['loki', 3100],
+] as const;
+
 /** What the owner of the host adds to the agent's allow-list for it. */
 export const GRAFANA_ALLOW = {
   kinds: ['GrafanaDatasource', 'GrafanaDashboard'],
@@ -28,6 +33,12 @@ export async function installGrafana(host: LabHost): Promise<void> {
   const node = join(repo, 'node_modules', 'node', 'bin', 'node');
   const program = join(repo, 'test', 'support', 'grafana', 'serve.ts');
   await host.exec(['mkdir', '-p', '/etc/homeostat'], { check: true });
+  // Its data sources, by the names that they have in the compose network. A real Prometheus takes the place of one later.
+  await host.exec(['sh', '-c', 'echo 127.0.0.1 prometheus loki >> /etc/hosts'], { check: true });
+  for (const [name, port] of SOURCES) {
+    const answer = `require('http').createServer((_, r) => r.end('{}')).listen(${port}, '127.0.0.1')`;
+    await host.start([node, '--eval', answer], { unit: `lab-${name}` });
+  }
   await host.start([node, program, '3000', TOKEN_FILE], { unit: 'lab-grafana' });
 }
 
