@@ -36,6 +36,8 @@ export interface Files {
   read(path: string): FileState;
   /** Whether anything is there, however large. */
   exists(path: string): boolean;
+  /** When what the path leads to came there or was last changed (its ctime), unix milliseconds; 0 for nothing. */
+  changedAtMs(path: string): number;
   /**
    * A new file with these attributes takes the path's place in one step: readers see the old or the new whole.
    * Durable: it is on the disk before it takes the place, and the place is on the disk after (2–3 ms more each). For

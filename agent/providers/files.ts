@@ -112,6 +112,10 @@ export function createFiles(options: FilesOptions = {}): Files & { close(): Prom
       return readState(place(p));
     },
 
+    changedAtMs(p) {
+      return fs.statSync(place(p), { throwIfNoEntry: false })?.ctimeMs ?? 0;
+    },
+
     exists(p) {
       return fs.lstatSync(place(p), { throwIfNoEntry: false }) !== undefined;
     },

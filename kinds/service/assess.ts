@@ -48,9 +48,10 @@ function running(spec: ServiceSpec, { unit, nowMs }: Observed, trial: Trial<Befo
 }
 
 /** One that does not run and that nothing is done about for now. */
-function ended(d: Service, { unit, nowMs }: Observed, trial: Trial<Before> | undefined): Verdict {
+function ended(d: Service, observed: Observed, trial: Trial<Before> | undefined): Verdict {
   const { spec } = d;
-  const nextMs = isRestarting(unit) ? unit.restartsAtMs : restUntilMs(d, unit, nowMs);
+  const { unit, nowMs } = observed;
+  const nextMs = isRestarting(unit) ? unit.restartsAtMs : restUntilMs(d, observed);
   const againMs = nextMs ? Math.max(0, nextMs - nowMs) : undefined;
   const who = isRestarting(unit) ? 'its manager starts it again' : 'it is started again';
   const next = againMs === undefined ? '' : `; ${who} in ${seconds(againMs)}`;

@@ -82,7 +82,8 @@ export interface DueJob {
 }
 
 /** The job that gets the unit to run what is wanted; undefined while nothing is to be done, or its manager does it. */
-export function dueJob(d: Service, { unit, files, nowMs }: Observed): DueJob | undefined {
+export function dueJob(d: Service, observed: Observed): DueJob | undefined {
+  const { unit, files } = observed;
   const from = describeState(unit);
   if (unit.activeState === 'deactivating') return undefined; // what it becomes is looked at again
   if (!wantsRunning(d.spec)) {
@@ -90,7 +91,7 @@ export function dueJob(d: Service, { unit, files, nowMs }: Observed): DueJob | u
   }
   const stale = staleness(d, unit, files);
   if (isStopped(unit) && !isDone(unit, d.memory)) {
-    if (stale === undefined && restUntilMs(d, unit, nowMs) !== undefined) return undefined;
+    if (stale === undefined && restUntilMs(d, observed) !== undefined) return undefined;
     return { job: 'start', change: { what: 'state', from, to: 'running' } };
   }
   const why = stale ?? (isRestarting(unit) && !isInForce(d) ? from : undefined);
@@ -115,8 +116,12 @@ function hasGivenUp({ activeState, restarts }: UnitState): boolean {
  * Until when a unit that ended by itself is left alone, unix milliseconds; undefined when it is to be started now, as
  * one is that was stopped, or that lived for long. The host tells it, so that a restart of the agent changes nothing.
  */
-export function restUntilMs(d: Service, unit: UnitState, nowMs: number): number | undefined {
-  if (!isInForce(d)) return undefined;
+export function restUntilMs(
+  d: Service,
+  { unit, nowMs, changedAtMs }: Pick<Observed, 'unit' | 'nowMs' | 'changedAtMs'>,
+): number | undefined {
+  // What was changed since may have mended it.
+  if (!isInForce(d) || changedAtMs > Math.max(unit.inactiveSinceMs, unit.skippedAtMs)) return undefined;
   const ended = unit.endedItself || (unit.activeState === 'failed' && (!d.heal || unit.livedMs === 0));
   const isShort = !d.heal || unit.serviceType === 'oneshot' || (unit.livedMs ?? 0) < SHORT_LIFE_MS;
   let until = 0;

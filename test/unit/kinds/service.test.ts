@@ -10,7 +10,7 @@ import { definitionChanges } from '../../../kinds/service/definition.ts';
 import { service } from '../../../kinds/service/index.ts';
 import { isDone, type Memory, type Service, staleness } from '../../../kinds/service/memory.ts';
 import type { ServiceSpec } from '../../../kinds/service/schema.ts';
-import { isRunning } from '../../../kinds/service/state.ts';
+import { isRunning, restUntilMs } from '../../../kinds/service/state.ts';
 import type { Before } from '../../../kinds/service/undo.ts';
 import { foreignFiles, ownPaths, programsOf, unitDigest } from '../../../kinds/service/unit-files.ts';
 import { fastClock } from '../../support/clock.ts';
@@ -461,7 +461,7 @@ test('staleness is decided by what is known, and else by times', () => {
 test('one that was restarted counts once it stayed, and ends a trial in which it did not', () => {
   const look = (ageMs: number, trial?: number, more: Partial<UnitState> = {}) => {
     const unit = { ...RUNNING, restarts: 3, startedAtMs: 10_000, ...more };
-    const observed = { unit, files: [], leftovers: [], foreign: [], also: [], definition: undefined };
+    const observed = { unit, ...NOTHING_ELSE };
     const before: Before = { manager: 'systemd', unit: UNIT, files: [], ...WAS };
     const verdict = assess(
       desired({}),
@@ -475,6 +475,30 @@ test('one that was restarted counts once it stayed, and ends a trial in which it
   assert.equal(look(1_000, 500), 'Unknown Restarting', 'it was restarted before the trial');
   assert.equal(look(1_000, 2_000), 'No CrashLoop');
   assert.equal(look(1_000, undefined, { restarts: 0 }), 'Yes', 'its age is the gate’s to judge');
+});
+
+const NOTHING_ELSE = {
+  files: [],
+  leftovers: [],
+  foreign: [],
+  also: [],
+  definition: undefined,
+  changedAtMs: 0,
+} as const;
+
+test('one that rests is started at once when its unit file or its program was changed since it ended', () => {
+  const unit: UnitState = {
+    ...RUNNING,
+    activeState: 'failed',
+    endedItself: true,
+    livedMs: 3_000,
+    inactiveSinceMs: 50_000,
+  };
+  const rests = (changedAtMs: number) =>
+    restUntilMs(desired({ heal: true }), { unit, nowMs: 60_000, changedAtMs });
+  assert.equal(rests(0), 110_000);
+  assert.equal(rests(50_000), 110_000, 'what it was started with');
+  assert.equal(rests(50_001), undefined);
 });
 
 const WAS = { found: true, masked: false, enabled: true, running: true };
