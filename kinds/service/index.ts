@@ -10,7 +10,7 @@ import { checkService } from './check.ts';
 import { definitionChanges } from './definition.ts';
 import { Memory } from './memory.ts';
 import { isSupervised, type Needs, type Observed, observe, unitsOf } from './observe.ts';
-import { cannotBeEnabled, notFound } from './obstacle.ts';
+import { cannotBeEnabled, needsUnit, notFound } from './obstacle.ts';
 import { ServiceSpec } from './schema.ts';
 import { GATE, stateChanges } from './state.ts';
 import { Before, beforeSupervised, beforeSystemd, undo } from './undo.ts';
@@ -78,7 +78,7 @@ export const service = defineKind<ServiceSpec, Observed, Needs, Before, Memory>(
     if (isSupervised(spec)) return beforeSupervised(spec.unit, observed);
     const { unit, leftovers, foreign } = observed;
     const isLosing = leftovers.includes(unitFilePath(spec.unit)) && !hasAnotherUnitFile(spec.unit, files);
-    if (spec.unitFile === undefined && (unit.loadState === 'not-found' || isLosing)) {
+    if (needsUnit(spec) && (unit.loadState === 'not-found' || isLosing)) {
       throw new Waiting('UnitNotFound', notFound(spec.unit), UNIT_AGAIN_MS);
     }
     const wrong = cannotBeEnabled(d, unit, observed.also);

@@ -44,11 +44,16 @@ export function obstacle({ spec }: Service, { unit, also }: Observed): Obstacle 
   if (unit.loadState === 'bad-setting' || unit.loadState === 'error') {
     return { reason: 'BadUnit', message: `systemd can't load ${name}: ${unit.loadError}`, canRun: false };
   }
-  if (unit.loadState === 'not-found' && spec.unitFile === undefined) {
+  if (unit.loadState === 'not-found' && needsUnit(spec)) {
     return { reason: 'UnitNotFound', message: notFound(name), canRun: false };
   }
   const wrong = wrongEnablement(spec, unit, also);
   return wrong === undefined ? undefined : { reason: 'CannotBeEnabled', message: wrong, canRun: true };
+}
+
+/** Whether somebody else has to bring the unit; what is neither to run nor to be enabled need not be there. */
+export function needsUnit({ unitFile, state, enabled }: ServiceSpec): boolean {
+  return unitFile === undefined && (state !== 'stopped' || enabled === true);
 }
 
 export function notFound(unit: string): string {

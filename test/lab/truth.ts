@@ -20,10 +20,11 @@ interface Way {
 
 const PROGRAM = '/usr/bin/alloy';
 const OTHER = '/run/other-alloy';
-const MAIN = 'kill -9 $(systemctl show --property=MainPID --value alloy)';
+/** Of one that does not run at the moment it is 0, which would be everybody in this group. */
+const MAIN = 'pid=$(systemctl show --property=MainPID --value alloy); test $pid -gt 1 && kill -9 $pid';
 const AS_BEFORE = `umount ${PROGRAM}; systemctl reset-failed alloy; systemctl restart alloy`;
 const inItsPlace = (script: string): string =>
-  `printf '#!/bin/sh\\n${script}\\n' > ${OTHER} && chmod 755 ${OTHER} && mount --bind ${OTHER} ${PROGRAM} && ${MAIN}`;
+  `printf '#!/bin/sh\\n${script}\\n' > ${OTHER} && chmod 755 ${OTHER} && mount --bind ${OTHER} ${PROGRAM} && { ${MAIN}; }`;
 const firewall = (rule: string): Pick<Way, 'harm' | 'repair'> => ({
   harm: `iptables --insert INPUT ${rule}`,
   repair: `iptables --delete INPUT ${rule}`,
@@ -58,7 +59,7 @@ const WAYS: readonly Way[] = [
   {
     name: 'alloy is killed until systemd gives it up',
     kind: 'Service',
-    harm: `for i in $(seq 200); do ${MAIN} 2>/dev/null; ${FAILED} && break; sleep 0.05; done; ${FAILED}`,
+    harm: `for i in $(seq 200); do { ${MAIN}; } 2>/dev/null; ${FAILED} && break; sleep 0.05; done; ${FAILED}`,
     repair: 'systemctl reset-failed alloy; systemctl start alloy',
   },
   {

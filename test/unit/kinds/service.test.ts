@@ -164,6 +164,22 @@ test('a confirmed unit that fails at its start is tried again, and is neither un
   assert.equal(systemd.runningText(UNIT), text('/bin/one'));
 });
 
+test('what is neither to run nor to be enabled need not be there, and is stopped when it comes', async (t) => {
+  const { line, systemd } = setting(t);
+  line.assign(web({ state: 'stopped', enabled: false }));
+  await line.expect(KEY, 'True');
+  fs.mkdirSync(line.path('/lib/systemd/system'), { recursive: true });
+  fs.writeFileSync(line.path(`/lib/systemd/system/${UNIT}`), text('/bin/packaged'));
+  await systemd.daemonReload();
+  await systemd.enable(UNIT);
+  await systemd.run('start', UNIT);
+  await eventually(async () => {
+    const { activeState, unitFileState } = await systemd.show(UNIT);
+    assert.deepEqual([activeState, unitFileState], ['inactive', 'disabled']);
+  });
+  await line.expect(KEY, 'True');
+});
+
 test('what did not run before either is not blamed on the change', async (t) => {
   const { line, systemd, unitFile } = setting(t);
   fs.writeFileSync(line.path(`/lib/systemd/system/${UNIT}`), text('/bin/packaged'));
