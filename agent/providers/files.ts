@@ -113,7 +113,12 @@ export function createFiles(options: FilesOptions = {}): Files & { close(): Prom
     },
 
     exists(p) {
-      return fs.lstatSync(place(p), { throwIfNoEntry: false }) !== undefined;
+      try {
+        return fs.lstatSync(place(p), { throwIfNoEntry: false }) !== undefined;
+      } catch (error) {
+        if (errnoOf(error) === 'ENOTDIR') return false; // as `read` has it: a file stands where a parent would
+        throw error;
+      }
     },
 
     replaceAtomic(p, content, attributes, { durable = false } = {}) {
@@ -209,7 +214,7 @@ export function createFiles(options: FilesOptions = {}): Files & { close(): Prom
     },
 
     remove(p) {
-      if (readState(place(p)).type === 'absent') return;
+      if (!this.exists(p)) return;
       inParent(p, (entry) => {
         const stat = fs.lstatSync(entry, { throwIfNoEntry: false });
         if (stat?.isDirectory()) fs.rmdirSync(entry);
