@@ -194,6 +194,10 @@ test('a secret is sent, and neither it nor what answers to it is shown', async (
   assert.equal(message(line), `${URL_} answers 403, and 2xx is wanted`);
   line.assign(checking({ promql: { url: 'http://198.18.0.4:9090', query: 'up', ...secrets } }));
   await eventually(() => assert.equal(message(line), 'http://198.18.0.4:9090/api/v1/query answers 403'));
+  // What a 200 has in it is not shown either, where it is no samples.
+  answers(200, 'open-sesame is welcome');
+  line.agent.reconcile(KEY);
+  await eventually(() => assert.equal(message(line), 'the answer is no JSON'));
   line.assign(checking({ http: { url: URL_, bearerToken: { secretFrom: { env: 'NOPE' } } } }));
   await line.expect(KEY, 'False', 'SecretMissing');
 });
