@@ -72,7 +72,7 @@ export function createFiles(options: FilesOptions = {}): Files & { close(): Prom
   function discard(files: Files, candidate: string): void {
     const left = [...candidates.madeFor(candidate)];
     try {
-      files.tidy?.(candidate);
+      files.removeStale?.(candidate);
       files.remove(candidate);
     } catch (error) {
       candidates.note({ path: candidate, made: [] });
@@ -208,7 +208,7 @@ export function createFiles(options: FilesOptions = {}): Files & { close(): Prom
       }
     },
 
-    tidy(p) {
+    removeStale(p) {
       const { dir, base } = path.parse(path.normalize(p)); // a directory's claim ends in a slash
       this.remove(path.join(dir, unfinished(base)));
     },

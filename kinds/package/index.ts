@@ -221,7 +221,7 @@ function remember(
   const isFresh = lists.result === 'done';
   return {
     ...rest,
-    ...(isFresh ? {} : { lists: lists.words }),
+    ...(isFresh ? {} : { lists: lists.message }),
     ...(wantedOf(spec) === LATEST
       ? { latest: { version, againMs: nowMs + (isFresh ? refreshMs(spec) : REFRESH_AGAIN_MS) } }
       : {}),

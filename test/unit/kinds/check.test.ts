@@ -139,7 +139,7 @@ test('its own dependencies come first, and only then it is asked', async (t) => 
   await line.expect(KEY, 'False', 'CheckFailed');
 });
 
-test('on a host that only observes, and with drift: warn, it is asked and told all the same', async (t) => {
+test('on a host that only observes, and with drift: warn, it is asked and reported all the same', async (t) => {
   for (const [mode, drift] of [
     ['observe', 'enforce'],
     ['enforce', 'warn'],
@@ -154,7 +154,7 @@ test('on a host that only observes, and with drift: warn, it is asked and told a
   }
 });
 
-test('an HTTP answer is held against status, text and pattern; what is wrong is told in words', async (t) => {
+test('an HTTP answer is held against status, text and pattern; the message says what is wrong', async (t) => {
   const { line, world, answers, checking } = setting(t);
   const says = async (http: object, wanted: RegExp | undefined) => {
     line.assign(checking({ http: { url: URL_, ...http }, interval: '30s' }));
@@ -273,7 +273,7 @@ for (const [name, body, expect, wanted] of [
   test(`of a query’s answer: ${name}`, () => assert.equal(judgeAnswer('up', body, expect), wanted));
 }
 
-test('an answer that is none is told with its beginning', () => {
+test('an answer that is none is reported with its beginning', () => {
   assert.match(judgeAnswer('up', '<html>login</html>')!, /no JSON: <html>login/);
   assert.match(judgeAnswer('up', '{}')!, /has no result: \{\}/);
   assert.match(
@@ -282,7 +282,7 @@ test('an answer that is none is told with its beginning', () => {
   );
 });
 
-test('a connection is made, or told why not', async () => {
+test('a connection is made, or the error says why not', async () => {
   const port = await freePort();
   await assert.rejects(sockets.connect(`127.0.0.1:${port}`, 5000), { code: 'ECONNREFUSED' });
   const stop = AbortSignal.abort(new Error('the agent stops'));
