@@ -13,7 +13,7 @@ import {
 } from '../managed-file.ts';
 import type { FileState } from '../ports.ts';
 import { accountAsks, accountIDs } from '../shared/accounts.ts';
-import { bothContents, findings } from '../shared/findings.ts';
+import { findings } from '../shared/findings.ts';
 import { YES } from '../shared/verdicts.ts';
 import { FileSpec } from './schema.ts';
 
@@ -56,11 +56,10 @@ export const file = defineKind<FileSpec, Observed, 'files', Saved>({
   check(spec) {
     const type = typeOf(spec);
     const isLink = type === 'symlink';
-    const hasContent = (spec.content ?? spec.contentFrom) !== undefined;
+    const hasContent = spec.content !== undefined;
     const hasTarget = spec.target !== undefined;
     const hasOwner = (spec.mode ?? spec.owner ?? spec.group) !== undefined;
     return findings(
-      bothContents(spec),
       [type === 'file' && !hasContent, ['path'], 'a file needs content or contentFrom ("" for an empty one)'],
       [
         type !== 'file' && hasContent,

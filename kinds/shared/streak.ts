@@ -1,5 +1,6 @@
 // For how long something has failed without a break, as far as this process has seen. After a restart of the agent it
-// counts anew, as alerts of Prometheus do: so it may only decide between "not yet" and "no", never yes.
+// counts anew, as alerts of Prometheus do. So it may only decide when a failure counts: what was never seen to be well
+// by this process is not Ready by it.
 
 export interface Streak {
   /** Milliseconds; 0 when it does not fail, or began to with this look. */
