@@ -122,30 +122,30 @@ export function requireUnlocked(result: ProcessResult): void {
 }
 
 /** What apt and dpkg say went wrong, in one line. */
-export function wordsOf({ stdout, stderr }: ProcessResult): string {
+export function messageOf({ stdout, stderr }: ProcessResult): string {
   const lines = stderr.split('\n').map((line) => line.trim());
-  const told = lines.flatMap((line, i) => {
+  const said = lines.flatMap((line, i) => {
     // dpkg names the package in one line and the reason in the next.
     if (/^dpkg: error processing/.test(line)) return [`${line} ${lines[i + 1] ?? ''}`];
     if (/^(E|W): |^dpkg: error|^Err:/.test(line)) return [line.replace(/^[EW]: /, '')];
     return [];
   });
-  const telling = told.filter(
+  const reasons = said.filter(
     (line) => !/^Some index files failed|^An error occurred during the signature/.test(line),
   );
-  const words = [...new Set(telling.length > 0 ? telling : told)].join('; ');
-  return words || stderr.trim() || stdout.trim().split('\n').slice(-3).join(' ');
+  const message = [...new Set(reasons.length > 0 ? reasons : said)].join('; ');
+  return message || stderr.trim() || stdout.trim().split('\n').slice(-3).join(' ');
 }
 
 export type UpdateResult =
   | { readonly result: 'done' }
-  /** The repository is not as the source says; a retry alone does not mend that. In apt's words. */
-  | { readonly result: 'refused'; readonly words: string }
+  /** The repository is not as the source says; a retry alone does not mend that. */
+  | { readonly result: 'refused'; readonly message: string }
   /** Nobody answered, or not with the whole of it. */
-  | { readonly result: 'away'; readonly words: string };
+  | { readonly result: 'unreachable'; readonly message: string };
 
 /**
- * Of apt's words, those that say that a repository is not what its source says: not signed by the key, not there,
+ * Of apt's messages, those that say that a repository is not what its source says: not signed by the key, not there,
  * no longer valid. A certificate or a date in the future is no such thing: a host's clock may be wrong at boot.
  */
 const REFUSALS =
@@ -161,5 +161,5 @@ export async function update(io: AptIo, args: readonly string[], signal: AbortSi
   const failed = result.exitCode !== 0 || /^W: .*(?:Failed to fetch|doesn't have the component)/m.test(text);
   if (!failed) return { result: 'done' };
   const isRefused = REFUSALS.test(text) && !/\s5\d\d {2}/.test(text);
-  return { result: isRefused ? 'refused' : 'away', words: wordsOf(result) };
+  return { result: isRefused ? 'refused' : 'unreachable', message: messageOf(result) };
 }

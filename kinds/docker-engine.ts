@@ -10,7 +10,7 @@ const PULL_WAIT_MS = 3_000;
 const PULL_AGAIN_MS = 1_000;
 const REGISTRY_AGAIN_MS = 30_000;
 
-/** An answer with a status that tells of a failure, in the engine's words. */
+/** An answer with the status of a failure; its message is the engine's. */
 export class EngineError extends Error {
   override readonly name = 'EngineError';
   readonly status: number;

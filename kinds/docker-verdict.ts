@@ -33,35 +33,35 @@ export function verdictOf(seen: Seen, trial?: { readonly restarts: number }): Ve
   const { name, container, nowMs } = seen;
   const { State, RestartCount } = container;
   const isTrial = trial !== undefined;
-  const words = (what: string) => `${name} ${what}${said(seen.log)}`;
+  const message = (what: string) => `${name} ${what}${said(seen.log)}`;
   if (State.Restarting) {
     const what = `ended with ${exitOf(container)}, and the engine has started it again ${times(RestartCount)}`;
-    return no('CrashLoop', words(what));
+    return no('CrashLoop', message(what));
   }
   if (!State.Running) {
     const waits = backoffMs(container, nowMs);
-    if (waits === 0) return no('NotRunning', words(`is ${State.Status}, with ${exitOf(container)}`));
+    if (waits === 0) return no('NotRunning', message(`is ${State.Status}, with ${exitOf(container)}`));
     const lived = Math.max(0, endOf(container) - startOf(container));
     const what = `ended with ${exitOf(container)}, ${seconds(lived)} after its start`;
-    if (isTrial) return no('Exited', words(what));
-    return no('CrashLoop', words(`${what}; it is started again in ${seconds(waits)}`), waits);
+    if (isTrial) return no('Exited', message(what));
+    return no('CrashLoop', message(`${what}; it is started again in ${seconds(waits)}`), waits);
   }
   if (State.Paused) return no('Paused', `${name} is paused`);
   const ageMs = Math.max(0, nowMs - startOf(container));
   if (RestartCount > (trial?.restarts ?? 0) && (isTrial || ageMs < SHORT_MS)) {
     const what = `ended, and the engine has started it again ${times(RestartCount)}, last ${seconds(ageMs)} ago`;
-    return no('CrashLoop', words(what), Math.max(0, SHORT_MS - ageMs));
+    return no('CrashLoop', message(what), Math.max(0, SHORT_MS - ageMs));
   }
   if (RestartCount > 0 && ageMs < SHORT_MS) {
     // It was so before this change, and may be better now.
     const what = `was started again by the engine ${times(RestartCount)}, last ${seconds(ageMs)} ago`;
-    return unknown('CrashLoop', words(what), SHORT_MS - ageMs);
+    return unknown('CrashLoop', message(what), SHORT_MS - ageMs);
   }
   switch (State.Health?.Status) {
     case 'unhealthy':
       // So the engine has it after a pause, until the healthcheck is asked again.
       if (State.Health.Log?.at(-1)?.ExitCode === 0) return starting(name);
-      return no('Unhealthy', words(`is unhealthy: ${healthText(container)}`));
+      return no('Unhealthy', message(`is unhealthy: ${healthText(container)}`));
     case 'starting':
       return starting(name);
     default:

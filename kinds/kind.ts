@@ -96,7 +96,7 @@ export type Verdict =
       readonly verdict: 'No' | 'Unknown';
       /** CamelCase. */
       readonly reason: string;
-      /** One or a few sentences for people: what was seen, with numbers and the program's own words. */
+      /** One or a few sentences for people: what was seen, with numbers and the program's own message. */
       readonly evidence: string;
       /** When it is worth looking again, milliseconds from now, where no event will say so. */
       readonly againMs?: number;
@@ -181,7 +181,7 @@ export interface Finding {
 
 /** A text that a spec names by address and digest, instead of carrying it. */
 export interface Download {
-  /** Of the mapping that names it: there a failure is told. */
+  /** Of the mapping that names it: there a failure is reported. */
   readonly path: readonly (string | number)[];
   /** What the controller fetches, once; a mirror may stand in for its origin. */
   readonly url: string;

@@ -2,7 +2,7 @@
 // written, and how it comes back. Pure, or through the Files port.
 import path from 'node:path';
 import * as z from 'zod';
-import { errnoOf } from '../api/errors.ts';
+import { errnoOf, Stalled } from '../api/errors.ts';
 import { octal } from './fields.ts';
 import type { Change } from './kind.ts';
 import type { FileAttributes, FileState, Files } from './ports.ts';
@@ -32,6 +32,15 @@ export function fileChanges(what: string, state: FileState, wanted: WantedFile):
       text: text(state.content.toString()),
     });
   }
+  return [...changes, ...attributeChanges(state, wanted)];
+}
+
+/** Of a file or a directory. */
+export function attributeChanges(
+  state: Required<FileAttributes>,
+  wanted: Omit<WantedFile, 'bytes' | 'secret'>,
+): Change[] {
+  const changes: Change[] = [];
   if (wanted.mode !== undefined && wanted.mode !== state.mode) {
     changes.push({ what: `mode of ${wanted.path}`, from: octal(state.mode), to: octal(wanted.mode) });
   }
@@ -98,7 +107,7 @@ export const SavedFile = z.discriminatedUnion('type', [
 ]);
 export type SavedFile = z.infer<typeof SavedFile>;
 
-/** @throws Error for what can't be put back: a directory, a device. */
+/** @throws Stalled('NotAFile') for what can't be put back: a directory, a device. */
 export function saveFile(files: Files, file: string, state: FileState, inPlace = false): SavedFile {
   switch (state.type) {
     case 'absent':
@@ -110,25 +119,34 @@ export function saveFile(files: Files, file: string, state: FileState, inPlace =
       return { path: file, type: 'file', content: content.toString('base64'), mode, uid, gid, inPlace };
     }
     default:
-      throw new Error(`${file} is ${state.type === 'directory' ? 'a directory' : 'no regular file'}`);
+      throw new Stalled('NotAFile', `${file} is no regular file, and is left alone; move it away first`);
   }
 }
 
+/**
+ * Works over whatever stands there, however large. A directory gives way, unless there is something in it.
+ * @throws ENOTEMPTY where a file or a link belongs; where nothing was, what others put into a directory stays.
+ */
 export function restoreFile(files: Files, saved: SavedFile): void {
-  switch (saved.type) {
-    case 'absent':
-      files.remove(saved.path);
-      for (const parent of saved.parents ?? []) removeIfEmpty(files, parent);
-      break;
-    case 'symlink':
-      files.makeSymlink(saved.path, saved.target);
-      break;
-    case 'file': {
-      const content = Buffer.from(saved.content, 'base64');
-      if (saved.inPlace) files.rewriteInPlace(saved.path, content, saved);
-      else files.replaceAtomic(saved.path, content, saved, { durable: true });
-    }
+  if (saved.type === 'absent') {
+    unlessFilled(() => files.remove(saved.path));
+    for (const parent of saved.parents ?? []) removeIfEmpty(files, parent);
+    return;
   }
+  try {
+    putBack(files, saved);
+  } catch (error) {
+    if (errnoOf(error) !== 'EISDIR') throw error;
+    files.remove(saved.path);
+    putBack(files, saved);
+  }
+}
+
+function putBack(files: Files, saved: Exclude<SavedFile, { type: 'absent' }>): void {
+  if (saved.type === 'symlink') return files.makeSymlink(saved.path, saved.target);
+  const content = Buffer.from(saved.content, 'base64');
+  if (saved.inPlace) files.rewriteInPlace(saved.path, content, saved);
+  else files.replaceAtomic(saved.path, content, saved, { durable: true });
 }
 
 /** The directories above a path that are not there, the deepest first. */
@@ -143,8 +161,14 @@ export function absentParents(files: Files, file: string): string[] {
 
 /** A directory that others use by now stays. */
 export function removeIfEmpty(files: Files, directory: string): void {
-  try {
+  unlessFilled(() => {
     if (files.read(directory).type === 'directory') files.remove(directory);
+  });
+}
+
+function unlessFilled(remove: () => void): void {
+  try {
+    remove();
   } catch (error) {
     if (errnoOf(error) !== 'ENOTEMPTY') throw error;
   }

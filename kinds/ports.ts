@@ -10,7 +10,7 @@ export type FileState =
       readonly mode: number;
       readonly uid: number;
       readonly gid: number;
-      /** When the content was last written, unix milliseconds; missing where a port can't tell. */
+      /** When the content was last written, unix milliseconds; missing where a port does not know it. */
       readonly mtimeMs?: number;
       /** When anything of it changed last, its place included; nobody can set it back. */
       readonly ctimeMs?: number;
@@ -64,8 +64,8 @@ export interface Files {
   withCandidate<T>(path: string, content: Uint8Array, use: (candidate: string) => Promise<T>): Promise<T>;
   /** Candidates of an agent that was killed; at the start, before the first of this one's. */
   removeCandidates?(): void;
-  /** Removes what an agent that was killed left half-written beside the path; nothing, as a rule. */
-  tidy?(path: string): void;
+  /** Removes the stale temporary file that an agent that was killed left beside the path; as a rule there is none. */
+  removeStale?(path: string): void;
   /** @throws Stalled when there is no such account on this host. */
   userID(name: string): number;
   groupID(name: string): number;
@@ -145,7 +145,7 @@ export interface Http {
 /** A unit as its manager knows it; the names are systemd's (org.freedesktop.systemd1(5)). */
 export interface UnitState {
   readonly loadState: 'loaded' | 'not-found' | 'masked' | 'error' | 'bad-setting';
-  /** The manager's own words about a unit that it could not load. */
+  /** The manager's own message about a unit that it could not load. */
   readonly loadError: string;
   readonly activeState: 'active' | 'reloading' | 'inactive' | 'failed' | 'activating' | 'deactivating';
   readonly subState: string;
@@ -250,10 +250,10 @@ export interface DockerRequest {
 }
 
 export type PullState =
-  /** How far it is, in words. */
+  /** How far it is, for people. */
   | { readonly state: 'pulling'; readonly progress: string }
   | { readonly state: 'done' }
-  /** In the engine's words; `final` when the registry was reached and has no such image for us. */
+  /** The engine's message; `final` when the registry was reached and has no such image for us. */
   | { readonly state: 'failed'; readonly why: string; readonly final: boolean };
 
 /**
@@ -273,7 +273,7 @@ export interface Docker {
   ): Promise<HttpResponse>;
   /**
    * Has an image pulled, in the background, since that may take longer than a pass: starts a pull of this reference,
-   * or joins the one under way. Waits for its end at most waitMs. Once somebody was told the end, it is forgotten.
+   * or joins the one under way. Waits for its end at most waitMs. An end that was reported is forgotten.
    */
   pull(
     reference: string,

@@ -1,6 +1,6 @@
 // Several things that wake one resource. The first is essential: when its watch dies, the whole watch dies, and
-// whoever supervises it arms it again. The others are armed again here, so that a system bus that is away does
-// not leave a file unwatched.
+// whoever supervises it arms it again. The others are armed again here, so that a system bus that is unreachable
+// does not leave a file unwatched.
 import type { Clock } from './ports.ts';
 
 type Arm = (wake: () => void, signal: AbortSignal) => Promise<void>;

@@ -72,7 +72,7 @@ export function createFiles(options: FilesOptions = {}): Files & { close(): Prom
   function discard(files: Files, candidate: string): void {
     const left = [...candidates.madeFor(candidate)];
     try {
-      files.tidy?.(candidate);
+      files.removeStale?.(candidate);
       files.remove(candidate);
     } catch (error) {
       candidates.note({ path: candidate, made: [] });
@@ -117,7 +117,12 @@ export function createFiles(options: FilesOptions = {}): Files & { close(): Prom
     },
 
     exists(p) {
-      return fs.lstatSync(place(p), { throwIfNoEntry: false }) !== undefined;
+      try {
+        return fs.lstatSync(place(p), { throwIfNoEntry: false }) !== undefined;
+      } catch (error) {
+        if (errnoOf(error) === 'ENOTDIR') return false; // as `read` has it: a file stands where a parent would
+        throw error;
+      }
     },
 
     replaceAtomic(p, content, attributes, { durable = false } = {}) {
@@ -207,13 +212,13 @@ export function createFiles(options: FilesOptions = {}): Files & { close(): Prom
       }
     },
 
-    tidy(p) {
+    removeStale(p) {
       const { dir, base } = path.parse(path.normalize(p)); // a directory's claim ends in a slash
       this.remove(path.join(dir, unfinished(base)));
     },
 
     remove(p) {
-      if (readState(place(p)).type === 'absent') return;
+      if (!this.exists(p)) return;
       inParent(p, (entry) => {
         const stat = fs.lstatSync(entry, { throwIfNoEntry: false });
         if (stat?.isDirectory()) fs.rmdirSync(entry);

@@ -41,7 +41,7 @@ export async function begin(pass: Pass, target: Target, resource: Resource): Pro
   } catch (error) {
     if (!(error instanceof Stalled || error instanceof Waiting)) throw error;
     if (error instanceof Stalled) park(pass, target.desired.digest, error);
-    // What was begun before may be half done: it is taken back first, or waits with this one.
+    // What was begun before may be half done: it is rolled back first, or waits with this one.
     const intent = deps.journal.intent(state.key);
     if (intent === undefined) return await fallback(pass, error);
     if (error instanceof Stalled) return await undo(pass, intent);

@@ -11,7 +11,7 @@ export function withPolicy(entry: InventoryEntry, { prune, scope }: Resource): I
 }
 
 /**
- * Why it stays as it is, in words; undefined for what is to be undone.
+ * Why it stays as it is, as a message; undefined for what is to be undone.
  * @param kinds of the key, and of whoever recorded how it was before; undefined for one that this agent does not know.
  * @param host as it is assigned now.
  */

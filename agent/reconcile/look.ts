@@ -92,7 +92,7 @@ export function readyReport(reason: string): Report {
   return { type: 'Ready', status: 'True', reason, message: 'as the manifest says, and it works' };
 }
 
-/** As it should be, and it does not work, or not yet, or nobody can tell. */
+/** As it should be, and it does not work, or not yet, or it can't be seen. */
 export function pendingResult(decision: Extract<Decision, { is: 'Pending' }>): PassResult {
   const { ready, reason, message, againMs } = decision;
   return {

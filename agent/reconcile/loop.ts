@@ -44,7 +44,7 @@ export interface ReconcilerDeps {
   readonly applyNothing?: () => boolean;
 }
 
-/** What is told of passes to people: log, events, metrics. */
+/** What is reported of passes to people: log, events, metrics. */
 export interface Observer {
   transition(key: string, type: 'Normal' | 'Warning', reason: string, message: string): void;
   passEnded(key: string, outcome: Outcome, seconds: number): void;

@@ -199,7 +199,7 @@ export class Reconciler {
     const wanted = parsed?.success ? kind!.owns(parsed.data) : [];
     for (const claim of new Set([...wanted, ...(journal.entry(state.key)?.owns ?? [])])) {
       const path = /^file:([^#]+)/.exec(claim)?.[1];
-      if (path !== undefined) ports.files.tidy?.(path);
+      if (path !== undefined) ports.files.removeStale?.(path);
     }
     state.cleaned = true;
   }

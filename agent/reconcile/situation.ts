@@ -24,7 +24,7 @@ export type Situation =
   | 'Suspended'
   /** It may be looked at, and nothing more. */
   | 'Observe'
-  /** An open change is taken back: it was refused, or git no longer asks for it and nothing else can be begun. */
+  /** An open change is rolled back: it was refused, or git no longer asks for it and nothing else can be begun. */
   | 'Undo'
   /** What git asks for can't be had; the last confirmed state is kept up. */
   | 'Fallback'

@@ -31,7 +31,7 @@ export interface ResourceState {
   yes: YesSeen | undefined;
   /** How often in a row it was looked at without being Ready; undefined before the first look. */
   looks: number | undefined;
-  /** Something new was written, or taken back, for those that restart on it. */
+  /** Something new was written, or rolled back, for those that restart on it. */
   wroteNew: boolean;
   /** Keys under which what it left in other places is undone, to be looked at. */
   readonly relocated: string[];

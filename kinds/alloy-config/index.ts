@@ -6,7 +6,8 @@ import { sha256 } from '../../api/json.ts';
 import { mountAsks } from '../container-powers.ts';
 import { type Ask, type Desired, defineKind, type Finding } from '../kind.ts';
 import { fileChanges, restoreFile, saveFile, type WantedFile, writeFile } from '../managed-file.ts';
-import type { FileState, Files, Ports } from '../ports.ts';
+import type { FileState, Ports } from '../ports.ts';
+import { accountAsks, accountIDs } from '../shared/accounts.ts';
 import { watchAll } from '../watch-all.ts';
 import { type AlloyAnswers, askAlloy, type Reload, reloadAlloy } from './alloy-api.ts';
 import { assess, Before, GATE, type Seen, unhealthyOf } from './assess.ts';
@@ -21,8 +22,8 @@ type Io = Pick<Ports, Needs>;
 interface Observed extends Seen {
   readonly file: FileState;
   /** Wanted owner and group as numbers, where the manifest names them. */
-  readonly uid: number | undefined;
-  readonly gid: number | undefined;
+  readonly uid?: number;
+  readonly gid?: number;
 }
 
 const VERSION_TIMEOUT_MS = 10_000;
@@ -57,9 +58,7 @@ export const alloyConfig = defineKind<AlloyConfigSpec, Observed, Needs, Before>(
     if (runner !== undefined && 'unit' in runner) {
       asks.push({ type: 'unit', value: runner.unit, why: 'it is reloaded when Alloy’s API is closed to us' });
     }
-    for (const account of [spec.owner, spec.group]) {
-      if (account !== undefined) asks.push({ type: 'user', value: account });
-    }
+    asks.push(...accountAsks(spec));
     return asks;
   },
 
@@ -86,7 +85,7 @@ export const alloyConfig = defineKind<AlloyConfigSpec, Observed, Needs, Before>(
 
   async observe(d, io, signal) {
     const file = io.files.read(pathOf(d.spec));
-    const ids = owners(d.spec, io.files);
+    const ids = accountIDs(d.spec, io.files);
     const wanted = wantedFile(d, ids);
     const seen = { file, ...ids, secret: wanted.secret, nowMs: io.clock.now() };
     if (fileChanges('content', file, wanted).length > 0) {
@@ -145,7 +144,7 @@ export const alloyConfig = defineKind<AlloyConfigSpec, Observed, Needs, Before>(
   async apply(changes, d, io, signal) {
     const { spec } = d;
     if (changes.some(({ what }) => what !== 'loaded')) {
-      writeFile(io.files, wantedFile(d, owners(spec, io.files)), !d.heal);
+      writeFile(io.files, wantedFile(d, accountIDs(spec, io.files)), !d.heal);
     }
     const reload = await load(addressOf(spec), runnerName(spec), io, signal);
     if (reload.outcome !== 'refused') return undefined;
@@ -228,12 +227,5 @@ function wantedFile(d: Desired<AlloyConfigSpec>, ids: Pick<Observed, 'uid' | 'gi
     uid: ids.uid,
     gid: ids.gid,
     inPlace: spec.inPlace === true,
-  };
-}
-
-function owners(spec: AlloyConfigSpec, files: Files): Pick<Observed, 'uid' | 'gid'> {
-  return {
-    uid: spec.owner === undefined ? undefined : files.userID(spec.owner),
-    gid: spec.group === undefined ? undefined : files.groupID(spec.group),
   };
 }

@@ -3,7 +3,7 @@
 import * as z from 'zod';
 import { Stalled } from '../../api/errors.ts';
 import type { Reason } from '../../api/reasons.ts';
-import { apt, DPKG_LOCK, requireUnlocked, update, wordsOf } from '../apt.ts';
+import { apt, DPKG_LOCK, messageOf, requireUnlocked, update } from '../apt.ts';
 import { type Ask, type Change, type Desired, defineKind, type Finding } from '../kind.ts';
 import {
   fileChanges,
@@ -199,12 +199,12 @@ async function fetchIndex(d: D, io: Io, signal: AbortSignal): Promise<void> {
     only.flatMap((option) => ['-o', option]),
     signal,
   );
-  if (updated.result === 'refused') throw refusal(d, 'UpdateRefused', updated.words);
-  if (updated.result === 'away') {
+  if (updated.result === 'refused') throw refusal(d, 'UpdateRefused', updated.message);
+  if (updated.result === 'unreachable') {
     const isThere = (path: string) => io.files.read(path).type !== 'absent';
     // What was edited is back; an index from before is there, and the next refresh brings the newest.
     if (d.heal && indexPaths(spec).every(({ paths }) => paths.some(isThere))) return;
-    throw new Error(updated.words);
+    throw new Error(updated.message);
   }
   const conflict = await conflictOf(spec, io, signal);
   if (conflict !== undefined) throw refusal(d, 'SourceConflict', conflict);
@@ -217,8 +217,8 @@ async function conflictOf(spec: AptRepositorySpec, io: Io, signal: AbortSignal):
     signal,
   });
   requireUnlocked(all);
-  const isOurs = all.exitCode !== 0 && wordsOf(all).includes(seen(io.files, spec));
-  return isOurs ? wordsOf(all) : undefined;
+  const isOurs = all.exitCode !== 0 && messageOf(all).includes(seen(io.files, spec));
+  return isOurs ? messageOf(all) : undefined;
 }
 
 /** A new state is undone and quarantined; one that was confirmed is only kept trying. */

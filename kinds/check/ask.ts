@@ -1,118 +1,93 @@
-// Asking once. What comes back is undefined when the promise holds, and else why it does not, in words.
+// Asking once. What comes back is undefined when the promise holds, and else why it does not, as a message.
 import { inWords } from '../../api/errors.ts';
 import { milliseconds } from '../fields.ts';
 import type { Desired } from '../kind.ts';
 import type { HttpResponse, Ports } from '../ports.ts';
-import { excerpt, judgeAnswer } from './samples.ts';
+import { judgeAnswer, oneLine } from './samples.ts';
 import type { CheckSpec, HttpCheck, Query } from './schema.ts';
 
-type Io = Pick<Ports, 'http' | 'sockets'>;
-type Request = Pick<HttpCheck, 'url' | 'method' | 'headers' | 'bearerToken'>;
-
-const TIMEOUT = '10s';
-
-/** @throws Stalled('SecretMissing'), and the signal's reason. */
-export async function ask(d: Desired<CheckSpec>, io: Io, signal: AbortSignal): Promise<string | undefined> {
-  const { http, tcp, promql, logql } = d.spec;
-  if (http !== undefined) return await askHttp(http, d, io, signal);
-  if (tcp !== undefined) return await askTcp(tcp.address, d, io, signal);
-  if (promql !== undefined) return await askQuery(promql, '/api/v1/query', d, io, signal);
-  return await askQuery(logql!, '/loki/api/v1/query', d, io, signal);
+interface Question {
+  readonly request: HttpCheck;
+  /** The URL as evidence has it. */
+  readonly shown: string;
+  fault(answer: HttpResponse): string | undefined;
 }
 
-async function askHttp(
-  check: HttpCheck,
+/** @throws Stalled('SecretMissing'), and the signal's reason. */
+export async function ask(
   d: Desired<CheckSpec>,
-  io: Io,
+  io: Pick<Ports, 'http' | 'sockets'>,
   signal: AbortSignal,
 ): Promise<string | undefined> {
-  const { url, status, contains, matches } = check;
-  const answer = await request(check, d, io, signal);
-  if (typeof answer === 'string') return answer;
-  const wanted = status === undefined ? undefined : [status].flat();
-  const isWanted =
-    wanted === undefined ? answer.status >= 200 && answer.status < 300 : wanted.includes(answer.status);
-  if (!isWanted) {
-    return `${url} answers ${answer.status}, and ${wanted?.join(' or ') ?? '2xx'} is wanted${body(check, answer)}`;
+  const { tcp, timeout = '10s' } = d.spec;
+  const timeoutMs = milliseconds(timeout);
+  if (tcp !== undefined) {
+    const connected = io.sockets.connect(tcp.address, timeoutMs, signal).then(() => undefined);
+    return await orWhyNot(connected, signal, `${tcp.address} takes no connection`);
   }
-  if (contains !== undefined && !answer.body.includes(contains)) {
-    return `${url} answers ${answer.status} without ${JSON.stringify(contains)} in it${body(check, answer)}`;
+  const { request, shown, fault } = questionOf(d.spec);
+  const { url, method = 'GET' } = request;
+  const asked = io.http.request(url, { timeoutMs, signal, method, headers: headersOf(request, d) });
+  const answer = await orWhyNot(asked, signal, `${shown} does not answer`);
+  return typeof answer === 'string' ? answer.replaceAll(url, shown) : fault(answer);
+}
+
+async function orWhyNot<T>(asked: Promise<T>, signal: AbortSignal, fault: string): Promise<T | string> {
+  try {
+    return await asked;
+  } catch (error) {
+    signal.throwIfAborted();
+    return `${fault}: ${inWords(error)}`;
   }
-  if (matches !== undefined && !new RegExp(matches, 'm').test(answer.body)) {
-    return `${url} answers ${answer.status}, and nothing in it fits /${matches}/${body(check, answer)}`;
+}
+
+function questionOf({ http, promql, logql }: CheckSpec): Question {
+  if (http !== undefined) {
+    return { request: http, shown: http.url, fault: (answer) => httpFault(http, answer) };
+  }
+  const query = promql ?? logql!;
+  const path = promql === undefined ? '/loki/api/v1/query' : '/api/v1/query';
+  const shown = `${query.url.replace(/\/+$/, '')}${path}`;
+  const url = `${shown}?query=${encodeURIComponent(query.query)}`;
+  return { request: { ...query, url }, shown, fault: (answer) => queryFault(query, shown, answer) };
+}
+
+function httpFault(check: HttpCheck, answer: HttpResponse): string | undefined {
+  const { url, contains, matches } = check;
+  const { status, body } = answer;
+  const wanted = check.status === undefined ? undefined : [check.status].flat();
+  const isWanted = wanted === undefined ? status >= 200 && status < 300 : wanted.includes(status);
+  const said = bodyShown(check, answer);
+  if (!isWanted) return `${url} answers ${status}, and ${wanted?.join(' or ') ?? '2xx'} is wanted${said}`;
+  if (contains !== undefined && !body.includes(contains)) {
+    return `${url} answers ${status} without ${JSON.stringify(contains)} in it${said}`;
+  }
+  if (matches !== undefined && !new RegExp(matches, 'm').test(body)) {
+    return `${url} answers ${status}, and nothing in it fits /${matches}/${said}`;
   }
   return undefined;
 }
 
-async function askTcp(
-  address: string,
-  d: Desired<CheckSpec>,
-  io: Io,
-  signal: AbortSignal,
-): Promise<string | undefined> {
-  try {
-    await io.sockets.connect(address, timeoutMs(d.spec), signal);
-    return undefined;
-  } catch (error) {
-    signal.throwIfAborted();
-    return `${address} takes no connection: ${inWords(error)}`;
-  }
-}
-
-async function askQuery(
-  query: Query,
-  path: string,
-  d: Desired<CheckSpec>,
-  io: Io,
-  signal: AbortSignal,
-): Promise<string | undefined> {
-  const url = `${query.url.replace(/\/+$/, '')}${path}`;
-  const answer = await request(
-    { ...query, url: `${url}?query=${encodeURIComponent(query.query)}` },
-    d,
-    io,
-    signal,
-    url,
-  );
-  if (typeof answer === 'string') return answer;
-  if (answer.status !== 200) return `${url} answers ${answer.status}${body(query, answer)}`;
-  return judgeAnswer(query.query, answer.body, query.expect);
-}
-
-/** @param shown the URL as evidence has it. @returns a text when there is no answer. */
-async function request(
-  { url, method, headers, bearerToken }: Request,
-  d: Desired<CheckSpec>,
-  { http }: Io,
-  signal: AbortSignal,
-  shown = url,
-): Promise<HttpResponse | string> {
-  const sent = Object.fromEntries(
-    Object.entries(headers ?? {}).map(([name, value]) => [name, d.content(value).bytes.toString()]),
-  );
-  if (bearerToken !== undefined) sent['authorization'] = `Bearer ${d.content(bearerToken).bytes.toString()}`;
-  try {
-    return await http.request(url, {
-      timeoutMs: timeoutMs(d.spec),
-      signal,
-      headers: sent,
-      ...(method === undefined ? {} : { method }),
-    });
-  } catch (error) {
-    signal.throwIfAborted();
-    return `${shown} does not answer: ${inWords(error).replaceAll(url, shown)}`;
-  }
+function queryFault(query: Query, shown: string, answer: HttpResponse): string | undefined {
+  const said = bodyShown(query, answer);
+  if (answer.status !== 200) return `${shown} answers ${answer.status}${said}`;
+  return judgeAnswer(query.query, answer.body, query.expect, said);
 }
 
 /** What was answered, unless a secret was sent: it could come back. */
-function body(request: Pick<Request, 'headers' | 'bearerToken'>, { body }: HttpResponse): string {
-  return hasSecret(request) || body.trim() === '' ? '' : `: ${excerpt(body)}`;
+function bodyShown(request: Query | HttpCheck, { body }: HttpResponse): string {
+  return hasSecret(request) || body.trim() === '' ? '' : `: ${oneLine(body)}`;
 }
 
-export function hasSecret({ headers, bearerToken }: Pick<Request, 'headers' | 'bearerToken'>): boolean {
+export function hasSecret({ headers, bearerToken }: Query | HttpCheck): boolean {
   return bearerToken !== undefined || Object.values(headers ?? {}).some((value) => typeof value !== 'string');
 }
 
-function timeoutMs(spec: CheckSpec): number {
-  return milliseconds(spec.timeout ?? TIMEOUT);
+function headersOf({ headers = {}, bearerToken }: HttpCheck, d: Desired<CheckSpec>): Record<string, string> {
+  const named = Object.entries(headers).map(([name, value]) => [name, d.content(value).bytes.toString()]);
+  const token = bearerToken && d.content(bearerToken).bytes.toString();
+  return {
+    ...Object.fromEntries(named),
+    ...(token === undefined ? {} : { authorization: `Bearer ${token}` }),
+  };
 }

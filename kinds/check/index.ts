@@ -2,38 +2,25 @@
 // when it has not held for long enough, why.
 import * as z from 'zod';
 import { milliseconds } from '../fields.ts';
-import { type Concern, type Desired, defineKind, type Finding } from '../kind.ts';
-import type { Ports } from '../ports.ts';
+import { defineKind } from '../kind.ts';
+import { findings, type Mistake } from '../shared/findings.ts';
+import { type Streak, Streaks } from '../shared/streak.ts';
 import { no, unknown, YES } from '../shared/verdicts.ts';
 import { ask, hasSecret } from './ask.ts';
-import { CheckSpec } from './schema.ts';
+import { CheckSpec, type Expectation } from './schema.ts';
 
-type Needs = 'http' | 'sockets' | 'clock';
-
-interface Observed {
+interface Observed extends Streak {
   /** Why it does not hold; undefined while it does. */
   readonly evidence: string | undefined;
-  readonly failingForMs: number;
-  /** It held at some time since the agent began to ask. */
-  readonly held: boolean;
 }
-
-/** Since when a promise fails. In memory: after a restart it counts anew, as alerts of Prometheus do. */
-interface Streak {
-  readonly digest: string;
-  readonly failingSince: number | undefined;
-  readonly held: boolean;
-}
-
-/** By the ports of an agent, and by key: one process may run several agents. */
-const streaks = new WeakMap<object, Map<string, Streak>>();
 
 /** Checks that hang are at most so many of the agent's passes, however many they are: heals go on. */
 const LANES = 3;
+const REQUESTS = ['http', 'promql', 'logql'] as const;
 
-const forMs = (spec: CheckSpec) => milliseconds(spec.for ?? '0s');
+const streaks = new Streaks();
 
-export const check = defineKind<CheckSpec, Observed, Needs, null>({
+export const check = defineKind<CheckSpec, Observed, 'http' | 'sockets' | 'clock', null>({
   kind: 'Check',
   scope: 'either',
   spec: CheckSpec,
@@ -43,66 +30,70 @@ export const check = defineKind<CheckSpec, Observed, Needs, null>({
   // Nothing on the host is its own: any number of documents may ask the same.
   owns: () => [],
   locks: (spec) => [`check/${laneOf(spec)}`],
-  asks(spec) {
-    const { http, promql, logql } = spec;
-    return [http, promql, logql].flatMap((asked) => {
-      if (asked === undefined) return [];
-      const value = new URL(asked.url).origin;
-      if (hasSecret(asked)) return [{ type: 'url' as const, value, why: 'it is sent a secret' }];
-      return asked === http && http.method === 'POST'
-        ? [{ type: 'url' as const, value, why: 'a POST may change something' }]
-        : [];
-    });
-  },
+  asks: (spec) =>
+    REQUESTS.flatMap((what) => {
+      const request = spec[what];
+      if (request === undefined) return [];
+      const value = new URL(request.url).origin;
+      if (hasSecret(request)) return [{ type: 'url', value, why: 'it is sent a secret' }];
+      const isPost = what === 'http' && spec.http?.method === 'POST';
+      return isPost ? [{ type: 'url', value, why: 'a POST may change something' }] : [];
+    }),
 
   check(spec) {
-    const given = (['http', 'tcp', 'promql', 'logql'] as const).filter((what) => spec[what] !== undefined);
-    const findings: Finding[] = [];
-    if (given.length === 0) {
-      findings.push({ path: [], message: 'nothing is asked for; give one of http, tcp, promql and logql' });
-    }
-    for (const what of given.slice(1)) {
-      findings.push({ path: [what], message: `a check asks one thing, and ${given[0]} is given: make two` });
-    }
-    for (const what of ['http', 'promql', 'logql'] as const) {
-      const { username, password } = new URL(spec[what]?.url ?? 'http://none');
-      if (username === '' && password === '') continue;
-      const message = 'a password in a URL stands in git: use headers with secretFrom, or bearerToken';
-      findings.push({ path: [what, 'url'], message });
-    }
-    findings.push(...wrongPattern(spec), ...wrongExpectation(spec));
-    // Loki answers "log queries are not supported as an instant query type".
-    if (spec.logql !== undefined && /^\s*\{/.test(spec.logql.query)) {
-      const message = `this asks for lines; a check needs a number: count them, as in sum(count_over_time(${spec.logql.query.trim()}[15m]))`;
-      findings.push({ path: ['logql', 'query'], message });
-    }
-    if (spec.interval !== undefined && milliseconds(spec.interval) < 1000) {
-      findings.push({ path: ['interval'], message: 'an interval is 1s at least' });
-    }
-    if (
-      spec.timeout !== undefined &&
-      !(milliseconds(spec.timeout) > 0 && milliseconds(spec.timeout) <= 60_000)
-    ) {
-      findings.push({ path: ['timeout'], message: 'a timeout is more than 0s, and 1m at most' });
-    }
-    return findings;
+    const { http, logql, interval = '1m', timeout = '10s' } = spec;
+    const [first, ...others] = (['http', 'tcp', 'promql', 'logql'] as const).filter((what) => spec[what]);
+    const fault = patternFault(http?.matches);
+    return findings(
+      [first === undefined, [], 'nothing is asked for; give one of http, tcp, promql and logql'],
+      ...others.map((what): Mistake => {
+        return [true, [what], `a check asks one thing, and ${first} is given: make two`];
+      }),
+      ...REQUESTS.map((what): Mistake => {
+        const { username, password } = new URL(spec[what]?.url ?? 'http://none');
+        const message = 'a password in a URL stands in git: use headers with secretFrom, or bearerToken';
+        return [`${username}${password}` !== '', [what, 'url'], message];
+      }),
+      [
+        http?.method === 'HEAD' && (http.contains ?? http.matches) !== undefined,
+        ['http', 'method'],
+        'the answer to a HEAD has no body to look into: use GET',
+      ],
+      [fault !== undefined, ['http', 'matches'], `no regular expression: ${fault}`],
+      ...(['promql', 'logql'] as const).flatMap((what) => wrongExpectation(what, spec[what]?.expect)),
+      [
+        // Loki answers "log queries are not supported as an instant query type".
+        /^\s*\{/.test(logql?.query ?? ''),
+        ['logql', 'query'],
+        `this asks for lines; a check needs a number: count them, as in sum(count_over_time(${logql?.query.trim()}[15m]))`,
+      ],
+      [milliseconds(interval) < 1000, ['interval'], 'an interval is 1s at least'],
+      [
+        milliseconds(timeout) === 0 || milliseconds(timeout) > 60_000,
+        ['timeout'],
+        'a timeout is more than 0s, and 1m at most',
+      ],
+    );
   },
 
   async observe(d, io, signal) {
-    return follow(d, io, await ask(d, io, signal));
+    const evidence = await ask(d, io, signal);
+    const streak = streaks.look(io, d.key, evidence !== undefined, io.clock.monotonic(), d.digest);
+    return { evidence, ...streak };
   },
 
   diff: () => [],
 
-  assess(d, { evidence, failingForMs, held }) {
-    if (evidence === undefined) return YES;
-    if (failingForMs >= forMs(d.spec)) return no('CheckFailed', evidence);
-    return held ? YES : unknown('Pending', pending(d.spec, evidence, failingForMs));
+  assess({ spec }, observed) {
+    if (observed.evidence !== undefined && isOver(spec, observed))
+      return no('CheckFailed', observed.evidence);
+    const message = pending(spec, observed);
+    return message === undefined || observed.wasWell ? YES : unknown('Pending', message);
   },
 
-  conditions(d, { evidence, failingForMs, held }): Concern[] {
-    if (evidence === undefined || !held || failingForMs >= forMs(d.spec)) return [];
-    const message = pending(d.spec, evidence, failingForMs);
+  conditions({ spec }, observed) {
+    const message = pending(spec, observed);
+    if (message === undefined || !observed.wasWell) return [];
     return [{ type: 'Failing', status: 'True', reason: 'Pending', message }];
   },
 
@@ -118,45 +109,38 @@ export const check = defineKind<CheckSpec, Observed, Needs, null>({
   },
 });
 
-function follow(d: Desired<CheckSpec>, io: Pick<Ports, Needs>, evidence: string | undefined): Observed {
-  const mine = streaks.get(io) ?? new Map<string, Streak>();
-  streaks.set(io, mine);
-  const known = mine.get(d.key);
-  const before = known?.digest === d.digest ? known : undefined;
-  const now = io.clock.monotonic();
-  const failingSince = evidence === undefined ? undefined : (before?.failingSince ?? now);
-  const held = evidence === undefined || before?.held === true;
-  mine.set(d.key, { digest: d.digest, failingSince, held });
-  return { evidence, held, failingForMs: failingSince === undefined ? 0 : now - failingSince };
+function isOver(spec: CheckSpec, { failingForMs }: Observed): boolean {
+  return failingForMs >= milliseconds(spec.for ?? '0s');
 }
 
-function pending(spec: CheckSpec, evidence: string, failingForMs: number): string {
+/** What is said while it fails, and not for long enough. */
+function pending(spec: CheckSpec, observed: Observed): string | undefined {
+  const { evidence, failingForMs } = observed;
+  if (evidence === undefined || isOver(spec, observed)) return undefined;
   return `${evidence} (for ${Math.floor(failingForMs / 1000)} s; it counts as failed after ${spec.for})`;
 }
 
-function wrongPattern({ http }: CheckSpec): Finding[] {
-  if (http?.method === 'HEAD' && (http.contains ?? http.matches) !== undefined) {
-    return [{ path: ['http', 'method'], message: 'the answer to a HEAD has no body to look into: use GET' }];
-  }
+function patternFault(pattern: string | undefined): string | undefined {
   try {
-    if (http?.matches !== undefined) new RegExp(http.matches, 'm');
-    return [];
+    if (pattern !== undefined) new RegExp(pattern, 'm');
+    return undefined;
   } catch (error) {
-    return [{ path: ['http', 'matches'], message: `no regular expression: ${(error as Error).message}` }];
+    return (error as Error).message;
   }
 }
 
-function wrongExpectation(spec: CheckSpec): Finding[] {
-  return (['promql', 'logql'] as const).flatMap((what): Finding[] => {
-    const { empty, of, ...thresholds } = spec[what]?.expect ?? {};
-    const path = [what, 'expect'];
-    const numbers = Object.keys(thresholds).length;
-    if (empty === true && numbers > 0) {
-      return [{ path, message: 'empty is given beside a threshold: keep one of them' }];
-    }
-    if (numbers > 0 || of === undefined) return [];
-    return [{ path: [...path, 'of'], message: 'of needs a threshold: atLeast, atMost or equals' }];
-  });
+function wrongExpectation(what: 'promql' | 'logql', expect: Expectation = {}): Mistake[] {
+  const { empty, of, ...thresholds } = expect;
+  const hasThreshold = Object.keys(thresholds).length > 0;
+  const both = 'empty is given beside a threshold: keep one of them';
+  return [
+    [empty === true && hasThreshold, [what, 'expect'], both],
+    [
+      of !== undefined && !hasThreshold,
+      [what, 'expect', 'of'],
+      'of needs a threshold: atLeast, atMost or equals',
+    ],
+  ];
 }
 
 function laneOf(spec: CheckSpec): number {

@@ -1,6 +1,23 @@
 // What Prometheus and Loki answer to an instant query, held against what is expected of it. Pure. The format is
 // that of their HTTP APIs: prometheus.io/docs/prometheus/latest/querying/api, grafana.com/docs/loki (query).
+import * as z from 'zod';
 import type { Expectation } from './schema.ts';
+
+const Value = z.tuple([z.number(), z.string()]);
+
+const Answer = z.object({
+  data: z.discriminatedUnion('resultType', [
+    z.object({
+      resultType: z.literal('vector'),
+      // A native histogram has no value.
+      result: z.array(
+        z.object({ metric: z.record(z.string(), z.string()).default({}), value: Value.optional() }),
+      ),
+    }),
+    z.object({ resultType: z.literal('scalar'), result: Value }),
+    z.object({ resultType: z.enum(['matrix', 'streams', 'string']) }),
+  ]),
+});
 
 interface Sample {
   /** As people write it: up{host="pi"}. */
@@ -9,27 +26,33 @@ interface Sample {
 }
 
 const SHOWN = 3;
-const MOST_CHARACTERS = 300;
 
-/** @returns why the answer is not as expected, in words; undefined when it is. */
-export function judgeAnswer(query: string, body: string, expect: Expectation = {}): string | undefined {
-  const samples = samplesIn(body);
+/**
+ * @param said the answer as evidence has it; '' where it may hold a secret.
+ * @returns why the answer is not as expected, as a message; undefined when it is.
+ */
+export function judgeAnswer(
+  query: string,
+  body: string,
+  expect: Expectation = {},
+  said = `: ${oneLine(body)}`,
+): string | undefined {
+  const samples = samplesIn(body, said);
   if (typeof samples === 'string') return samples;
+  const name = oneLine(query, 300);
   if (expect.empty === true) {
-    return samples.length === 0
-      ? undefined
-      : `${shorten(query)} is to return nothing, and returns ${list(samples)}`;
+    return samples.length === 0 ? undefined : `${name} is to return nothing, and returns ${list(samples)}`;
   }
-  if (samples.length === 0) return `${shorten(query)} returns nothing`;
+  if (samples.length === 0) return `${name} returns nothing`;
+  const isAny = expect.of === 'any';
   const bad = samples.filter(({ value }) => !fits(value, expect));
-  const isFine = expect.of === 'any' ? bad.length < samples.length : bad.length === 0;
-  if (isFine) return undefined;
-  const wanted = `${expect.of === 'any' ? 'one' : 'each'} is to be ${words(expect)}`;
-  return samples.length === 1 ? `${list(bad)}, and is to be ${words(expect)}` : `${list(bad)}; ${wanted}`;
+  if (bad.length === 0 || (isAny && bad.length < samples.length)) return undefined;
+  const which = samples.length === 1 ? ', and' : isAny ? '; one' : '; each';
+  return `${list(bad)}${which} is to be ${thresholds(expect)}`;
 }
 
+/** NaN fits nothing that is asked of it. */
 function fits(value: number, { atLeast, atMost, equals }: Expectation): boolean {
-  // NaN fits nothing that is asked of it.
   return (
     (atLeast === undefined || value >= atLeast) &&
     (atMost === undefined || value <= atMost) &&
@@ -37,13 +60,13 @@ function fits(value: number, { atLeast, atMost, equals }: Expectation): boolean 
   );
 }
 
-function words({ atLeast, atMost, equals }: Expectation): string {
+function thresholds({ atLeast, atMost, equals }: Expectation): string {
   const parts = [
-    equals === undefined ? '' : `${equals}`,
-    atLeast === undefined ? '' : `at least ${atLeast}`,
-    atMost === undefined ? '' : `at most ${atMost}`,
+    ...(equals === undefined ? [] : [`${equals}`]),
+    ...(atLeast === undefined ? [] : [`at least ${atLeast}`]),
+    ...(atMost === undefined ? [] : [`at most ${atMost}`]),
   ];
-  return parts.filter((part) => part !== '').join(' and ');
+  return parts.join(' and ');
 }
 
 function list(samples: readonly Sample[]): string {
@@ -53,33 +76,31 @@ function list(samples: readonly Sample[]): string {
 }
 
 /** @returns a text when this is no answer that can be judged. */
-function samplesIn(body: string): Sample[] | string {
-  let data: { resultType?: string; result?: unknown } | undefined;
+function samplesIn(body: string, said: string): Sample[] | string {
+  let json: unknown;
   try {
-    data = (JSON.parse(body) as { data?: typeof data }).data;
+    json = JSON.parse(body);
   } catch {
-    return `the answer is no JSON: ${excerpt(body)}`;
+    return `the answer is no JSON${said}`;
   }
-  const result = data?.result;
-  if (!Array.isArray(result)) return `the answer has no result: ${excerpt(body)}`;
-  switch (data?.resultType) {
+  const answer = Answer.safeParse(json).data?.data;
+  if (answer === undefined) return `the answer has no result${said}`;
+  switch (answer.resultType) {
     case 'vector':
-      return result.map(({ metric, value }) => ({
-        series: seriesName(metric ?? {}),
-        value: number(value?.[1]),
+      return answer.result.map(({ metric, value }) => ({
+        series: seriesName(metric),
+        value: number(value),
       }));
     case 'scalar':
-      return [{ series: 'the value', value: number(result[1]) }];
+      return [{ series: 'the value', value: number(answer.result) }];
     default:
-      return `the query returns a ${data?.resultType}: a check needs samples of one instant, as sum(…) or count_over_time(…[5m]) give`;
+      return `the query returns a ${answer.resultType}: a check needs samples of one instant, as sum(…) or count_over_time(…[5m]) give`;
   }
 }
 
-/** Go's formatting has +Inf where JavaScript has Infinity; a native histogram has no number. */
-function number(text: unknown): number {
-  const infinite = /^([+-]?)Inf$/.exec(String(text));
-  if (infinite !== null) return infinite[1] === '-' ? Number.NEGATIVE_INFINITY : Number.POSITIVE_INFINITY;
-  return typeof text === 'string' ? Number(text) : Number.NaN;
+/** Go's formatting has +Inf where JavaScript has Infinity. */
+function number(value: z.infer<typeof Value> | undefined): number {
+  return value === undefined ? Number.NaN : Number(value[1].replace(/Inf$/, 'Infinity'));
 }
 
 function seriesName({ __name__: name = '', ...labels }: Record<string, string>): string {
@@ -87,13 +108,8 @@ function seriesName({ __name__: name = '', ...labels }: Record<string, string>):
   return pairs.length === 0 && name !== '' ? name : `${name}{${pairs.join(', ')}}`;
 }
 
-function shorten(text: string): string {
+/** The beginning of a text, on one line; for people. */
+export function oneLine(text: string, most = 160): string {
   const line = text.replace(/\s+/g, ' ').trim();
-  return line.length <= MOST_CHARACTERS ? line : `${line.slice(0, MOST_CHARACTERS)}…`;
-}
-
-/** The beginning of an answer, on one line; for people. */
-export function excerpt(body: string): string {
-  const line = body.replace(/\s+/g, ' ').trim();
-  return line.length <= 160 ? line : `${line.slice(0, 160)}…`;
+  return line.length <= most ? line : `${line.slice(0, most)}…`;
 }

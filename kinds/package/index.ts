@@ -3,8 +3,9 @@
 import * as z from 'zod';
 import { Stalled } from '../../api/errors.ts';
 import { apt, DPKG_LOCK } from '../apt.ts';
-import { type Change, type Desired, defineKind, type Finding, type InventoryRecord } from '../kind.ts';
+import { type Change, type Desired, defineKind, type InventoryRecord } from '../kind.ts';
 import type { Files, Ports } from '../ports.ts';
+import { findings } from '../shared/findings.ts';
 import { YES } from '../shared/verdicts.ts';
 import { type Installed, missingFiles, readPackage, STATUS } from './dpkg-status.ts';
 import { PackageSpec } from './schema.ts';
@@ -77,15 +78,12 @@ export const packageKind = defineKind<PackageSpec, Observed, Needs, Before, Memo
     { type: 'exec', value: 'apt-get', why: 'it installs the package' },
   ],
 
-  check(spec) {
-    const found: Finding[] = [];
-    if (spec.mayRemove?.includes(spec.name))
-      found.push({
-        path: ['mayRemove'],
-        message: `${spec.name} itself is never removed to make room for itself`,
-      });
-    return found;
-  },
+  check: ({ name, mayRemove = [] }) =>
+    findings([
+      mayRemove.includes(name),
+      ['mayRemove'],
+      `${name} itself is never removed to make room for itself`,
+    ]),
 
   async observe(d, { files, clock }) {
     return { ...look(files, d.spec.name), nowMs: clock.now() };
@@ -223,7 +221,7 @@ function remember(
   const isFresh = lists.result === 'done';
   return {
     ...rest,
-    ...(isFresh ? {} : { lists: lists.words }),
+    ...(isFresh ? {} : { lists: lists.message }),
     ...(wantedOf(spec) === LATEST
       ? { latest: { version, againMs: nowMs + (isFresh ? refreshMs(spec) : REFRESH_AGAIN_MS) } }
       : {}),

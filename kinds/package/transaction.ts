@@ -1,7 +1,7 @@
 // What is done to a package with apt: looked up and simulated first, so that what would take others with it is refused
 // with a list before anything happens; then fetched, and only then handed to dpkg.
 import { Stalled } from '../../api/errors.ts';
-import { type AptIo, apt, dpkg, requireUnlocked, TRANSACTION, type UpdateResult, wordsOf } from '../apt.ts';
+import { type AptIo, apt, dpkg, messageOf, requireUnlocked, TRANSACTION, type UpdateResult } from '../apt.ts';
 import type { Clock, ProcessResult } from '../ports.ts';
 import { choose, readPolicy, readSimulation, type Simulation } from './apt-output.ts';
 import { readPackage } from './dpkg-status.ts';
@@ -39,7 +39,7 @@ export async function lookUp(
   const look = async (maxAgeMs: number) => {
     const lists = await refresh(io, maxAgeMs, signal);
     const result = await apt(io, 'apt-cache', ['policy', spec.name], { timeoutMs: LOOK_TIMEOUT_MS, signal });
-    if (result.exitCode !== 0) throw new Error(wordsOf(result));
+    if (result.exitCode !== 0) throw new Error(messageOf(result));
     const policy = readPolicy(result.stdout);
     return { lists, policy, version: choose(policy, wanted) };
   };
@@ -54,7 +54,7 @@ export async function lookUp(
       ? `no repository of this host has a package ${spec.name}`
       : `there is no ${spec.name} ${wanted}; there is ${there}`;
   if (lists.result === 'done') throw new Stalled('VersionUnavailable', message);
-  throw new Error(`${message}; the lists could not be fetched: ${lists.words}`);
+  throw new Error(`${message}; the lists could not be fetched: ${lists.message}`);
 }
 
 export const leaveOf = (spec: PackageSpec): Leave => ({
@@ -93,7 +93,7 @@ export async function simulate(
     )?.[1];
     throw new Stalled(
       'Unsolvable',
-      [wordsOf(result), unmet?.replace(/\s+/g, ' ').trim()].filter(Boolean).join(' '),
+      [messageOf(result), unmet?.replace(/\s+/g, ' ').trim()].filter(Boolean).join(' '),
     );
   }
   refuse(name, args[0] === 'install', readSimulation(result.stdout), leave);
@@ -147,7 +147,7 @@ export async function install(
   if (fetched.exitCode !== 0) {
     // A version that the lists still name may be gone from the repository.
     outdated(io);
-    throw new Error(wordsOf(fetched));
+    throw new Error(messageOf(fetched));
   }
   await change([...yes, ...args], io);
 }
@@ -162,7 +162,7 @@ async function change(args: readonly string[], io: AptIo): Promise<void> {
   }
   requireUnlocked(result);
   if (result.exitCode === 0) return;
-  const words = wordsOf(result);
+  const words = messageOf(result);
   if (/No space left on device|have enough free space/.test(`${result.stdout}${result.stderr}`))
     throw new Error(words);
   throw new Stalled('InstallFailed', words);
@@ -192,5 +192,5 @@ export async function setHold(name: string, hold: boolean, io: AptIo): Promise<v
   const input = `${name} ${hold ? 'hold' : 'install'}\n`;
   const result = await dpkg(io, ['--set-selections'], { timeoutMs: LOOK_TIMEOUT_MS, input });
   requireUnlocked(result);
-  if (result.exitCode !== 0) throw new Error(wordsOf(result));
+  if (result.exitCode !== 0) throw new Error(messageOf(result));
 }

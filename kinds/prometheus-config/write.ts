@@ -106,7 +106,7 @@ export function removeFiles(files: Files, configFile: string, gone: readonly str
   const directory = directoryOf(configFile);
   if (gone.length === 0 || files.read(directory).type !== 'directory') return;
   for (const file of gone) {
-    files.tidy?.(file);
+    files.removeStale?.(file);
     files.remove(file);
   }
   try {

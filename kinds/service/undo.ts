@@ -1,7 +1,6 @@
 // How a unit was, and back to it: its files, its enablement and its activity.
 import path from 'node:path';
 import * as z from 'zod';
-import { Stalled } from '../../api/errors.ts';
 import type { Prepared } from '../kind.ts';
 import { removeIfEmpty, restoreFile, SavedFile, saveFile } from '../managed-file.ts';
 import { type FileState, type Files, JobFailed, type Ports } from '../ports.ts';
@@ -51,7 +50,7 @@ function activity({ unit, nowMs }: Observed): Pick<Before, 'running' | 'failing'
   };
 }
 
-/** @throws Stalled when something is in the place of one of the files that can't be put back. */
+/** @throws Stalled('NotAFile') when something is in the place of one of the files that can't be put back. */
 export function beforeSystemd(
   unit: string,
   observed: Observed,
@@ -59,11 +58,7 @@ export function beforeSystemd(
   paths: readonly string[],
 ): Prepared<Before> {
   const state = observed.unit;
-  const save = (file: string): SavedFile => {
-    const now = files.read(file);
-    if (now.type !== 'directory' && now.type !== 'other') return saveFile(files, file, now);
-    throw new Stalled('NotAFile', `${file} is no regular file, and is left alone; move it away first`);
-  };
+  const save = (file: string): SavedFile => saveFile(files, file, files.read(file));
   const existed = state.loadState !== 'not-found';
   const before: Before = {
     manager: 'systemd',

@@ -73,7 +73,7 @@ export const tailscaleClient = defineKind<
     const address = metricsAddress(d.spec, status);
     if (address === undefined || prefChanges(wantedPrefs(d), prefs).length > 0) return seen;
     const fault = await metricsFault(address, io.http, signal);
-    const failingForMs = streaks.failingForMs(io, d.key, fault !== undefined, io.clock.monotonic());
+    const { failingForMs } = streaks.look(io, d.key, fault !== undefined, io.clock.monotonic());
     return { ...seen, metrics: { fault, failingForMs } };
   },
 

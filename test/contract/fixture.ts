@@ -18,7 +18,7 @@ export interface Opened {
   readonly specs: readonly [Record<string, unknown>, Record<string, unknown>];
   /** What another one does to the host behind homeostat's back, by name: seen as a difference, and mended. */
   readonly breakages: Readonly<Record<string, () => void | Promise<void>>>;
-  /** Those of them that no event tells: a resync finds them. */
+  /** Those of them that no event reports: a resync finds them. */
   readonly silent?: readonly string[];
   /**
    * What breaks it without a difference that an apply could mend, and how others repair it: never Yes in between. Each

@@ -122,7 +122,7 @@ for (const { kind, open, requires = [] } of fixtures) {
     async ({ ports, specs, fingerprint }) => {
       for (const [i, spec] of specs.entries()) {
         const { after } = await bring(kind, desire(kind, spec, i === 0 ? {} : { known: true }), ports);
-        // The pass after the confirmation clears away what was kept for an undo.
+        // The pass after the confirmation removes what was kept for an undo.
         const kept = await differences(kind, after, ports);
         if (kept.length > 0) await kind.apply(kept, after, ports, never);
         assert.deepEqual(await differences(kind, after, ports), []);

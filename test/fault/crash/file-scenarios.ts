@@ -89,5 +89,6 @@ export const files: readonly Scenario[] = [
       wholeOneOf(host, 'etc/g', [undefined, `${LONG}two`]);
     },
   ),
+  fileScenario('File made a directory', [{ type: 'directory', mode: '0755' }], put(USERS), 'adopted'),
   fileScenario('File directory', [{ type: 'directory', mode: '0755' }], () => undefined, 'created'),
 ];

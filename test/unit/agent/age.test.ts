@@ -1,4 +1,4 @@
-// secretFrom: age on a host: decrypted with its identity only, and told in words when that does not fit.
+// secretFrom: age on a host: decrypted with its identity only, and reported with a message when that does not fit.
 import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import path from 'node:path';
@@ -64,7 +64,7 @@ test('without an identity it waits for one, and goes on by itself when one comes
   await line.expect('File/env', 'True');
 });
 
-test('a wrong identity, an open one and damaged ciphertext are told with the file and what to do', async (t) => {
+test('a wrong identity, an open one and damaged ciphertext are reported with the file and what to do', async (t) => {
   const { line, identity, give } = await begin(t);
   const other = await testIdentity();
   const expectWords = (words: RegExp) =>

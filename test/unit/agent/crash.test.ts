@@ -129,7 +129,7 @@ test('half-written state files are gone after the next start', async (t) => {
   );
 });
 
-test('what a change that was cut off may have left is told to the passes after it, until one is confirmed', async (t) => {
+test('what a change that was cut off may have left is passed on to the passes after it, until one is confirmed', async (t) => {
   const directory = temporaryDirectory(t);
   const devices = new Devices();
   const held: (readonly string[])[] = [];

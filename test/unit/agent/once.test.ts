@@ -8,7 +8,7 @@ import { type AnyKind, defineKind } from '../../../kinds/kind.ts';
 import { FakeClock, settle } from '../../support/clock.ts';
 import { resource, Timeline } from '../../support/timeline.ts';
 
-/** A kind whose pass hangs, whatever it is told, until the test lets it go. */
+/** A kind whose pass hangs, even when it is aborted, until the test lets it go. */
 function begin(t: TestContext) {
   const gate = Promise.withResolvers<void>();
   let looking = false;

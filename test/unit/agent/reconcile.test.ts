@@ -48,7 +48,7 @@ test('drift is healed without a new journal entry, and counted', async (t) => {
   assert.match(await line.agent.exposition(), /homeostat_drift_healed_total\{kind="Device"\} 1/);
 });
 
-test('each new state of what is ready is told once, by its reason and as an event', async (t) => {
+test('each new state of what is ready is reported once, by its reason and as an event', async (t) => {
   const { devices, line } = begin(t);
   const told = () =>
     line.agent
@@ -165,7 +165,7 @@ test('what can’t be had yet is waited for; the last confirmed state is kept up
   assert.equal(devices.values.get('Device/d'), 'later');
 });
 
-test('a change that waits half-way is gone on with, not taken back', async (t) => {
+test('a change that waits half-way is gone on with, not rolled back', async (t) => {
   const { devices, line } = begin(t);
   line.assign(device('good'));
   await line.expect('Device/d', 'True');
@@ -210,7 +210,7 @@ test('what does not work after a mere heal is not Ready: nothing is undone, noth
   assert.match(await line.agent.exposition(), /homeostat_quarantined 0/);
 });
 
-test('a gate that can’t tell keeps the intent open, is asked again, and applies nothing twice', async (t) => {
+test('a gate that does not know yet keeps the intent open, is asked again, and applies nothing twice', async (t) => {
   const { devices, line } = begin(t);
   devices.gate = () => ({ verdict: 'Unknown', reason: 'NotRunning', evidence: 'it is off' });
   line.assign(device('one'));
@@ -256,7 +256,7 @@ test('an undo that is cut off is finished by the next run', async (t) => {
   assert.equal(devices.values.get('Device/d'), 'good');
 });
 
-test('errors back off and are told in words; one resource’s error is not another’s', async (t) => {
+test('errors back off and are reported with a message; one resource’s error is not another’s', async (t) => {
   const { devices, line } = begin(t);
   devices.hook = (step, value) => {
     if (step === 'apply' && value === 'full') {

@@ -1,4 +1,4 @@
-// What leaves the agent as words holds no secret, and what it keeps on disk is sealed.
+// What leaves the agent as a message holds no secret, and what it keeps on disk is sealed.
 import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import path from 'node:path';

@@ -92,7 +92,7 @@ test('a new place that can’t be had leaves the old one in force, and what stan
   assert.ok(fs.statSync(line.path('/etc/b')).isDirectory());
 });
 
-test('a move that was cut off, and that git takes back or leads elsewhere, leaves nothing in the place it was for', async (t) => {
+test('a move that was cut off, and that git reverts or leads elsewhere, leaves nothing in the place it was for', async (t) => {
   for (const known of [true, false]) {
     for (const then of ['a', 'c', undefined]) {
       const directory = temporaryDirectory(t);

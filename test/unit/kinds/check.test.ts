@@ -139,7 +139,7 @@ test('its own dependencies come first, and only then it is asked', async (t) => 
   await line.expect(KEY, 'False', 'CheckFailed');
 });
 
-test('on a host that only observes, and with drift: warn, it is asked and told all the same', async (t) => {
+test('on a host that only observes, and with drift: warn, it is asked and reported all the same', async (t) => {
   for (const [mode, drift] of [
     ['observe', 'enforce'],
     ['enforce', 'warn'],
@@ -154,7 +154,7 @@ test('on a host that only observes, and with drift: warn, it is asked and told a
   }
 });
 
-test('an HTTP answer is held against status, text and pattern; what is wrong is told in words', async (t) => {
+test('an HTTP answer is held against status, text and pattern; the message says what is wrong', async (t) => {
   const { line, world, answers, checking } = setting(t);
   const says = async (http: object, wanted: RegExp | undefined) => {
     line.assign(checking({ http: { url: URL_, ...http }, interval: '30s' }));
@@ -194,6 +194,10 @@ test('a secret is sent, and neither it nor what answers to it is shown', async (
   assert.equal(message(line), `${URL_} answers 403, and 2xx is wanted`);
   line.assign(checking({ promql: { url: 'http://198.18.0.4:9090', query: 'up', ...secrets } }));
   await eventually(() => assert.equal(message(line), 'http://198.18.0.4:9090/api/v1/query answers 403'));
+  // What a 200 has in it is not shown either, where it is no samples.
+  answers(200, 'open-sesame is welcome');
+  line.agent.reconcile(KEY);
+  await eventually(() => assert.equal(message(line), 'the answer is no JSON'));
   line.assign(checking({ http: { url: URL_, bearerToken: { secretFrom: { env: 'NOPE' } } } }));
   await line.expect(KEY, 'False', 'SecretMissing');
 });
@@ -269,7 +273,7 @@ for (const [name, body, expect, wanted] of [
   test(`of a query’s answer: ${name}`, () => assert.equal(judgeAnswer('up', body, expect), wanted));
 }
 
-test('an answer that is none is told with its beginning', () => {
+test('an answer that is none is reported with its beginning', () => {
   assert.match(judgeAnswer('up', '<html>login</html>')!, /no JSON: <html>login/);
   assert.match(judgeAnswer('up', '{}')!, /has no result: \{\}/);
   assert.match(
@@ -278,7 +282,7 @@ test('an answer that is none is told with its beginning', () => {
   );
 });
 
-test('a connection is made, or told why not', async () => {
+test('a connection is made, or the error says why not', async () => {
   const port = await freePort();
   await assert.rejects(sockets.connect(`127.0.0.1:${port}`, 5000), { code: 'ECONNREFUSED' });
   const stop = AbortSignal.abort(new Error('the agent stops'));

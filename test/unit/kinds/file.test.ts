@@ -112,6 +112,32 @@ test('directories and links are kept, and a directory that others use is not rem
   assert.equal(fs.existsSync(line.path('/srv/current')), false);
 });
 
+for (const type of ['file', 'symlink'] as const) {
+  test(`a ${type} that became a directory comes back when the document goes`, async (t) => {
+    const line = new Timeline(t);
+    const place = line.path('/etc/motd');
+    fs.mkdirSync(path.dirname(place), { recursive: true });
+    if (type === 'file') fs.writeFileSync(place, 'mine\n');
+    else fs.symlinkSync('mine', place);
+    line.start().assign(resource('File', 'motd', { path: '/etc/motd', type: 'directory' }));
+    await line.expect('File/motd', 'True');
+    assert.ok(fs.lstatSync(place).isDirectory());
+    line.assign();
+    await line.expectGone('File/motd');
+    if (type === 'file') assert.equal(fs.readFileSync(place, 'utf8'), 'mine\n');
+    else assert.equal(fs.readlinkSync(place), 'mine');
+  });
+}
+
+test('a file that grew too large to be compared does not keep its document from going', async (t) => {
+  const line = new Timeline(t).start().assign(motd('hello\n'));
+  await line.expect('File/motd', 'True');
+  fs.truncateSync(line.path('/etc/motd'), 17 * 1024 * 1024);
+  line.assign();
+  await line.expectGone('File/motd');
+  assert.equal(fs.existsSync(line.path('/etc/motd')), false);
+});
+
 test('a directory in the way is never replaced: stalled, with what to do', async (t) => {
   const line = new Timeline(t);
   fs.mkdirSync(line.path('/etc/motd'), { recursive: true });

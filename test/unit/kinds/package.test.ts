@@ -5,7 +5,7 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { test } from 'node:test';
 import { createFiles } from '../../../agent/providers/files.ts';
-import { requireUnlocked, wordsOf } from '../../../kinds/apt.ts';
+import { messageOf, requireUnlocked } from '../../../kinds/apt.ts';
 import { choose, readPolicy, readSimulation } from '../../../kinds/package/apt-output.ts';
 import { readPackage } from '../../../kinds/package/dpkg-status.ts';
 import { packageKind } from '../../../kinds/package/index.ts';
@@ -179,7 +179,7 @@ test('what went wrong is told in one line', () => {
   const stderr =
     'W: something\ndpkg: error processing package a (--configure):\n installed a package post-installation script subprocess returned error exit status 1\nE: Sub-process /usr/bin/dpkg returned an error code (1)\n';
   assert.equal(
-    wordsOf({ exitCode: 100, stdout: '', stderr }),
+    messageOf({ exitCode: 100, stdout: '', stderr }),
     'something; dpkg: error processing package a (--configure): installed a package post-installation script subprocess returned error exit status 1; Sub-process /usr/bin/dpkg returned an error code (1)',
   );
 });
