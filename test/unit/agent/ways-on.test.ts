@@ -1,6 +1,11 @@
 // From every failure there is a way on, and what is reported meanwhile is not green.
+import assert from 'node:assert/strict';
+import fs from 'node:fs';
+import path from 'node:path';
 import { test } from 'node:test';
+import { crc32 } from 'node:zlib';
 import { Devices } from '../../support/device.ts';
+import { temporaryDirectory } from '../../support/sandbox.ts';
 import { resource, Timeline } from '../../support/timeline.ts';
 
 const device = (value: string, more: object = {}, policy: object = {}) =>
@@ -20,4 +25,74 @@ test('what waits for a resource goes on when a commit that could not be begun is
   line.assign(device('good'), other);
   await line.expect(KEY, 'True');
   await line.expect('Device/other', 'True');
+});
+
+/** As a damaged disk, or an agent of another release, leaves it. */
+function rewriteJournal(directory: string, change: (record: string) => string): void {
+  const file = path.join(directory, 'state/journal.log');
+  const lines = fs.readFileSync(file, 'utf8').split('\n').slice(0, -1);
+  const changed = lines.map((line) => change(line.slice(9)));
+  const withSums = changed.map((json) => `${crc32(json).toString(16).padStart(8, '0')} ${json}\n`);
+  fs.writeFileSync(file, withSums.join(''));
+}
+
+test('a snapshot of a newer version: nothing is written over it, and git has a way on', async (t) => {
+  const directory = temporaryDirectory(t);
+  const devices = new Devices();
+  const pending = { verdict: 'Unknown', reason: 'NotYet', evidence: 'nothing seen' } as const;
+  devices.gate = () => pending;
+  const first = new Timeline(t, { kinds: devices.kinds, directory }).start();
+  first.assign(device('one'));
+  await first.expect(KEY, 'Unknown', 'NotYet');
+  await first.stop();
+  rewriteJournal(directory, (json) => json.replaceAll('"before":{"version":1', '"before":{"version":9'));
+  const next = new Timeline(t, { kinds: devices.kinds, directory }).start();
+  devices.gate = () => ({ verdict: 'Yes' });
+  devices.log.length = 0;
+  next.assign(device('one'));
+  await next.expect(KEY, 'False', 'SnapshotUnreadable');
+  assert.match(next.condition(KEY, 'Ready')!.message, /newer homeostat.*prune: orphan/);
+  next.assign(device('two'));
+  await next.expect(KEY, 'False', 'SnapshotUnreadable');
+  assert.equal(devices.values.get(KEY), 'one');
+  assert.deepEqual(
+    devices.log.filter((entry) => !entry.startsWith('prepare')),
+    [],
+  );
+
+  next.assign(device('two', {}, { prune: 'orphan' }));
+  await next.expect(KEY, 'False', 'SnapshotUnreadable');
+  next.assign();
+  await next.expectGone(KEY);
+  assert.equal(devices.values.get(KEY), 'one');
+  next.assign(device('two'));
+  await next.expect(KEY, 'True');
+  assert.equal(devices.values.get(KEY), 'two');
+});
+
+test('a snapshot that can’t be read stops a rollback, which says so and promises nothing else', async (t) => {
+  const directory = temporaryDirectory(t);
+  const devices = new Devices();
+  let broken = true;
+  devices.undoing = () => {
+    if (broken) throw new Error('no way');
+  };
+  devices.gate = (v) => (v === 'bad' ? { verdict: 'No', reason: 'R', evidence: 'E' } : { verdict: 'Yes' });
+  const first = new Timeline(t, { kinds: devices.kinds, directory }).start();
+  first.assign(device('good'));
+  await first.expect(KEY, 'True');
+  first.assign(device('bad'));
+  await first.expect(KEY, 'False', 'UndoFailing');
+  await first.stop();
+  broken = false;
+  rewriteJournal(directory, (json) => json.replaceAll('"before":{"version":1', '"before":{"version":9'));
+  const next = new Timeline(t, { kinds: devices.kinds, directory }).start();
+  next.assign(device('bad'));
+  await next.expect(KEY, 'False', 'UndoFailing');
+  const { message } = next.condition(KEY, 'Ready')!;
+  assert.match(message, /can't be read/);
+  // A revert needs no snapshot.
+  next.assign(device('good'));
+  await next.expect(KEY, 'True');
+  assert.equal(devices.values.get(KEY), 'good');
 });
