@@ -5,6 +5,7 @@ import path from 'node:path';
 import { test } from 'node:test';
 import { crc32 } from 'node:zlib';
 import { Devices } from '../../support/device.ts';
+import { eventually } from '../../support/eventually.ts';
 import { temporaryDirectory } from '../../support/sandbox.ts';
 import { resource, Timeline } from '../../support/timeline.ts';
 
@@ -95,4 +96,27 @@ test('a snapshot that can’t be read stops a rollback, which says so and promis
   next.assign(device('good'));
   await next.expect(KEY, 'True');
   assert.equal(devices.values.get(KEY), 'good');
+});
+
+test('a refused state that is still in force is not green because the host only observes now', async (t) => {
+  const devices = new Devices();
+  let isWell = false;
+  devices.undoing = () => {
+    throw new Error('no way');
+  };
+  devices.gate = (v) =>
+    v === 'bad' && !isWell
+      ? { verdict: 'No', reason: 'NoFlow', evidence: 'nothing arrives' }
+      : { verdict: 'Yes' };
+  const line = new Timeline(t, { kinds: devices.kinds }).start();
+  line.assign(device('good'));
+  await line.expect(KEY, 'True');
+  line.assign(device('bad'));
+  await line.expect(KEY, 'False', 'UndoFailing');
+  isWell = true;
+  line.mode = 'observe';
+  line.assign(device('bad'));
+  await eventually(() => assert.notEqual(line.condition(KEY, 'Ready')!.reason, 'UndoFailing'));
+  await line.agent.idle();
+  assert.notEqual(line.condition(KEY, 'Ready')!.status, 'True', line.condition(KEY, 'Ready')!.message);
 });
