@@ -120,3 +120,27 @@ test('a refused state that is still in force is not green because the host only 
   await line.agent.idle();
   assert.notEqual(line.condition(KEY, 'Ready')!.status, 'True', line.condition(KEY, 'Ready')!.message);
 });
+
+test('what git asks for now is not green because what it asked for before was', async (t) => {
+  const devices = new Devices();
+  const line = new Timeline(t, { kinds: devices.kinds }).start();
+  line.assign(device('one'));
+  await line.expect(KEY, 'True');
+  line.assign(device('two'));
+  const { conditions } = line.status(KEY);
+  assert.deepEqual(
+    conditions.map(({ type, status, reason }) => [type, status, reason]),
+    [
+      ['Applied', 'Unknown', 'Reconciling'],
+      ['Ready', 'Unknown', 'Reconciling'],
+    ],
+  );
+  await line.expect(KEY, 'True');
+  // The same resource in another revision is as well as it was.
+  line.assign(device('two', {}, { source: 'test.yaml:7' }));
+  assert.equal(line.condition(KEY, 'Ready')!.status, 'True');
+  await line.agent.idle();
+  line.assign();
+  assert.equal(line.condition(KEY, 'Ready')!.reason, 'Reconciling');
+  await line.expectGone(KEY);
+});
