@@ -4,6 +4,7 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { test } from 'node:test';
 import { crc32 } from 'node:zlib';
+import { findCondition } from '../../../api/status.ts';
 import { Devices } from '../../support/device.ts';
 import { eventually } from '../../support/eventually.ts';
 import { temporaryDirectory } from '../../support/sandbox.ts';
@@ -143,4 +144,26 @@ test('what git asks for now is not green because what it asked for before was', 
   line.assign();
   assert.equal(line.condition(KEY, 'Ready')!.reason, 'Reconciling');
   await line.expectGone(KEY);
+});
+
+test('a journal that was damaged is reported until somebody has seen to it', async (t) => {
+  const directory = temporaryDirectory(t);
+  const devices = new Devices();
+  const begin = () => new Timeline(t, { kinds: devices.kinds, directory }).start().assign(device('one'));
+  const first = begin();
+  await first.expect(KEY, 'True');
+  await first.stop();
+  const whole = (line: Timeline) => findCondition(line.agent.status().conditions, 'JournalWhole')?.status;
+  assert.equal(whole(first), undefined);
+  // A record of a newer release.
+  rewriteJournal(directory, (json) => json.replace('"key":', '"lease":1,"key":'));
+  for (let start = 0; start < 2; start += 1) {
+    const next = begin();
+    await next.expect(KEY, 'True');
+    assert.equal(whole(next), 'False');
+    await next.stop();
+  }
+  const last = begin();
+  fs.renameSync(path.join(directory, 'state/journal.log.broken'), path.join(directory, 'seen'));
+  assert.equal(whole(last), undefined);
 });
