@@ -236,7 +236,7 @@ test('what the system refuses is reported under the path that the manifest names
   const line = new Timeline(t).start();
   line.assign(resource('File', 'motd', { path: '/etc/motd', content: 'one\n' }));
   await line.expect('File/motd', 'True');
-  await line.agent.suspend('File/motd', 60_000, 'the test edits');
+  line.agent.suspend('File/motd', 60_000, 'the test edits');
   fs.unlinkSync(line.path('/etc/motd'));
   fs.mkdirSync(line.path('/etc/motd/full'), { recursive: true });
   line.agent.resume('File/motd');
