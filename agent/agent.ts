@@ -307,6 +307,7 @@ export class Agent {
     const { config, kinds, version, ports } = this.#deps;
     const { assignment } = this.#world;
     this.#watchHealth.lookForPolling();
+    this.#lookForDamage();
     return {
       host: config.host,
       at: new Date(ports.clock.now()).toISOString(),
@@ -331,6 +332,14 @@ export class Agent {
       }),
       events: this.#events,
     };
+  }
+
+  /** For as long as nobody has seen to it, over restarts too: what was known of some resources may be gone. */
+  #lookForDamage(): void {
+    const copy = this.#journal.brokenCopy;
+    if (copy === undefined) return void this.#conditions.clear('JournalWhole');
+    const message = `a part of the journal could not be read, and is kept in ${copy}: of some resources it may not be known any more that homeostat made them, and then they stay when their documents leave. Move that file away once you have seen to it`;
+    this.#conditions.set('JournalWhole', 'False', 'JournalDamaged', message, this.#deps.ports.clock.now());
   }
 
   async #work(item: Item): Promise<void> {

@@ -59,6 +59,8 @@ const WRONG_WHEN_TRUE = new Set([
   'StatusShortened',
   'UndoFailing',
 ]);
+/** Conditions of an agent by which it can't look after its host, or does not know all that it should. */
+const OF_THE_AGENT = ['Healthy', 'Stable', 'JournalWhole'];
 /** What a resource's own word and reason say already. */
 const IN_ITS_WORD = new Set(['Ready', 'Applied', 'Suspended']);
 
@@ -242,6 +244,11 @@ function reported({ mode, desired, tally, conditions }: HostReport, assigned: nu
   const refuses = conditions['ManifestAccepted'] === 'False';
   if (refuses) {
     const text = 'the agent refused the last manifest it was sent; it keeps what it runs';
+    found.push({ state: 'Degraded', text });
+  }
+  const unwell = OF_THE_AGENT.filter((type) => conditions[type] === 'False');
+  if (unwell.length > 0) {
+    const text = `the agent itself is not well, and what it reports may be old: ${unwell.join(', ')}`;
     found.push({ state: 'Degraded', text });
   }
   for (const state of RESOURCE_STATES) {

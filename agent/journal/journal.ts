@@ -5,6 +5,7 @@
 // - an inventory entry says whether a resource was created or adopted, and how it was before our first write;
 //   it is what pruning and decommissioning go by;
 // - a confirmed state is kept rendered, so that it can come back when git asks for something that failed.
+import fs from 'node:fs';
 import path from 'node:path';
 import type { Seal } from '../secrets/seal.ts';
 import { Log } from './log.ts';
@@ -15,12 +16,14 @@ export type { Entry, Intent, InventoryEntry, Quarantined, Snapshot } from './rec
 export class Journal {
   readonly #entries = new Map<string, InventoryEntry>();
   readonly #intents = new Map<string, Intent>();
+  readonly #file: string;
   readonly #log: Log;
   readonly #seal: Seal;
 
   constructor(stateDir: string, seal: Seal) {
     this.#seal = seal;
-    this.#log = new Log(path.join(stateDir, 'journal.log'), () => this.#contents());
+    this.#file = path.join(stateDir, 'journal.log');
+    this.#log = new Log(this.#file, () => this.#contents());
   }
 
   /**
@@ -33,6 +36,12 @@ export class Journal {
     return this.#log.load({ readOnly }, (record) => {
       for (const entry of readRecord(record, this.#seal.open)) this.#take(entry);
     });
+  }
+
+  /** Where what could not be read is kept, for as long as it is. */
+  get brokenCopy(): string | undefined {
+    const copy = `${this.#file}.broken`;
+    return fs.existsSync(copy) ? copy : undefined;
   }
 
   /** What is held of a key. */

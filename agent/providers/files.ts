@@ -51,6 +51,8 @@ export function createFiles(options: FilesOptions = {}): Files & { close(): Prom
       const resolved = fs.readlinkSync(`/proc/self/fd/${fd}`);
       if (resolved !== parent) refuseUnlessAllowed(p, path.join(resolved, path.basename(full)));
       return use(`/proc/self/fd/${fd}/${path.basename(full)}`, fd);
+    } catch (error) {
+      throw named(error, p);
     } finally {
       fs.closeSync(fd);
     }
@@ -249,6 +251,11 @@ export function createFiles(options: FilesOptions = {}): Files & { close(): Prom
 
     close: () => watches.close(),
   };
+}
+
+/** A system error under the path that people know, whatever handle or temporary file it was met at. */
+function named(error: unknown, p: string): unknown {
+  return errnoOf(error).startsWith('E') ? Object.assign(error as Error, { path: p }) : error;
 }
 
 /** The directory and those above it, the innermost first, without the root. */

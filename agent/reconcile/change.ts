@@ -123,6 +123,8 @@ async function carryOut(pass: Pass, seen: Look): Promise<PassResult> {
   const intent = journal.intent(state.key);
   // Found as it should be: nothing was written, so there is nothing to put into force.
   if (intent === undefined) return await settle(pass, seen, undefined);
+  // Nothing is written that could not be taken back; what was confirmed before never is.
+  if (!desired.heal) baseline(pass, seen.target.kind, intent);
   let now = seen;
   if (seen.changes.length > 0 || state.inForce?.digest !== desired.digest) {
     const since = state.inForce;

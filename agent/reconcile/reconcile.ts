@@ -137,7 +137,11 @@ export class Reconciler {
     const quarantined = await this.#quarantined(pass, target, resource);
     if (quarantined !== undefined) return quarantined;
     const { parked } = state;
-    if (parked?.digest !== digest) return undefined;
+    if (parked?.digest !== digest) {
+      // It was another desired state that could not be begun: what depends on this one waits no more.
+      state.parked = undefined;
+      return undefined;
+    }
     // Anything but an event tries it again; an event does where it may have lifted it, and not too often.
     if (![...item.causes].every((cause) => cause === 'watch' || cause === 'armed')) return undefined;
     const isDue = this.#deps.ports.clock.monotonic() >= parked.notBeforeMs;

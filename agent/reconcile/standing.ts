@@ -50,7 +50,11 @@ export async function observe(pass: Pass, target: Target, why: string): Promise<
   if (seen.changes.length === 0) {
     const result = standing(pass, seen, 'InSync');
     const applied: Report = { ...AS_WRITTEN, reason: 'Observed', message: 'as the manifest says' };
-    return { ...result, reports: result.reports!.map((r) => (r.type === 'Applied' ? applied : r)) };
+    const refused = refusedHere(pass, target, why);
+    const reports = result.reports!.map((r) =>
+      r.type === 'Applied' ? applied : r.status === 'True' ? (refused ?? r) : r,
+    );
+    return { ...result, reports };
   }
   const wasSeen = state.conditions.get('Ready')?.reason === 'Drifted';
   const message = `${state.drift.join('; ')} (nothing is touched: ${why})`;
@@ -62,6 +66,15 @@ export async function observe(pass: Pass, target: Target, why: string): Promise<
     ],
     ...(wasSeen ? {} : { detected: seenBy(pass) }),
   };
+}
+
+/** What was refused stays so, also where it is in force, looks well, and nothing may be done about it. */
+function refusedHere({ state, deps }: Pass, { desired }: Target, why: string): Report | undefined {
+  const quarantined = deps.journal.entry(state.key)?.quarantined;
+  if (quarantined?.digest !== desired.digest) return undefined;
+  const { reason, evidence } = quarantined;
+  const message = `it is in force, and was refused here: ${reason}: ${evidence} (nothing is touched: ${why})`;
+  return { type: 'Ready', status: 'False', reason: 'RolledBack', message };
 }
 
 /** Nothing differs: whether it is Ready. */

@@ -1,6 +1,6 @@
 // Undo: back to the state before an open change. A failing undo is a state with a way out: it is tried again with
 // backoff and reported, and another desired state supersedes it (situation.ts).
-import { inWords } from '../../api/errors.ts';
+import { inWords, Stalled } from '../../api/errors.ts';
 import { readVersioned } from '../../kinds/shared/versioned.ts';
 import type { Intent } from '../journal/journal.ts';
 import { look, putIntoForce } from './look.ts';
@@ -61,7 +61,9 @@ function undoFailing({ signal }: Pass, { failure }: Intent, error: unknown): Pas
     failure === undefined
       ? 'git no longer asks for it'
       : `it was refused: ${failure.reason}: ${failure.evidence}`;
-  const message = `the rollback fails, and is tried again: ${why}. What is rolled back: ${because}. Another commit of this document goes ahead of it`;
+  const canBegin = !(error instanceof Stalled && error.reason === 'SnapshotUnreadable');
+  const wayOn = canBegin ? '. Another commit of this document goes ahead of it' : '';
+  const message = `the rollback fails, and is tried again: ${why}. What is rolled back: ${because}${wayOn}`;
   return {
     outcome: 'error',
     reports: [{ type: 'Ready', status: 'False', reason: 'UndoFailing', message }],

@@ -1,10 +1,11 @@
 // What the agent currently wants and knows, key by key: the assigned payload beside each resource's state in
 // memory. Everything that must survive a crash is in the journal instead.
 
+import { isDeepStrictEqual } from 'node:util';
 import { keyOf, type Payload, type Resource } from '../../api/bundle.ts';
 import type { Stalled } from '../../api/errors.ts';
 import { digestOf, sha256 } from '../../api/json.ts';
-import type { ResourceStatus } from '../../api/status.ts';
+import type { Condition, ResourceStatus } from '../../api/status.ts';
 import type { AnyKind, Claim, Concern } from '../../kinds/kind.ts';
 import type { InventoryEntry, Journal } from '../journal/journal.ts';
 import { ConditionSet } from './conditions.ts';
@@ -243,12 +244,26 @@ export function desiredDigest(kind: string, spec: unknown, secretHmacs: readonly
   return digestOf(secretHmacs.length === 0 ? { kind, spec } : { kind, spec, secretHmacs });
 }
 
+/** Whether git asks for something else than at the last pass; where it only stands may differ. */
+function isBehind({ resource, passed }: ResourceState): boolean {
+  if (resource === passed) return false;
+  const asked = (r: Resource | undefined) => r && { ...r, source: '' };
+  return !isDeepStrictEqual(asked(resource), asked(passed));
+}
+
+/** What was well is not known to be what is asked for now; what was wrong may still be. */
+function notLookedAt(condition: Condition): Condition {
+  if (condition.status !== 'True' || !['Ready', 'Applied'].includes(condition.type)) return condition;
+  const message = 'git asks for another state by now, which is yet to be looked at';
+  return { ...condition, status: 'Unknown', reason: 'Reconciling', message };
+}
+
 /** A resource's state as it is reported. */
 export function resourceStatus(state: ResourceState, entry: InventoryEntry | undefined): ResourceStatus {
   return {
     key: state.key,
     conditions: [
-      ...state.conditions.list(),
+      ...(isBehind(state) ? state.conditions.list().map(notLookedAt) : state.conditions.list()),
       ...state.concerns.map((concern) => ({ ...concern, lastTransitionTime: '' })),
     ],
     desiredDigest: state.desiredDigest,

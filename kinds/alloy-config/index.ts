@@ -177,11 +177,12 @@ export const alloyConfig = defineKind<AlloyConfigSpec, Observed, Needs, Before>(
   },
 
   async version(d, io, signal) {
-    const alloy = await askAlloy(io.http, addressOf(d.spec), signal);
-    if (alloy.state === 'answers' && alloy.version !== '') return alloy.version;
+    // Of the image, whether Alloy answers or not: another name for the same program would lift its quarantine.
     if (d.spec.container !== undefined) {
       return d.spec.container.image ?? (await targetImage(d.spec.container, io, signal)) ?? '';
     }
+    const alloy = await askAlloy(io.http, addressOf(d.spec), signal);
+    if (alloy.state === 'answers' && alloy.version !== '') return alloy.version;
     const options = { timeoutMs: VERSION_TIMEOUT_MS, signal };
     const ran = await io.processes.run(binaryOf(d.spec), ['--version'], options).catch(() => undefined);
     signal.throwIfAborted();

@@ -28,5 +28,7 @@ export function readVersioned<T>(shape: Versioned<T>, { version, data }: Stored,
 }
 
 function unreadable(what: string, why: string): Stalled {
-  return new Stalled('SnapshotUnreadable', `${what} can't be read, so nothing is written: ${why}`);
+  const wayOn =
+    'To do without it: set prune: orphan in the document, remove the document in another commit, and add it again';
+  return new Stalled('SnapshotUnreadable', `${what} can't be read, so nothing is written: ${why}. ${wayOn}`);
 }

@@ -9,6 +9,8 @@ import { createFiles } from '../../agent/providers/files.ts';
 import { createHttp } from '../../agent/providers/http.ts';
 import { createProcesses } from '../../agent/providers/processes.ts';
 import { createSupervised } from '../../agent/providers/supervised.ts';
+import type { Resource } from '../../api/bundle.ts';
+import { sha256 } from '../../api/json.ts';
 import { alloyConfig } from '../../kinds/alloy-config/index.ts';
 import { service } from '../../kinds/service/index.ts';
 import { freePort } from '../support/alloy/harness.ts';
@@ -21,6 +23,10 @@ const ALLOY = real ?? path.join(import.meta.dirname, '../support/alloy/alloy');
 const WHICH = real === undefined ? 'stand-in: alloy' : 'real Alloy';
 const CONFIG = 'AlloyConfig/alloy';
 const SERVICE = 'Service/alloy';
+
+/** Validate takes it, and Alloy ends when it loads it at its start. */
+const endsAtLoad = (good: string): string =>
+  good.replace('scrape_interval = "1s"', 'scrape_interval = sys.env("HOMEOSTAT_NO_SUCH_VARIABLE")');
 
 const config = (interval: string) => `prometheus.exporter.unix "host" {
   set_collectors = ["uname", "loadavg"]
@@ -62,7 +68,7 @@ async function setting(t: TestContext) {
     await line.stop();
     await Promise.all([supervised.close(), http.close(), processes.close(), files.close()]);
   });
-  const both = (content: string) =>
+  const both = (content: string, spec: object = {}, more: Partial<Resource> = {}) =>
     line.assign(
       resource('AlloyConfig', 'alloy', {
         path: file,
@@ -87,8 +93,9 @@ async function setting(t: TestContext) {
           ],
           // The queue of an endpoint that does not answer blocks a reload; not for a minute here.
           env: { HOMEOSTAT_STANDIN_FLUSH_MS: '200', HOMEOSTAT_NODE: process.execPath },
+          ...spec,
         },
-        { dependsOn: [{ ref: CONFIG, until: 'Applied' }] },
+        { dependsOn: [{ ref: CONFIG, until: 'Applied' }], ...more },
       ),
     );
   return { line, both, file, supervised, address, http };
@@ -153,7 +160,7 @@ test(`what validate or the reload refuses leaves the confirmed config running ($
   assert.equal(fs.readFileSync(file, 'utf8'), good);
 
   // Valid, and fails when it is evaluated: only the reload finds out.
-  both(good.replace('scrape_interval = "1s"', 'scrape_interval = sys.env("HOMEOSTAT_NO_SUCH_VARIABLE")'));
+  both(endsAtLoad(good));
   await eventually(() => {
     const ready = line.condition(CONFIG, 'Ready');
     assert.equal(ready?.status, 'False');
@@ -165,3 +172,34 @@ test(`what validate or the reload refuses leaves the confirmed config running ($
   const healthy = await http.request(`http://${address}/-/healthy`, { timeoutMs: 1000 });
   assert.equal(healthy.status, 200, healthy.body);
 });
+
+for (const begins of ['on a new host', 'where a config was confirmed before']) {
+  test(`a config that ends Alloy at its load, ${begins}: a commit that mends it alone has both Ready (${WHICH})`, {
+    timeout: 120_000,
+  }, async (t) => {
+    const { line, both, address, http } = await setting(t);
+    const good = config('1s');
+    const commit = (content: string) => both(content, { restartOn: [CONFIG] });
+    const isReady = async (wanted: string) => {
+      await eventually(() => {
+        for (const key of [CONFIG, SERVICE]) {
+          const ready = line.condition(key, 'Ready');
+          assert.equal(ready?.status, 'True', `${key}: ${ready?.reason}: ${ready?.message}`);
+          assert.equal(line.status(key).runningDigest, line.status(key).desiredDigest);
+        }
+      }, 60_000);
+      assert.equal(await loaded(address, http), sha256(wanted));
+    };
+    line.start();
+    if (begins !== 'on a new host') {
+      commit(good);
+      await isReady(good);
+    }
+    commit(endsAtLoad(good));
+    const mistaken = begins === 'on a new host' ? SERVICE : CONFIG;
+    await eventually(() => assert.equal(line.condition(mistaken, 'Ready')?.reason, 'RolledBack'), 60_000);
+    const mended = config('2s');
+    commit(mended);
+    await isReady(mended);
+  });
+}

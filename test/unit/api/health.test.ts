@@ -112,6 +112,17 @@ const ROWS: Readonly<Record<string, Row>> = {
     conditions: { ManifestAccepted: 'False' },
     is: ['Degraded', /^the agent refused the last manifest it was sent; it keeps what it runs$/],
   },
+  'an agent whose passes hang': {
+    resources: [READY],
+    conditions: { Healthy: 'False', Stable: 'True' },
+    is: ['Degraded', 'the agent itself is not well, and what it reports may be old: Healthy'],
+  },
+  'an agent that is started again and again, or lost a part of its journal': {
+    resources: [READY],
+    mode: 'observe',
+    conditions: { Stable: 'False', JournalWhole: 'False' },
+    is: ['Degraded', /may be old: Stable, JournalWhole; nothing else would change$/],
+  },
   'an empty manifest': { is: ['Ready', 'no document in git selects this host'] },
 
   'observed, as git says': { mode: 'observe', resources: [READY], is: ['Observing', 'nothing would change'] },

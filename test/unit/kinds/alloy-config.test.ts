@@ -219,6 +219,26 @@ test('Alloy’s own metrics and components are read as they were recorded', (t) 
   assert.doesNotMatch(said, /validation failed|run finished/);
 });
 
+test('the program in a container has one version, whether it answers or not', async (t) => {
+  const { alloy, config } = setting(t, '// before\n');
+  alloy.start();
+  const inspected = JSON.stringify({ Id: 'c1', Name: '/alloy', Image: 'sha256:1', State: {}, Config: {} });
+  const docker = {
+    request: async (_: string, asked: string) => ({
+      status: 200,
+      headers: {},
+      body: asked.startsWith('/images/') ? JSON.stringify({ Id: 'sha256:1' }) : inspected,
+    }),
+  };
+  const io = { http: alloy.http, processes: alloy.processes, docker, clock: systemClock };
+  const spec = { path: config, content: '// ours\n', container: { name: 'alloy' } };
+  const version = () => alloyConfig.version!({ spec } as never, io as never, new AbortController().signal);
+  const whileItAnswers = await version();
+  assert.notEqual(whileItAnswers, '');
+  alloy.running = false;
+  assert.equal(await version(), whileItAnswers);
+});
+
 test('one in a container is validated with an image, and runs nothing of the host', () => {
   const spec = (more: object) => alloyConfig.spec.parse({ content: '// x', ...more });
   const asks = (more: object) => alloyConfig.asks(spec(more)).map(({ type, value }) => `${type} ${value}`);

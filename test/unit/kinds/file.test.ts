@@ -257,3 +257,18 @@ test('a file below a linked directory is healed', async (t) => {
     });
   }
 });
+
+test('what the system refuses is reported under the path that the manifest names', async (t) => {
+  const line = new Timeline(t).start();
+  line.assign(resource('File', 'motd', { path: '/etc/motd', content: 'one\n' }));
+  await line.expect('File/motd', 'True');
+  line.agent.suspend('File/motd', 60_000, 'the test edits');
+  fs.unlinkSync(line.path('/etc/motd'));
+  fs.mkdirSync(line.path('/etc/motd/full'), { recursive: true });
+  line.agent.resume('File/motd');
+  await line.expect('File/motd', 'False', 'ENOTEMPTY');
+  assert.equal(
+    line.condition('File/motd', 'Ready')!.message,
+    '/etc/motd: the directory is not empty (ENOTEMPTY)',
+  );
+});

@@ -1,0 +1,169 @@
+// From every failure there is a way on, and what is reported meanwhile is not green.
+import assert from 'node:assert/strict';
+import fs from 'node:fs';
+import path from 'node:path';
+import { test } from 'node:test';
+import { crc32 } from 'node:zlib';
+import { findCondition } from '../../../api/status.ts';
+import { Devices } from '../../support/device.ts';
+import { eventually } from '../../support/eventually.ts';
+import { temporaryDirectory } from '../../support/sandbox.ts';
+import { resource, Timeline } from '../../support/timeline.ts';
+
+const device = (value: string, more: object = {}, policy: object = {}) =>
+  resource('Device', 'd', { value, ...more }, policy);
+const KEY = 'Device/d';
+
+test('what waits for a resource goes on when a commit that could not be begun is reverted', async (t) => {
+  const devices = new Devices();
+  const line = new Timeline(t, { kinds: devices.kinds }).start();
+  line.assign(device('good'));
+  await line.expect(KEY, 'True');
+  line.assign(device('invalid'));
+  await line.expect(KEY, 'False', 'Invalid');
+  const other = resource('Device', 'other', { value: 'new' }, { dependsOn: [{ ref: KEY, until: 'Ready' }] });
+  line.assign(device('invalid'), other);
+  await line.expect('Device/other', 'False', 'Dependency');
+  line.assign(device('good'), other);
+  await line.expect(KEY, 'True');
+  await line.expect('Device/other', 'True');
+});
+
+/** As a damaged disk, or an agent of another release, leaves it. */
+function rewriteJournal(directory: string, change: (record: string) => string): void {
+  const file = path.join(directory, 'state/journal.log');
+  const lines = fs.readFileSync(file, 'utf8').split('\n').slice(0, -1);
+  const changed = lines.map((line) => change(line.slice(9)));
+  const withSums = changed.map((json) => `${crc32(json).toString(16).padStart(8, '0')} ${json}\n`);
+  fs.writeFileSync(file, withSums.join(''));
+}
+
+test('a snapshot of a newer version: nothing is written over it, and git has a way on', async (t) => {
+  const directory = temporaryDirectory(t);
+  const devices = new Devices();
+  const pending = { verdict: 'Unknown', reason: 'NotYet', evidence: 'nothing seen' } as const;
+  devices.gate = () => pending;
+  const first = new Timeline(t, { kinds: devices.kinds, directory }).start();
+  first.assign(device('one'));
+  await first.expect(KEY, 'Unknown', 'NotYet');
+  await first.stop();
+  rewriteJournal(directory, (json) => json.replaceAll('"before":{"version":1', '"before":{"version":9'));
+  const next = new Timeline(t, { kinds: devices.kinds, directory }).start();
+  devices.gate = () => ({ verdict: 'Yes' });
+  devices.log.length = 0;
+  next.assign(device('one'));
+  await next.expect(KEY, 'False', 'SnapshotUnreadable');
+  assert.match(next.condition(KEY, 'Ready')!.message, /newer homeostat.*prune: orphan/);
+  next.assign(device('two'));
+  await next.expect(KEY, 'False', 'SnapshotUnreadable');
+  assert.equal(devices.values.get(KEY), 'one');
+  assert.deepEqual(
+    devices.log.filter((entry) => !entry.startsWith('prepare')),
+    [],
+  );
+
+  next.assign(device('two', {}, { prune: 'orphan' }));
+  await next.expect(KEY, 'False', 'SnapshotUnreadable');
+  next.assign();
+  await next.expectGone(KEY);
+  assert.equal(devices.values.get(KEY), 'one');
+  next.assign(device('two'));
+  await next.expect(KEY, 'True');
+  assert.equal(devices.values.get(KEY), 'two');
+});
+
+test('a snapshot that can’t be read stops a rollback, which says so and promises nothing else', async (t) => {
+  const directory = temporaryDirectory(t);
+  const devices = new Devices();
+  let broken = true;
+  devices.undoing = () => {
+    if (broken) throw new Error('no way');
+  };
+  devices.gate = (v) => (v === 'bad' ? { verdict: 'No', reason: 'R', evidence: 'E' } : { verdict: 'Yes' });
+  const first = new Timeline(t, { kinds: devices.kinds, directory }).start();
+  first.assign(device('good'));
+  await first.expect(KEY, 'True');
+  first.assign(device('bad'));
+  await first.expect(KEY, 'False', 'UndoFailing');
+  await first.stop();
+  broken = false;
+  rewriteJournal(directory, (json) => json.replaceAll('"before":{"version":1', '"before":{"version":9'));
+  const next = new Timeline(t, { kinds: devices.kinds, directory }).start();
+  next.assign(device('bad'));
+  await next.expect(KEY, 'False', 'UndoFailing');
+  const { message } = next.condition(KEY, 'Ready')!;
+  assert.match(message, /can't be read/);
+  // A revert needs no snapshot.
+  next.assign(device('good'));
+  await next.expect(KEY, 'True');
+  assert.equal(devices.values.get(KEY), 'good');
+});
+
+test('a refused state that is still in force is not green because the host only observes now', async (t) => {
+  const devices = new Devices();
+  let isWell = false;
+  devices.undoing = () => {
+    throw new Error('no way');
+  };
+  devices.gate = (v) =>
+    v === 'bad' && !isWell
+      ? { verdict: 'No', reason: 'NoFlow', evidence: 'nothing arrives' }
+      : { verdict: 'Yes' };
+  const line = new Timeline(t, { kinds: devices.kinds }).start();
+  line.assign(device('good'));
+  await line.expect(KEY, 'True');
+  line.assign(device('bad'));
+  await line.expect(KEY, 'False', 'UndoFailing');
+  isWell = true;
+  line.mode = 'observe';
+  line.assign(device('bad'));
+  await eventually(() => assert.notEqual(line.condition(KEY, 'Ready')!.reason, 'UndoFailing'));
+  await line.agent.idle();
+  assert.notEqual(line.condition(KEY, 'Ready')!.status, 'True', line.condition(KEY, 'Ready')!.message);
+});
+
+test('what git asks for now is not green because what it asked for before was', async (t) => {
+  const devices = new Devices();
+  const line = new Timeline(t, { kinds: devices.kinds }).start();
+  line.assign(device('one'));
+  await line.expect(KEY, 'True');
+  line.assign(device('two'));
+  const { conditions } = line.status(KEY);
+  assert.deepEqual(
+    conditions.map(({ type, status, reason }) => [type, status, reason]),
+    [
+      ['Applied', 'Unknown', 'Reconciling'],
+      ['Ready', 'Unknown', 'Reconciling'],
+    ],
+  );
+  await line.expect(KEY, 'True');
+  // The same resource in another revision is as well as it was.
+  line.assign(device('two', {}, { source: 'test.yaml:7' }));
+  assert.equal(line.condition(KEY, 'Ready')!.status, 'True');
+  await line.agent.idle();
+  line.assign();
+  assert.equal(line.condition(KEY, 'Ready')!.reason, 'Reconciling');
+  await line.expectGone(KEY);
+});
+
+test('a journal that was damaged is reported until somebody has seen to it', async (t) => {
+  const directory = temporaryDirectory(t);
+  const devices = new Devices();
+  const begin = () => new Timeline(t, { kinds: devices.kinds, directory }).start().assign(device('one'));
+  const first = begin();
+  await first.expect(KEY, 'True');
+  await first.stop();
+  const whole = (line: Timeline) => findCondition(line.agent.status().conditions, 'JournalWhole')?.status;
+  assert.equal(whole(first), undefined);
+  // A record of a newer release.
+  rewriteJournal(directory, (json) => json.replace('"key":', '"lease":1,"key":'));
+  for (let start = 0; start < 2; start += 1) {
+    const next = begin();
+    await next.expect(KEY, 'True');
+    assert.equal(whole(next), 'False');
+    await next.stop();
+  }
+  const last = begin();
+  fs.renameSync(path.join(directory, 'state/journal.log.broken'), path.join(directory, 'seen'));
+  assert.equal(whole(last), undefined);
+});
