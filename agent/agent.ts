@@ -371,7 +371,7 @@ export class Agent {
     const kind = this.#world.kindOf(key);
     if (resource === undefined || kind?.locks === undefined) return [];
     // Before its first pass, too: that is when most of them want to run at once.
-    const parsed = this.#world.get(key)?.parsed?.spec ?? kind.spec.safeParse(resource.spec).data;
+    const parsed = this.#world.get(key)?.parsed?.spec ?? this.#world.specOf(resource)?.data;
     return parsed === undefined ? [] : kind.locks(parsed);
   }
 

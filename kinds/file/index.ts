@@ -147,8 +147,8 @@ export const file = defineKind<FileSpec, Observed, 'files', Saved>({
     return { existed: state.type !== 'absent', before };
   },
 
-  async apply(changes, d, { files }) {
-    if (changes.length > 0) write(files, d);
+  async apply(changes, d, io, signal, observed) {
+    if (changes.length > 0) write(io.files, d, observed ?? (await this.observe(d, io, signal)));
     return undefined;
   },
 
@@ -159,12 +159,9 @@ export const file = defineKind<FileSpec, Observed, 'files', Saved>({
   watch: (d, { files }, wake, signal) => files.watch(d.spec.path, wake, signal),
 });
 
-function write(files: Files, d: Desired<FileSpec>): void {
+function write(files: Files, d: Desired<FileSpec>, { state: now, uid, gid }: Observed): void {
   const { spec } = d;
-  const uid = spec.owner === undefined ? undefined : files.userID(spec.owner);
-  const gid = spec.group === undefined ? undefined : files.groupID(spec.group);
   const type = typeOf(spec);
-  const now = files.read(spec.path);
   // An empty directory gives way (one that is not makes this throw), to a link or a file that is then new.
   if (now.type === 'directory' && type !== 'directory') files.remove(spec.path);
   switch (type) {
