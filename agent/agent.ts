@@ -70,6 +70,9 @@ export class Agent {
   #informer: Informer | undefined;
   #attempted = 0;
   #hasCandidates = true;
+  #watching = true;
+  /** Every pass so far has found all as it should be. */
+  #foundInSync = true;
   #running = { sequence: 0, commit: '' };
   #endOfSuspension: { cancel(): void } | undefined;
 
@@ -222,7 +225,8 @@ export class Agent {
 
   /**
    * One pass over everything that is assigned; resolves when nothing is left to do at once, when `timeoutMs` is over,
-   * whatever runs then, or when the agent is stopped.
+   * whatever runs then, or when the agent is stopped. Nothing is watched until a pass has found something else than what
+   * should be: most runs of a cron job end before that.
    */
   async runOnce(assignment: Assignment, timeoutMs: number): Promise<AgentStatus> {
     const { clock } = this.#deps.ports;
@@ -230,10 +234,17 @@ export class Agent {
     const end = (): void => over.resolve('over');
     const timer = clock.setTimeout(end, timeoutMs);
     this.#stopping.signal.addEventListener('abort', end, { once: true });
+    this.#watching = false;
     this.#queue.start();
     this.assign(assignment);
     for (;;) {
       const ended = await Promise.race([over.promise, this.#queue.idle()]);
+      if (ended !== 'over' && !this.#watching && !this.#foundInSync) {
+        // What was found in order may have been changed by what came after it: each is looked at once more.
+        this.#watching = true;
+        for (const state of this.#world.states()) this.#keepUp(state);
+        continue;
+      }
       const status = this.status();
       if (ended === 'over' || isSettled(status)) {
         timer.cancel();
@@ -347,10 +358,15 @@ export class Agent {
     const state = this.#world.get(item.key);
     if (state === undefined) return this.#dropped(item.key);
     if (this.#stopping.signal.aborted) return;
+    if (this.#watching) this.#keepUp(state);
+  }
+
+  /** From now on it is looked at after its events, and from time to time. */
+  #keepUp(state: ResourceState): void {
     const { targets } = this.#reconciler;
-    this.#watches.ensure(item.key, targets.watched(state), targets.secretFiles(state));
+    this.#watches.ensure(state.key, targets.watched(state), targets.secretFiles(state));
     const ms = this.#deps.config.resyncSeconds * 1000 * (0.9 + 0.2 * this.#deps.random());
-    this.#queue.addAfter(item.key, 'resync', ms);
+    this.#queue.addAfter(state.key, 'resync', ms);
   }
 
   #dropped(key: string): void {
@@ -364,7 +380,7 @@ export class Agent {
     const kind = this.#world.kindOf(key);
     if (resource === undefined || kind?.locks === undefined) return [];
     // Before its first pass, too: that is when most of them want to run at once.
-    const parsed = this.#world.get(key)?.parsed?.spec ?? kind.spec.safeParse(resource.spec).data;
+    const parsed = this.#world.get(key)?.parsed?.spec ?? this.#world.specOf(resource)?.data;
     return parsed === undefined ? [] : kind.locks(parsed);
   }
 
@@ -409,7 +425,10 @@ export class Agent {
         if (this.#events.length > EVENTS_KEPT) this.#events.shift();
         this.#informer?.statusChanged();
       },
-      passEnded: (key, outcome, seconds) => this.metrics.passEnded(key, outcome, seconds),
+      passEnded: (key, outcome, seconds) => {
+        this.#foundInSync &&= outcome === 'in_sync';
+        this.metrics.passEnded(key, outcome, seconds);
+      },
       driftDetected: (key, by) => this.metrics.driftDetected(key, by),
       healed: (key, seconds) => this.metrics.healed(key, seconds),
       rolledBack: (key) => this.metrics.rolledBack(key),

@@ -255,12 +255,14 @@ export interface Kind<S, O, P extends PortName = PortName, B = unknown, M = unkn
    * Gets the host there, and returns when it is in force; whether it works is `assess`'s to say, so nothing is waited
    * for here. With no changes: puts into force what is on disk (after a crash nobody knows whether the reload
    * happened). @throws Stalled when the host refused the new state: it is undone and quarantined.
+   * @param observed what the changes were found in, where that was just now: a heal need not look again.
    */
   apply(
     changes: readonly Change[],
     d: Desired<S, M>,
     io: Pick<Ports, P>,
     signal: AbortSignal,
+    observed?: O,
   ): Promise<M | undefined>;
   /**
    * Back to what `prepare` recorded, in force; what was not there before is removed. It may run again after a crash,

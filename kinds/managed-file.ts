@@ -20,16 +20,25 @@ export interface WantedFile {
 
 /** @param what how the difference in content is called; mode, owner and group have their own names. */
 export function fileChanges(what: string, state: FileState, wanted: WantedFile): Change[] {
-  const text = (before: string) => ({ before, after: wanted.bytes.toString(), secret: wanted.secret });
-  if (state.type === 'absent') return [{ what, from: 'absent', to: sizeOf(wanted.bytes), text: text('') }];
-  if (state.type !== 'file') return [{ what, from: `a ${state.type}`, to: 'a file', text: text('') }];
+  // Made when somebody looks at them: a heal does not.
+  const text = (before?: Buffer): NonNullable<Change['text']> => ({
+    get before() {
+      return before?.toString() ?? '';
+    },
+    get after() {
+      return wanted.bytes.toString();
+    },
+    secret: wanted.secret,
+  });
+  if (state.type === 'absent') return [{ what, from: 'absent', to: sizeOf(wanted.bytes), text: text() }];
+  if (state.type !== 'file') return [{ what, from: `a ${state.type}`, to: 'a file', text: text() }];
   const changes: Change[] = [];
   if (!wanted.bytes.equals(state.content)) {
     changes.push({
       what,
       from: sizeOf(state.content),
       to: sizeOf(wanted.bytes),
-      text: text(state.content.toString()),
+      text: text(state.content),
     });
   }
   return [...changes, ...attributeChanges(state, wanted)];

@@ -1,6 +1,7 @@
 // What is installed on hosts that have Node: a few minified files in one directory. `homeostat` is what people and
-// units run. The agent is a file of its own, and so is each library that it loads late: what isn't loaded, as source
-// text too, costs no memory, and that budget is a third of what one file for everything takes (docs/performance.md).
+// units run. The agent is a file of its own, so are `once` and `plan`, and so is each library that they load late: what
+// isn't loaded, as source text too, costs no memory, and that budget is a third of what one file for everything takes
+// (docs/performance.md).
 import fs from 'node:fs';
 import path from 'node:path';
 import { type BuildOptions, build, type Plugin } from 'esbuild';
@@ -31,14 +32,18 @@ export const AGENT_NODE_ARGUMENTS = ['--max-semi-space-size=1', '--optimize-for-
 /** And the controller: what ten thousand waiting requests hold is half of it old, and is to be collected (docs/performance.md). */
 export const CONTROLLER_NODE_ARGUMENTS = ['--max-semi-space-size=4', '--optimize-for-size'] as const;
 
+/** And a run that ends by itself: cron starts it on hosts that have little else to do, and little memory. */
+export const LOCAL_NODE_ARGUMENTS = ['--max-semi-space-size=1', '--optimize-for-size'] as const;
+
 const LAUNCHER = `#!/bin/sh
-# homeostat, run by the node on PATH; the agent and the controller with what keeps them small. glibc reads
-# MALLOC_ARENA_MAX as node starts (mallopt(3)); the agent's children do not get it.
+# homeostat, run by the node on PATH; what runs on every host, and the controller, with what keeps them small. glibc reads
+# MALLOC_ARENA_MAX as node starts (mallopt(3)); children do not get it.
 set -e
 here=$(dirname "$(readlink -f "$0")")
 case "$1" in
   agent) MALLOC_ARENA_MAX=1 exec node ${AGENT_NODE_ARGUMENTS.join(' ')} "$here/agent.cjs" "$@" ;;
   controller) exec node ${CONTROLLER_NODE_ARGUMENTS.join(' ')} "$here/homeostat.cjs" "$@" ;;
+  once | plan) MALLOC_ARENA_MAX=1 exec node ${LOCAL_NODE_ARGUMENTS.join(' ')} "$here/local.cjs" "$@" ;;
   *) exec node "$here/homeostat.cjs" "$@" ;;
 esac
 `;
@@ -51,6 +56,7 @@ export async function bundle(directory: string): Promise<void> {
     entryPoints: {
       homeostat: path.join(root, 'cli', 'homeostat.ts'),
       agent: path.join(root, 'cli', 'agent-process.ts'),
+      local: path.join(root, 'cli', 'local-process.ts'),
     },
     outdir: directory,
     outExtension: { '.js': '.cjs' },
@@ -67,18 +73,30 @@ export async function bundle(directory: string): Promise<void> {
   fs.writeFileSync(path.join(directory, 'homeostat'), LAUNCHER, { mode: 0o755 });
 }
 
-const fileOf = (library: string): string => library.replace(/^@/, '').replaceAll('/', '-');
+const fileOf = (library: string): string =>
+  path.isAbsolute(library)
+    ? `${path.basename(library, '.ts')}-parts`
+    : library.replace(/^@/, '').replaceAll('/', '-');
+
+/** Modules of our own that are mostly a library. */
+const LIBRARIES = /\/undici\.ts$/;
 
 /** Libraries that are loaded by import() stay out, each a file beside it; noted in `late`. */
 function separate(late: Set<string>): Plugin {
+  const aside = (name: string) => {
+    late.add(name);
+    return { path: `./${fileOf(name)}.cjs`, external: true };
+  };
   return {
     name: 'separate what is loaded late',
     setup(b) {
       b.onResolve({ filter: /^[^./]/ }, ({ path: name, kind }) => {
         if (kind !== 'dynamic-import' || name.startsWith('node:')) return undefined;
-        late.add(name);
-        return { path: `./${fileOf(name)}.cjs`, external: true };
+        return aside(name);
       });
+      b.onResolve({ filter: LIBRARIES }, ({ path: name, kind, resolveDir }) =>
+        kind === 'dynamic-import' ? aside(path.join(resolveDir, name)) : undefined,
+      );
     },
   };
 }

@@ -26,11 +26,15 @@ const UNCHANGING = process.platform === 'darwin' ? ['/', '/private'] : [];
 
 interface Watched {
   readonly directory: string;
+  /** By which it reports itself. */
+  readonly name: string;
   readonly identity: string;
   /** Undefined while it is polled. */
   watcher: DirectoryWatcher | undefined;
   /** Settles when it is watched or polled, or can't be, for however many ask. */
   armed: Promise<void>;
+  /** It is watched, and has been since that was settled. */
+  isArmed: boolean;
   /** Why it can't be watched: the agent may not read it. */
   error: Error | undefined;
   /** By the entry's name, so that an event among a thousand files finds its own. */
@@ -50,8 +54,8 @@ interface Subscription {
   key: string;
   /** Nobody cares any more. */
   ended: boolean;
-  /** What stood on the way when it was polled last. */
-  seen: string;
+  /** What stood on the way when it was polled last; undefined while no part of it is polled. */
+  seen: string | undefined;
 }
 
 export interface DirectoryWatchesOptions {
@@ -92,7 +96,7 @@ export class DirectoryWatches {
     if (signal.aborted) return;
     const { promise: failed, reject: fail } = Promise.withResolvers<never>();
     const way = { steps: [], endsAtPath: false };
-    const state = { way, key: '', ended: false, seen: '' };
+    const state = { way, key: '', ended: false, seen: undefined };
     const subscription: Subscription = { target, follow, wake, fail, ...state };
     try {
       await firstOf<void>(
@@ -124,19 +128,23 @@ export class DirectoryWatches {
       const { steps } = way;
       const key = keyOf(steps);
       if (key === subscription.key) return;
-      Object.assign(subscription, { way, key, seen: lookAt(steps) });
+      Object.assign(subscription, { way, key, seen: undefined });
       const on = steps.map((step) => this.#attach(subscription, step));
       this.#detach(
         subscription,
         before.filter((step) => !steps.some((other) => isSame(step, other))),
       );
-      await Promise.all(on.map(({ armed }) => armed));
+      const wasArmed = on.every(({ isArmed }) => isArmed);
+      if (!wasArmed) await Promise.all(on.map(({ armed }) => armed));
       // It went another way meanwhile, and whoever saw that goes on with it.
       if (subscription.ended || subscription.key !== key) return;
+      // Before it is woken: what changes from then on is seen to be another.
+      if (on.some(isPolled)) subscription.seen = lookAt(steps);
       // Of the directories above only their names are looked up, which needs no permission to read them.
       const error = on.at(-1)?.error;
       if (error !== undefined) throw error;
       subscription.wake();
+      if (wasArmed) return;
       // Once more, since what changed on the way while the watches were being armed gave no event.
     }
   }
@@ -198,17 +206,24 @@ export class DirectoryWatches {
   #open(directory: string, identity: string): Watched {
     const watched: Watched = {
       directory,
+      name: path.basename(directory),
       identity,
       watcher: undefined,
       armed: Promise.resolve(),
+      isArmed: UNCHANGING.includes(directory),
       error: undefined,
       subscriptions: new Map(),
       patterns: new Set(),
     };
-    if (UNCHANGING.includes(directory)) return watched;
+    if (watched.isArmed) return watched;
     const watcher = this.#watcherOn(watched);
     watched.watcher = watcher;
-    watched.armed = ready(watcher).catch(() => undefined); // its listener for errors has seen to it
+    watched.armed = ready(watcher).then(
+      () => {
+        watched.isArmed = watched.watcher === watcher;
+      },
+      () => undefined, // its listener for errors has seen to it
+    );
     return watched;
   }
 
@@ -229,6 +244,7 @@ export class DirectoryWatches {
     watcher.close();
     if (watched.watcher !== watcher) return; // a retry, which polling goes on without
     watched.watcher = undefined;
+    watched.isArmed = false;
     for (const s of allOf(watched)) s.seen = lookAt(s.way.steps);
     this.#tellPolling();
     if (this.#poll !== undefined) return;
@@ -268,6 +284,7 @@ export class DirectoryWatches {
     }
     if (this.#watched.get(watched.directory) !== watched) return watcher.close();
     watched.watcher = watcher;
+    watched.isArmed = true;
     this.#tellPolling();
     for (const s of allOf(watched)) {
       s.wake();
@@ -285,7 +302,9 @@ export class DirectoryWatches {
 
   #onEvent(watched: Watched, name: string | null): void {
     // A directory reports itself by its own name: its attributes changed, or it is gone or elsewhere now.
-    if (name === path.basename(watched.directory)) return this.#abandon(watched);
+    if (name === watched.name) return this.#abandon(watched);
+    // Nearly all of them, in a directory such as /tmp.
+    if (name !== null && watched.patterns.size === 0 && !watched.subscriptions.has(name)) return;
     const concerned = name === null ? allOf(watched) : concernedBy(watched, name);
     for (const s of concerned) {
       s.wake();

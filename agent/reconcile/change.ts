@@ -132,7 +132,7 @@ async function carryOut(pass: Pass, seen: Look): Promise<PassResult> {
     await journal.flushed();
     await deps.turns.next();
     try {
-      now = await putIntoForce(pass, seen);
+      now = await putIntoForce(pass, seen, true);
     } catch (error) {
       const failure = refusalOf(error, since && ports.clock.monotonic() - since.atMs);
       if (failure === undefined || desired.heal) throw error;

@@ -30,15 +30,20 @@ export async function look({ deps, state, signal }: Pass, target: Target): Promi
 
 /**
  * Applies, remembers what the kind wants remembered, and looks again: what still differs was not applied.
+ * @param waited something was waited for since the look
  * @throws what the kind throws, Error for what still differs
  */
-export async function putIntoForce(pass: Pass, { target, changes }: Look): Promise<Look> {
+export async function putIntoForce(
+  pass: Pass,
+  { target, changes, observed }: Look,
+  waited = false,
+): Promise<Look> {
   const { state, deps, signal } = pass;
   const { kind, desired } = target;
   const { journal, ports } = deps;
   state.yes = undefined;
   state.looks = 0;
-  const memory = await kind.apply(changes, desired, ports, signal);
+  const memory = await kind.apply(changes, desired, ports, signal, waited ? undefined : observed);
   const entry = journal.entry(state.key);
   if (memory !== undefined && kind.memory !== undefined && entry !== undefined) {
     const stored = { version: kind.memory.version, data: JSON.parse(JSON.stringify(memory)) };

@@ -25,9 +25,15 @@ const HELD: readonly Reason[] = ['Suspended', 'RemovalParked', 'WouldRemove'];
 export class Reconciler {
   readonly targets: Targets;
   readonly #deps: ReconcilerDeps;
+  /** Of the passes that run. */
+  readonly #aborts = new Set<AbortController>();
 
   constructor(deps: ReconcilerDeps) {
     this.#deps = deps;
+    const { stopping } = deps;
+    stopping.addEventListener('abort', () => {
+      for (const abort of this.#aborts) abort.abort(stopping.reason);
+    });
     this.targets = new Targets(deps);
   }
 
@@ -38,12 +44,12 @@ export class Reconciler {
     if (state === undefined) return;
     const began = ports.clock.monotonic();
     const { resource } = state;
-    // Made by hand: signals that are combined of others cost more than all the rest of a pass that finds nothing.
+    // Made by hand: signals that are combined of others cost more than all the rest of a pass that finds nothing, and
+    // a listener for each pass is not cheap either.
     const abort = new AbortController();
     const { signal } = abort;
-    const stop = (): void => abort.abort(stopping.reason);
-    stopping.addEventListener('abort', stop);
-    if (stopping.aborted) stop();
+    this.#aborts.add(abort);
+    if (stopping.aborted) abort.abort(stopping.reason);
     const timeout = ports.clock.setTimeout(() => abort.abort(), passTimeoutMs);
     const pass: Pass = { deps: this.#deps, targets: this.targets, state, item, signal };
     let result: PassResult;
@@ -54,7 +60,7 @@ export class Reconciler {
       result = this.#failed(pass, error, passTimeoutMs);
     } finally {
       timeout.cancel();
-      stopping.removeEventListener('abort', stop);
+      this.#aborts.delete(abort);
     }
     state.passed = resource;
     act(this.#deps, state, result, (ports.clock.monotonic() - began) / 1000);
@@ -197,10 +203,10 @@ export class Reconciler {
   /** Once a start: what a killed agent left half-written beside the files of this key. */
   #removeStale(state: ResourceState): void {
     if (state.cleaned) return;
-    const { kinds, journal, ports } = this.#deps;
-    const kind = state.resource && kinds.get(state.resource.kind);
-    const parsed = kind?.spec.safeParse(state.resource!.spec);
-    const wanted = parsed?.success ? kind!.owns(parsed.data) : [];
+    const { kinds, journal, ports, world } = this.#deps;
+    const { resource } = state;
+    const parsed = resource && world.specOf(resource);
+    const wanted = parsed?.success ? kinds.get(resource!.kind)!.owns(parsed.data) : [];
     for (const claim of new Set([...wanted, ...(journal.entry(state.key)?.owns ?? [])])) {
       const path = /^file:([^#]+)/.exec(claim)?.[1];
       if (path !== undefined) ports.files.removeStale?.(path);

@@ -31,14 +31,14 @@ export class Targets {
   /** What git asks for. @throws Stalled when this host can't understand it, must not do it, or lacks a secret. */
   wanted(state: ResourceState, resource: Resource): Target {
     const kind = this.#deps.kinds.get(resource.kind);
-    if (kind === undefined) {
+    const parsed = this.#deps.world.specOf(resource);
+    if (kind === undefined || parsed === undefined) {
       throw new Stalled(
         'Unsupported',
         `this agent does not know the kind ${resource.kind}; a newer agent may`,
       );
     }
     if (state.parsed?.from !== resource) {
-      const parsed = kind.spec.safeParse(resource.spec);
       if (!parsed.success) {
         const issue = parsed.error.issues[0]!;
         throw new Stalled(

@@ -2,6 +2,7 @@
 // memory. Everything that must survive a crash is in the journal instead.
 
 import { isDeepStrictEqual } from 'node:util';
+import type * as z from 'zod';
 import { keyOf, type Payload, type Resource } from '../../api/bundle.ts';
 import type { Stalled } from '../../api/errors.ts';
 import { digestOf, sha256 } from '../../api/json.ts';
@@ -74,6 +75,8 @@ export class World {
   readonly #journal: Journal;
   readonly #states = new Map<string, ResourceState>();
   readonly #dependents = new Map<string, Set<string>>();
+  /** Each read once, for all who ask. */
+  readonly #specs = new WeakMap<Resource, z.ZodSafeParseResult<Record<string, unknown>>>();
   assignment: Assignment | undefined;
   heldBack: HeldBackRemovals | undefined;
 
@@ -97,6 +100,16 @@ export class World {
 
   kindOf(key: string): AnyKind | undefined {
     return this.#kinds.get(key.slice(0, key.indexOf('/')));
+  }
+
+  /** A spec as its kind reads it; undefined for a kind that this agent does not know. */
+  specOf(resource: Resource): z.ZodSafeParseResult<Record<string, unknown>> | undefined {
+    let parsed = this.#specs.get(resource);
+    if (parsed === undefined) {
+      parsed = this.#kinds.get(resource.kind)?.spec.safeParse(resource.spec);
+      if (parsed !== undefined) this.#specs.set(resource, parsed);
+    }
+    return parsed;
   }
 
   /**
@@ -187,7 +200,7 @@ export class World {
   }
 
   #claimsOf(resource: Resource): readonly Claim[] {
-    const parsed = this.#kinds.get(resource.kind)?.spec.safeParse(resource.spec);
+    const parsed = this.specOf(resource);
     return parsed?.success ? this.#kinds.get(resource.kind)!.owns(parsed.data) : [];
   }
 
@@ -195,7 +208,7 @@ export class World {
     this.#dependents.clear();
     for (const [key, resource] of wanted) {
       const kind = this.#kinds.get(resource.kind);
-      const parsed = kind?.inputs === undefined ? undefined : kind.spec.safeParse(resource.spec);
+      const parsed = kind?.inputs === undefined ? undefined : this.specOf(resource);
       const inputs = parsed?.success ? kind!.inputs!(parsed.data) : [];
       for (const ref of [...resource.dependsOn.map((d) => d.ref), ...inputs]) {
         let dependents = this.#dependents.get(ref);

@@ -99,12 +99,13 @@ export const file = defineKind<FileSpec, Observed, 'files', Saved>({
     return { existed: state.type !== 'absent', before };
   },
 
-  async apply(changes, d, { files }) {
+  async apply(changes, d, io, signal, observed) {
     if (changes.length === 0) return undefined;
+    const { files } = io;
     const { path, target } = d.spec;
     const type = typeOf(d.spec);
-    const wanted = wantedFile(d, accountIDs(d.spec, files));
-    const now = files.read(path);
+    const { state: now, ...ids } = observed ?? (await this.observe(d, io, signal));
+    const wanted = wantedFile(d, ids);
     // An empty directory gives way (one that is not makes this throw); so does what stands where one is wanted.
     if ((now.type === 'directory') !== (type === 'directory')) files.remove(path);
     if (type === 'file') writeFile(files, wanted, !d.heal, now);
