@@ -7,6 +7,7 @@ import type { Docker, DockerRequest, HttpResponse } from '../../kinds/ports.ts';
 import { createPulls, type Stream } from './docker-pulls.ts';
 import { flatten, readCapped } from './http.ts';
 import { lines } from './lines.ts';
+import type { Connector } from './undici.ts';
 
 export const DEFAULT_DOCKER_HOST = 'unix:///var/run/docker.sock';
 /** The newest API whose documents were read for what is asked here; an engine with a newer one still speaks it. */
@@ -19,18 +20,20 @@ const NOBODY = ['ENOENT', 'ENOTDIR', 'ECONNREFUSED', 'EHOSTUNREACH', 'ENETUNREAC
 export function createDocker(address: string): Docker & { close(): Promise<void> } {
   const closing = new AbortController();
   let agent: Agent | undefined;
+  let connections: Connector | undefined;
   /** Until the engine can't be reached: it may come back as another version. */
   let spoken: { engine: string; api: string } | undefined;
 
   async function dispatcher(): Promise<Agent> {
-    const { Agent } = await import('./undici.ts');
+    const { Agent, connector } = await import('./undici.ts');
     const { socketPath } = endpointOf(address);
+    connections ??= connector(socketPath === undefined ? {} : { socketPath });
     // A connection of its own for each request, since engines are restarted; the caller's deadline is the only timeout.
     agent ??= new Agent({
       pipelining: 0,
       headersTimeout: 0,
       bodyTimeout: 0,
-      connect: { timeout: 0, ...(socketPath === undefined ? {} : { socketPath }) },
+      connect: connections.connect,
     });
     return agent;
   }
@@ -180,6 +183,7 @@ export function createDocker(address: string): Docker & { close(): Promise<void>
     async close() {
       closing.abort();
       await agent?.destroy();
+      connections?.abandon();
     },
   };
 }

@@ -3,19 +3,23 @@
 // undici is loaded with the first request.
 import type { Agent } from 'undici';
 import type { Http, HttpResponse } from '../../kinds/ports.ts';
+import type { Connector } from './undici.ts';
 
 const MAX_BODY = 8 * 1024 * 1024;
 
 export function createHttp(): Http & { close(): Promise<void> } {
   let agent: Agent | undefined;
+  let connections: Connector | undefined;
   let closed = false;
 
   return {
     async request(url, { timeoutMs, signal, method, headers, body, encoding }) {
       if (closed) throw new Error('the agent stops, and makes no more requests');
-      const { Agent, request } = await import('./undici.ts');
+      const { Agent, connector, request } = await import('./undici.ts');
       // No connection outlives its request; the request's own deadline is the only timeout.
-      agent ??= new Agent({ pipelining: 0, headersTimeout: 0, bodyTimeout: 0, connect: { timeout: 0 } });
+      connections ??= connector();
+      const { connect } = connections;
+      agent ??= new Agent({ pipelining: 0, headersTimeout: 0, bodyTimeout: 0, connect });
       const deadline = AbortSignal.timeout(timeoutMs);
       try {
         const response = await request(url, {
@@ -44,6 +48,7 @@ export function createHttp(): Http & { close(): Promise<void> } {
     async close() {
       closed = true;
       await agent?.destroy();
+      connections?.abandon();
     },
   };
 }

@@ -1,9 +1,11 @@
 // What an agent needs of undici: connections, and one request. Its index loads as much again (proxies, caches, mocks,
 // fetch with its WebSockets): 8 MiB resident, 5.5 of them dirty. To be imported with the first request.
-import type { Dispatcher } from 'undici';
+import type { Socket } from 'node:net';
+import type { buildConnector, Dispatcher } from 'undici';
 import apiRequest from 'undici/lib/api/api-request.js';
+import buildConnect from 'undici/lib/core/connect.js';
 import Agent from 'undici/lib/dispatcher/agent.js';
-import { firstOf, onAbort } from './waits.ts';
+import { after, firstOf, onAbort } from './waits.ts';
 
 export { Agent };
 
@@ -31,4 +33,37 @@ export function request(
     },
     (_, reject) => onAbort(signal, reject),
   );
+}
+
+/** How long an attempt to connect goes on when nobody waits for it any more. */
+const ABANDONED_MS = 30_000;
+
+export interface Connector {
+  readonly connect: buildConnector.connector;
+  /** Ends the attempts that are under way: undici forgets them, and they would keep the process. */
+  abandon(): void;
+}
+
+/** Connections without a timeout of their own: the request's deadline is the only one. */
+export function connector(options: buildConnector.BuildOptions = {}): Connector {
+  const connect = buildConnect({ ...options, timeout: 0 });
+  const attempts = new Set<Socket>();
+  return {
+    connect(to, callback) {
+      const socket = connect(to, (...result) => {
+        done();
+        callback(...result);
+      });
+      const leave = after(ABANDONED_MS, () => socket.destroy());
+      const done = (): void => {
+        leave();
+        attempts.delete(socket);
+      };
+      attempts.add(socket);
+      socket.once('close', done);
+    },
+    abandon() {
+      for (const socket of attempts) socket.destroy();
+    },
+  };
 }

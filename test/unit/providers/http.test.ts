@@ -5,6 +5,7 @@ import { once } from 'node:events';
 import net from 'node:net';
 import { test } from 'node:test';
 import { createHttp } from '../../../agent/providers/http.ts';
+import { eventually } from '../../support/eventually.ts';
 
 /** Listens, says where, and accepts nobody any more. */
 const DEAF = `
@@ -20,7 +21,9 @@ test('a request ends at its deadline, and at its signal, while its connection is
   const [line] = (await once(child.stdout, 'data')) as [Buffer];
   const port = Number(line.toString());
   // Those that fit into the backlog are connected by the kernel; the others hang, as every one after them.
-  const waiting = Array.from({ length: 8 }, () => net.connect(port, '127.0.0.1').on('error', () => undefined));
+  const waiting = Array.from({ length: 8 }, () =>
+    net.connect(port, '127.0.0.1').on('error', () => undefined),
+  );
   t.after(() => {
     for (const socket of waiting) socket.destroy();
   });
@@ -33,4 +36,10 @@ test('a request ends at its deadline, and at its signal, while its connection is
   const request = http.request(url, { timeoutMs: 3_600_000, signal: abort.signal });
   abort.abort(new Error('the agent stops'));
   await assert.rejects(request, /the agent stops/);
+  for (const socket of waiting) socket.destroy();
+  await http.close();
+  // What still tries would keep the process.
+  await eventually(() =>
+    assert.ok(!process.getActiveResourcesInfo().includes('ConnectWrap'), 'an attempt to connect goes on'),
+  );
 });
