@@ -16,7 +16,7 @@ import { situationOf } from './situation.ts';
 import { fallback, heal, observe, parkedResult } from './standing.ts';
 import { Targets } from './targets.ts';
 import { undo } from './undo.ts';
-import type { ResourceState } from './world.ts';
+import { isBehind, type ResourceState } from './world.ts';
 
 const PASS_TIMEOUT_MS = 180_000;
 /** Only a person or git lifts these; anything else that parks a heal or a removal may pass. */
@@ -56,8 +56,15 @@ export class Reconciler {
       timeout.cancel();
       stopping.removeEventListener('abort', stop);
     }
+    // Git may have moved on meanwhile; this pass was about what it asked for before.
+    const wasBehind = isBehind({ ...state, resource });
     state.passed = resource;
-    act(this.#deps, state, result, (ports.clock.monotonic() - began) / 1000);
+    act(
+      this.#deps,
+      state,
+      wasBehind ? { ...result, isFirst: true } : result,
+      (ports.clock.monotonic() - began) / 1000,
+    );
   }
 
   /** Differences and their texts, for `plan`; writes nothing. @throws what observing throws. */

@@ -167,3 +167,25 @@ test('a journal that was damaged is reported until somebody has seen to it', asy
   fs.renameSync(path.join(directory, 'state/journal.log.broken'), path.join(directory, 'seen'));
   assert.equal(whole(last), undefined);
 });
+
+test('what is new waits for what its dependency is to be by the same manifest', async (t) => {
+  const devices = new Devices();
+  const line = new Timeline(t, { kinds: devices.kinds }).start();
+  const after = (value: string) =>
+    resource('Device', 'after', { value }, { dependsOn: [{ ref: KEY, until: 'Ready' }] });
+  line.assign(device('one'), after('one'));
+  await line.expect('Device/after', 'True');
+  devices.gate = (v) =>
+    v === 'two' ? { verdict: 'Unknown', reason: 'NotYet', evidence: 'E' } : { verdict: 'Yes' };
+  line.assign(device('two'), after('two'));
+  await line.expect(KEY, 'Unknown', 'NotYet');
+  await line.agent.idle();
+  assert.equal(devices.values.get('Device/after'), 'one');
+  assert.equal(line.condition('Device/after', 'Ready')!.reason, 'Dependency');
+  devices.gate = () => ({ verdict: 'Yes' });
+  await line.expect('Device/after', 'True');
+  // A dependency that stays as it is keeps nobody waiting.
+  line.assign(device('two'), after('three'));
+  await line.expect('Device/after', 'True');
+  assert.equal(devices.values.get('Device/after'), 'three');
+});
