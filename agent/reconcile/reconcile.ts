@@ -168,7 +168,9 @@ export class Reconciler {
     const quarantined = entry?.quarantined;
     if (quarantined === undefined) return undefined;
     if (quarantined.digest === desired.digest) {
-      const version = (await kind.version?.(desired, ports, signal)) ?? '';
+      // Where it can't be asked, it counts as the same, and the last confirmed state is kept up.
+      const version = (await kind.version?.(desired, ports, signal).catch(() => '')) ?? '';
+      signal.throwIfAborted();
       const isSameProgram = version === quarantined.version || version === '' || quarantined.version === '';
       if (isSameProgram && basisOf(this.#deps, kind, resource, desired.spec) === quarantined.basis)
         return new Stalled('RolledBack', `${quarantined.reason}: ${quarantined.evidence}`);

@@ -189,3 +189,24 @@ test('what is new waits for what its dependency is to be by the same manifest', 
   await line.expect('Device/after', 'True');
   assert.equal(devices.values.get('Device/after'), 'three');
 });
+
+test('a refused state whose program can’t say its version stays refused, and the last one is kept up', async (t) => {
+  const devices = new Devices();
+  devices.gate = (v) => (v === 'bad' ? { verdict: 'No', reason: 'R', evidence: 'E' } : { verdict: 'Yes' });
+  const line = new Timeline(t, { kinds: devices.kinds }).start();
+  line.assign(device('good'));
+  await line.expect(KEY, 'True');
+  line.assign(device('bad'));
+  await line.expect(KEY, 'False', 'RolledBack');
+  await line.agent.idle();
+  Object.defineProperty(devices, 'version', {
+    get() {
+      throw new Error('the engine does not answer');
+    },
+  });
+  devices.tamper(KEY, 'edited');
+  await eventually(() => assert.equal(devices.values.get(KEY), 'good'));
+  await line.agent.idle();
+  assert.equal(line.condition(KEY, 'Ready')!.reason, 'RolledBack');
+  assert.equal(devices.log.filter((entry) => entry === 'apply bad').length, 1);
+});
