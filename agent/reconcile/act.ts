@@ -14,7 +14,7 @@ export function act(deps: ReconcilerDeps, state: ResourceState, result: PassResu
     observer.transition(key, 'Normal', 'Healed', shown(deps, result.healed.what));
   }
   if (result.rolledBack !== undefined) observer.rolledBack(key, result.rolledBack);
-  let wakesDependents = state.wroteNew;
+  let wakesDependents = state.wroteNew || result.isFirst === true;
   state.wroteNew = false;
   for (const report of result.reports ?? []) {
     if (set(deps, state, report) && report.status === 'True') wakesDependents = true;

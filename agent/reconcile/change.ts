@@ -21,7 +21,7 @@ import type { Pass, PassResult, ReconcilerDeps, Target } from './loop.ts';
 import { oldPlace, openElsewhere } from './relocate.ts';
 import { fallback } from './standing.ts';
 import { undo } from './undo.ts';
-import type { World } from './world.ts';
+import { isBehind, type World } from './world.ts';
 
 const DEPENDENCY_AGAIN_MS = 60_000;
 const FIRST_PARKED_MS = 1_000;
@@ -271,12 +271,15 @@ function requireDependencies(world: World, resource: Resource): void {
     const dependency = world.get(ref);
     const its = dependency?.resource;
     if (its !== undefined && (its.suspend || its.drift === 'warn')) continue;
-    if (dependency?.conditions.isTrue(until) && dependency.parked === undefined) continue;
+    // What it is by an earlier manifest does not count.
+    const isOld = dependency !== undefined && isBehind(dependency);
+    if (!isOld && dependency?.conditions.isTrue(until) && dependency.parked === undefined) continue;
     const now = dependency?.conditions.get('Ready');
-    throw new Waiting(
-      'Dependency',
-      `waits for ${ref} to be ${until}${now === undefined ? '' : ` (it is ${now.reason}: ${now.message})`}`,
-      DEPENDENCY_AGAIN_MS,
-    );
+    const is = isOld
+      ? ' (it is yet to be looked at)'
+      : now === undefined
+        ? ''
+        : ` (it is ${now.reason}: ${now.message})`;
+    throw new Waiting('Dependency', `waits for ${ref} to be ${until}${is}`, DEPENDENCY_AGAIN_MS);
   }
 }

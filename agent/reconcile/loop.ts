@@ -95,6 +95,8 @@ export interface PassResult {
   /** Conditions to set, in this order. */
   readonly reports?: readonly Report[];
   readonly clear?: readonly string[];
+  /** Of the first pass over what git asks for now: those that depend on it wait for that. */
+  readonly isFirst?: true;
   /** When to come back; without it events, people and the resync do. */
   readonly requeueAfterMs?: number | 'backoff';
   readonly detected?: 'watch' | 'resync';

@@ -16,7 +16,7 @@ import { situationOf } from './situation.ts';
 import { fallback, heal, observe, parkedResult } from './standing.ts';
 import { Targets } from './targets.ts';
 import { undo } from './undo.ts';
-import type { ResourceState } from './world.ts';
+import { isBehind, type ResourceState } from './world.ts';
 
 const PASS_TIMEOUT_MS = 180_000;
 /** Only a person or git lifts these; anything else that parks a heal or a removal may pass. */
@@ -62,8 +62,15 @@ export class Reconciler {
       timeout.cancel();
       this.#aborts.delete(abort);
     }
+    // Git may have moved on meanwhile; this pass was about what it asked for before.
+    const wasBehind = isBehind({ ...state, resource });
     state.passed = resource;
-    act(this.#deps, state, result, (ports.clock.monotonic() - began) / 1000);
+    act(
+      this.#deps,
+      state,
+      wasBehind ? { ...result, isFirst: true } : result,
+      (ports.clock.monotonic() - began) / 1000,
+    );
   }
 
   /** Differences and their texts, for `plan`; writes nothing. @throws what observing throws. */
@@ -167,7 +174,9 @@ export class Reconciler {
     const quarantined = entry?.quarantined;
     if (quarantined === undefined) return undefined;
     if (quarantined.digest === desired.digest) {
-      const version = (await kind.version?.(desired, ports, signal)) ?? '';
+      // Where it can't be asked, it counts as the same, and the last confirmed state is kept up.
+      const version = (await kind.version?.(desired, ports, signal).catch(() => '')) ?? '';
+      signal.throwIfAborted();
       const isSameProgram = version === quarantined.version || version === '' || quarantined.version === '';
       if (isSameProgram && basisOf(this.#deps, kind, resource, desired.spec) === quarantined.basis)
         return new Stalled('RolledBack', `${quarantined.reason}: ${quarantined.evidence}`);

@@ -258,8 +258,8 @@ export function desiredDigest(kind: string, spec: unknown, secretHmacs: readonly
 }
 
 /** Whether git asks for something else than at the last pass; where it only stands may differ. */
-function isBehind({ resource, passed }: ResourceState): boolean {
-  if (resource === passed) return false;
+export function isBehind({ resource, passed }: ResourceState): boolean {
+  if (resource === passed || passed === undefined) return false;
   const asked = (r: Resource | undefined) => r && { ...r, source: '' };
   return !isDeepStrictEqual(asked(resource), asked(passed));
 }

@@ -96,6 +96,9 @@ export async function simulate(
       [messageOf(result), unmet?.replace(/\s+/g, ' ').trim()].filter(Boolean).join(' '),
     );
   }
+  // apt counts that as done: what is broken then stays so.
+  const notToBeHad = /^Reinstallation of .* not possible.*$/m.exec(result.stdout)?.[0];
+  if (notToBeHad !== undefined) throw new Error(notToBeHad);
   refuse(name, args[0] === 'install', readSimulation(result.stdout), leave);
 }
 

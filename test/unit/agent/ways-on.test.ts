@@ -167,3 +167,46 @@ test('a journal that was damaged is reported until somebody has seen to it', asy
   fs.renameSync(path.join(directory, 'state/journal.log.broken'), path.join(directory, 'seen'));
   assert.equal(whole(last), undefined);
 });
+
+test('what is new waits for what its dependency is to be by the same manifest', async (t) => {
+  const devices = new Devices();
+  const line = new Timeline(t, { kinds: devices.kinds }).start();
+  const after = (value: string) =>
+    resource('Device', 'after', { value }, { dependsOn: [{ ref: KEY, until: 'Ready' }] });
+  line.assign(device('one'), after('one'));
+  await line.expect('Device/after', 'True');
+  devices.gate = (v) =>
+    v === 'two' ? { verdict: 'Unknown', reason: 'NotYet', evidence: 'E' } : { verdict: 'Yes' };
+  line.assign(device('two'), after('two'));
+  await line.expect(KEY, 'Unknown', 'NotYet');
+  await line.agent.idle();
+  assert.equal(devices.values.get('Device/after'), 'one');
+  assert.equal(line.condition('Device/after', 'Ready')!.reason, 'Dependency');
+  devices.gate = () => ({ verdict: 'Yes' });
+  await line.expect('Device/after', 'True');
+  // A dependency that stays as it is keeps nobody waiting.
+  line.assign(device('two'), after('three'));
+  await line.expect('Device/after', 'True');
+  assert.equal(devices.values.get('Device/after'), 'three');
+});
+
+test('a refused state whose program can’t say its version stays refused, and the last one is kept up', async (t) => {
+  const devices = new Devices();
+  devices.gate = (v) => (v === 'bad' ? { verdict: 'No', reason: 'R', evidence: 'E' } : { verdict: 'Yes' });
+  const line = new Timeline(t, { kinds: devices.kinds }).start();
+  line.assign(device('good'));
+  await line.expect(KEY, 'True');
+  line.assign(device('bad'));
+  await line.expect(KEY, 'False', 'RolledBack');
+  await line.agent.idle();
+  Object.defineProperty(devices, 'version', {
+    get() {
+      throw new Error('the engine does not answer');
+    },
+  });
+  devices.tamper(KEY, 'edited');
+  await eventually(() => assert.equal(devices.values.get(KEY), 'good'));
+  await line.agent.idle();
+  assert.equal(line.condition(KEY, 'Ready')!.reason, 'RolledBack');
+  assert.equal(devices.log.filter((entry) => entry === 'apply bad').length, 1);
+});

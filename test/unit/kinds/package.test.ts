@@ -9,6 +9,7 @@ import { messageOf, requireUnlocked } from '../../../kinds/apt.ts';
 import { choose, readPolicy, readSimulation } from '../../../kinds/package/apt-output.ts';
 import { readPackage } from '../../../kinds/package/dpkg-status.ts';
 import { packageKind } from '../../../kinds/package/index.ts';
+import { installing, simulate } from '../../../kinds/package/transaction.ts';
 import { compareVersions, fits } from '../../../kinds/package/version.ts';
 import { APT, require } from '../../support/capabilities.ts';
 import { temporaryDirectory } from '../../support/sandbox.ts';
@@ -181,6 +182,18 @@ test('what went wrong is told in one line', () => {
   assert.equal(
     messageOf({ exitCode: 100, stdout: '', stderr }),
     'something; dpkg: error processing package a (--configure): installed a package post-installation script subprocess returned error exit status 1; Sub-process /usr/bin/dpkg returned an error code (1)',
+  );
+});
+
+test('a package that can’t be fetched to be unpacked anew is an error, though apt calls it a success', async () => {
+  const stdout =
+    'Reading state information...\nReinstallation of less is not possible, it cannot be downloaded.\n';
+  const processes = { run: async () => ({ exitCode: 0, stdout, stderr: '' }) };
+  const args = installing({ name: 'less' }, '590-2');
+  const leave = { mayRemove: [], allowDowngrade: false };
+  await assert.rejects(
+    simulate('less', args, leave, { processes, files: {} } as never, new AbortController().signal),
+    /less is not possible, it cannot be downloaded/,
   );
 });
 
