@@ -73,7 +73,7 @@ function leaveAfterDrain(): void {
 function report(status: AgentStatus): boolean {
   let ready = 0;
   for (const r of status.resources) {
-    const isReady = resourceState(r.conditions) === 'Ready';
+    const isReady = resourceState(r.conditions, status.at) === 'Ready';
     if (isReady) ready += 1;
     const mark = isReady ? styleText('green', '✓') : styleText('red', '✗');
     const message = findCondition(r.conditions, 'Ready')?.message ?? 'no pass yet';
