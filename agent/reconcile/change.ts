@@ -21,7 +21,7 @@ import type { Pass, PassResult, ReconcilerDeps, Target } from './loop.ts';
 import { oldPlace, openElsewhere } from './relocate.ts';
 import { fallback } from './standing.ts';
 import { undo } from './undo.ts';
-import type { World } from './world.ts';
+import { isLookedAt, type World } from './world.ts';
 
 const DEPENDENCY_AGAIN_MS = 60_000;
 const FIRST_PARKED_MS = 1_000;
@@ -255,8 +255,9 @@ function requireDependencies(world: World, resource: Resource): void {
     const dependency = world.get(ref);
     const its = dependency?.resource;
     if (its !== undefined && (its.suspend || its.drift === 'warn')) continue;
-    if (dependency?.conditions.isTrue(until) && dependency.parked === undefined) continue;
-    const now = dependency?.conditions.get('Ready');
+    const isSettled = dependency !== undefined && dependency.parked === undefined && isLookedAt(dependency);
+    if (isSettled && dependency.conditions.isTrue(until)) continue;
+    const now = isSettled ? dependency.conditions.get('Ready') : undefined;
     throw new Waiting(
       'Dependency',
       `waits for ${ref} to be ${until}${now === undefined ? '' : ` (it is ${now.reason}: ${now.message})`}`,

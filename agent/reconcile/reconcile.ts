@@ -16,7 +16,7 @@ import { situationOf } from './situation.ts';
 import { fallback, heal, observe, parkedResult } from './standing.ts';
 import { Targets } from './targets.ts';
 import { undo } from './undo.ts';
-import type { ResourceState } from './world.ts';
+import { isLookedAt, type ResourceState } from './world.ts';
 
 const PASS_TIMEOUT_MS = 180_000;
 /** Only a person or git lifts these; anything else that parks a heal or a removal may pass. */
@@ -56,6 +56,8 @@ export class Reconciler {
       timeout.cancel();
       stopping.removeEventListener('abort', stop);
     }
+    // Those that wait for it asked whether its new state is there; also where that had nothing to write.
+    if (state.passed !== undefined && !isLookedAt({ passed: state.passed, resource })) state.wroteNew = true;
     state.passed = resource;
     act(this.#deps, state, result, (ports.clock.monotonic() - began) / 1000);
   }

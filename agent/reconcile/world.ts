@@ -1,10 +1,11 @@
 // What the agent currently wants and knows, key by key: the assigned payload beside each resource's state in
 // memory. Everything that must survive a crash is in the journal instead.
 
+import { isDeepStrictEqual } from 'node:util';
 import { keyOf, type Payload, type Resource } from '../../api/bundle.ts';
 import type { Stalled } from '../../api/errors.ts';
 import { digestOf, sha256 } from '../../api/json.ts';
-import type { ResourceStatus } from '../../api/status.ts';
+import type { Condition, ResourceStatus } from '../../api/status.ts';
 import type { AnyKind, Claim, Concern } from '../../kinds/kind.ts';
 import type { InventoryEntry, Journal } from '../journal/journal.ts';
 import { ConditionSet } from './conditions.ts';
@@ -243,12 +244,28 @@ export function desiredDigest(kind: string, spec: unknown, secretHmacs: readonly
   return digestOf(secretHmacs.length === 0 ? { kind, spec } : { kind, spec, secretHmacs });
 }
 
+/** Whether the last pass that ended was about what git asks for now. */
+export function isLookedAt({ passed, resource }: Pick<ResourceState, 'passed' | 'resource'>): boolean {
+  return passed === resource || (resource !== undefined && isDeepStrictEqual(passed?.spec, resource.spec));
+}
+
+/** What was Ready says nothing of another state that git asks for meanwhile, or of a difference that was just seen. */
+function inDoubt(state: ResourceState, ready: Condition): Condition {
+  const { resource, drift } = state;
+  if (ready.type !== 'Ready' || ready.status !== 'True' || (isLookedAt(state) && drift.length === 0))
+    return ready;
+  const message = !isLookedAt(state)
+    ? `${resource === undefined ? 'git no longer asks for it' : 'git asks for another state'}, and no pass has seen to that yet`
+    : `it differs, and is being put back: ${drift.join('; ')}`;
+  return { ...ready, status: 'Unknown', reason: 'Reconciling', message };
+}
+
 /** A resource's state as it is reported. */
 export function resourceStatus(state: ResourceState, entry: InventoryEntry | undefined): ResourceStatus {
   return {
     key: state.key,
     conditions: [
-      ...state.conditions.list(),
+      ...state.conditions.list().map((condition) => inDoubt(state, condition)),
       ...state.concerns.map((concern) => ({ ...concern, lastTransitionTime: '' })),
     ],
     desiredDigest: state.desiredDigest,
