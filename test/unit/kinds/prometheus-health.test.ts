@@ -151,6 +151,8 @@ test('what was written just now is waited for, also by a heal, a removal and a r
   let nowMs = Date.now() - 3_600_000;
   const clock = { ...systemClock, now: () => nowMs };
   const host = await PrometheusHost.open(t, { ports: { clock } });
+  host.served.now = () => nowMs;
+  host.served.loadedAtMs = nowMs;
   const { d, before } = await confirmed(host);
   const right = host.text;
   const isEdited = (e: unknown) => e instanceof Waiting && e.reason === 'BeingEdited' && e.afterMs > 0;
