@@ -151,7 +151,8 @@ export function createAgentMetrics(version: string) {
       suspended.set(by.Suspended.count);
       contended.set(disputed);
       ready.reset();
-      const isReady = (r: ResourceStatus): number => (resourceState(r.conditions) === 'Ready' ? 1 : 0);
+      const isReady = (r: ResourceStatus): number =>
+        resourceState(r.conditions, status.at) === 'Ready' ? 1 : 0;
       for (const r of status.resources.toSorted((a, b) => isReady(a) - isReady(b)).slice(0, MAX_NAMED)) {
         const [kind, name] = r.key.split('/') as [string, string];
         ready.set({ kind, name }, isReady(r));

@@ -11,10 +11,13 @@ declare module 'undici/lib/api/api-request.js' {
   ): Promise<Dispatcher.ResponseData>;
 }
 declare module 'undici/lib/core/connect.js' {
-  import type { Socket } from 'node:net';
   import { buildConnector } from 'undici';
-  /** What it returns is the socket, which undici's own types leave out. */
+  /** As much of the socket that it returns, which undici's own types leave out, as is of use. */
+  export interface Attempt {
+    destroy(): void;
+    once(event: 'close', listener: () => void): void;
+  }
   export default function build(
     options: buildConnector.BuildOptions,
-  ): (options: buildConnector.Options, callback: buildConnector.Callback) => Socket;
+  ): (options: buildConnector.Options, callback: buildConnector.Callback) => Attempt;
 }

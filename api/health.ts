@@ -1,15 +1,19 @@
 // One word and one sentence for how a resource and a host stand. Page, CLI and metrics all take them from here, so
 // that they never contradict each other: a host is as well as the worst of its resources.
-import {
-  type AgentStatus,
-  type Condition,
-  findCondition,
-  isTrue,
-  RESOURCE_STATES,
-  type ResourceState,
-  type ResourceStatus,
-} from './status.ts';
+import { isDrifted, reasonSince, resourceReason, resourceState } from './resource-health.ts';
+import { type AgentStatus, type Condition, RESOURCE_STATES, type ResourceState } from './status.ts';
 import { ago, count } from './words.ts';
+
+export {
+  concernsOf,
+  isDrifted,
+  isTrouble,
+  longPassOf,
+  messageOf,
+  resourceReason,
+  resourceState,
+  worstFirst,
+} from './resource-health.ts';
 
 /** Three heartbeats of the agent (30 s each) missed, and some seconds. */
 export const UNSEEN_AFTER_MS = 100_000;
@@ -35,83 +39,6 @@ export type HostState = (typeof HOST_STATES)[number];
 /** States in which nobody needs to do anything. */
 export const GOOD_STATES: ReadonlySet<HostState> = new Set(['Suspended', 'Observing', 'Ready']);
 
-/** Reasons for which a resource isn't Ready yet, and nothing is wrong. */
-const IN_PROGRESS = new Set([
-  'BeingEdited',
-  'Dependency',
-  'DpkgLocked',
-  'Pending',
-  'Progressing',
-  'Pulling',
-  'RateLimited',
-  'Reconciling',
-  'Relocation',
-  'Waiting',
-]);
-
-/** Conditions that say with True that something is wrong; the others say it with False. */
-const WRONG_WHEN_TRUE = new Set([
-  'Contended',
-  'Failing',
-  'ForeignUnitFiles',
-  'KeyExpiry',
-  'PanelsEmpty',
-  'StatusShortened',
-  'UndoFailing',
-]);
-/** Conditions of an agent by which it can't look after its host, or does not know all that it should. */
-const OF_THE_AGENT = ['Healthy', 'Stable', 'JournalWhole'];
-/** What a resource's own word and reason say already. */
-const IN_ITS_WORD = new Set(['Ready', 'Applied', 'Suspended']);
-
-/** Whether a condition is worth a reader's time: it says that something is wrong, or that this is unknown. */
-export function isTrouble({ type, status }: Pick<Condition, 'type' | 'status'>): boolean {
-  return status !== (WRONG_WHEN_TRUE.has(type) ? 'False' : 'True');
-}
-
-/** What is wrong with a resource beside its word. */
-export function concernsOf(conditions: readonly Condition[]): Condition[] {
-  return conditions.filter((c) => !IN_ITS_WORD.has(c.type) && isTrouble(c));
-}
-
-/** How one resource stands. Only what was seen to be right and well, and is left alone by others, is Ready. */
-export function resourceState(conditions: readonly Condition[]): ResourceState {
-  const ready = findCondition(conditions, 'Ready');
-  if (ready?.reason === 'UndoFailing' || isTrue(conditions, 'UndoFailing')) return 'UndoFailing';
-  if (ready?.reason === 'Suspended' || isTrue(conditions, 'Suspended')) return 'Suspended';
-  if (ready === undefined) return 'Settling';
-  if (ready.status === 'True') return isTrue(conditions, 'Contended') ? 'Degraded' : 'Ready';
-  if (ready.reason === 'RolledBack') return 'RolledBack';
-  if (ready.reason === 'Drifted') return 'Drifted';
-  return ready.status === 'Unknown' || IN_PROGRESS.has(ready.reason) ? 'Settling' : 'Degraded';
-}
-
-/** Why it isn't Ready, in one CamelCase word. */
-export function resourceReason(conditions: readonly Condition[]): string {
-  const ready = findCondition(conditions, 'Ready');
-  return ready?.status === 'True' && isTrue(conditions, 'Contended')
-    ? 'Contended'
-    : (ready?.reason ?? 'Pending');
-}
-
-/** Why it isn't Ready, for people. */
-export function messageOf({ conditions, passRunningSeconds }: ResourceStatus): string {
-  const message = findCondition(conditions, 'Ready')?.message;
-  if (message !== undefined) return message;
-  return passRunningSeconds === undefined
-    ? 'not looked at yet'
-    : `its first pass has run for ${ago(passRunningSeconds * 1000)}`;
-}
-
-/** A pass takes milliseconds; what takes longer waits for something that a reader wants to know of. */
-const LONG_PASS_SECONDS = 5;
-
-/** That a pass takes long, where the message does not say so. */
-export function longPassOf({ conditions, passRunningSeconds: seconds = 0 }: ResourceStatus): string {
-  const isFirst = findCondition(conditions, 'Ready') === undefined;
-  return isFirst || seconds < LONG_PASS_SECONDS ? '' : `a pass has run for ${ago(seconds * 1000)}`;
-}
-
 /** In mode observe, drift is what would change; that is news and no fault. */
 export function shownState(state: ResourceState, mode: AgentStatus['mode']): HostState {
   return state === 'Drifted' && mode === 'observe' ? 'Observing' : state;
@@ -134,7 +61,7 @@ export interface Tally {
   readonly by: Readonly<Record<ResourceState, Counted>>;
 }
 
-export function tally(status: Pick<AgentStatus, 'resources' | 'brief'>): Tally {
+export function tally(status: Pick<AgentStatus, 'at' | 'resources' | 'brief'>): Tally {
   const none = () => ({ count: 0, named: [] as string[] });
   const by: Record<ResourceState, { count: number; named: string[] }> = {
     UndoFailing: none(),
@@ -152,7 +79,7 @@ export function tally(status: Pick<AgentStatus, 'resources' | 'brief'>): Tally {
     for (const key of keys.slice(0, NAMED - counted.named.length)) counted.named.push(`${key} (${reason})`);
   };
   for (const { key, conditions } of status.resources) {
-    add(resourceState(conditions), resourceReason(conditions), [key], 1);
+    add(resourceState(conditions, status.at), reasonSince(conditions, status.at), [key], 1);
   }
   const brief = status.brief ?? [];
   for (const { state, reason, keys, more } of brief) add(state, reason, keys, keys.length + more);
@@ -172,16 +99,6 @@ export function tally(status: Pick<AgentStatus, 'resources' | 'brief'>): Tally {
 /** How many are broken, were rolled back, or can't be looked at. */
 export function failing({ by }: Tally): number {
   return by.UndoFailing.count + by.RolledBack.count + by.Degraded.count;
-}
-
-/** For lists: what needs people most comes first. */
-export function worstFirst(a: ResourceStatus, b: ResourceStatus): number {
-  const rank = (r: ResourceStatus): number => RESOURCE_STATES.indexOf(resourceState(r.conditions));
-  return rank(a) - rank(b) || (a.key < b.key ? -1 : 1);
-}
-
-export function isDrifted({ drift, conditions }: Pick<ResourceStatus, 'drift' | 'conditions'>): boolean {
-  return drift.length > 0 || resourceState(conditions) === 'Drifted';
 }
 
 /** What is known of a host, by its controller or by itself. */
@@ -239,6 +156,13 @@ export function hostHealth(facts: HostFacts): Health {
   return reported(report, assigned);
 }
 
+/** Conditions of the agent itself, with what it means for its host when one is False. */
+const AGENT_TROUBLE: Readonly<Record<string, string>> = {
+  Stable: 'the agent ended again and again: it only looks for some minutes, and puts nothing back',
+  Healthy: 'the agent itself is not well: what it reports may be old',
+  JournalWhole: 'a part of the agent’s journal was lost: what it began, or refused, may be forgotten',
+};
+
 function reported({ mode, desired, tally, conditions }: HostReport, assigned: number): Health {
   const found: { state: HostState; text: string }[] = [];
   const refuses = conditions['ManifestAccepted'] === 'False';
@@ -246,15 +170,22 @@ function reported({ mode, desired, tally, conditions }: HostReport, assigned: nu
     const text = 'the agent refused the last manifest it was sent; it keeps what it runs';
     found.push({ state: 'Degraded', text });
   }
-  const unwell = OF_THE_AGENT.filter((type) => conditions[type] === 'False');
-  if (unwell.length > 0) {
-    const text = `the agent itself is not well, and what it reports may be old: ${unwell.join(', ')}`;
+  for (const [type, text] of Object.entries(AGENT_TROUBLE)) {
+    if (conditions[type] === 'False') found.push({ state: 'Degraded', text });
+  }
+  if (desired > assigned) {
+    const text = `it runs a later manifest (${desired}) than the one it is to run (${assigned}): was an old store restored?`;
     found.push({ state: 'Degraded', text });
   }
   for (const state of RESOURCE_STATES) {
     const counted = tally.by[state];
     if (state === 'Ready' || counted.count === 0) continue;
-    found.push({ state: shownState(state, mode), text: PHRASES[state](counted, tally.total, mode) });
+    const isLoop = conditions['Stable'] === 'False';
+    const text = isLoop && state === 'Drifted' ? `drifted and not put back: ${list(counted)}` : undefined;
+    found.push({
+      state: shownState(state, mode),
+      text: text ?? PHRASES[state](counted, tally.total, mode),
+    });
   }
   if (desired < assigned && !refuses)
     found.push({ state: 'Settling', text: 'the new revision is on its way' });

@@ -95,7 +95,7 @@ function* cutsFor(resources: number, maxBytes: number): Generator<Cut> {
 }
 
 function shortened(status: AgentStatus, cut: Cut, bytes: number, maxBytes: number): AgentStatus {
-  const whole = keepingDetail(status.resources, cut);
+  const whole = keepingDetail(status, cut);
   const detailed = status.resources.filter((r) => whole.has(r)).map((r) => cutResource(r, cut));
   const rest = status.resources.filter((r) => !whole.has(r));
   const events = cut.events === 0 ? [] : status.events.slice(-cut.events);
@@ -105,7 +105,7 @@ function shortened(status: AgentStatus, cut: Cut, bytes: number, maxBytes: numbe
     resources: detailed,
     events: events.map((e) => ({ ...e, message: clip(e.message, cut.text) })),
   };
-  const brief = [...(status.brief ?? []), ...briefly(rest, cut.keys)];
+  const brief = [...(status.brief ?? []), ...briefly(rest, status.at, cut.keys)];
   if (brief.length > 0) short.brief = brief;
   const said = [
     `messages are cut to ${cut.text} characters`,
@@ -118,8 +118,8 @@ function shortened(status: AgentStatus, cut: Cut, bytes: number, maxBytes: numbe
   return short;
 }
 
-function keepingDetail(resources: readonly ResourceStatus[], cut: Cut): ReadonlySet<ResourceStatus> {
-  const rank = new Map(resources.map((r) => [r, RESOURCE_STATES.indexOf(resourceState(r.conditions))]));
+function keepingDetail({ at, resources }: AgentStatus, cut: Cut): ReadonlySet<ResourceStatus> {
+  const rank = new Map(resources.map((r) => [r, RESOURCE_STATES.indexOf(resourceState(r.conditions, at))]));
   const isReady = (r: ResourceStatus): boolean => rank.get(r) === RESOURCE_STATES.indexOf('Ready');
   const others = resources.filter((r) => !isReady(r));
   const worst =
@@ -140,10 +140,10 @@ function cutCondition(c: Condition, text: number): Condition {
 }
 
 /** @param most how many of them are named in all, the worst first. */
-function briefly(resources: readonly ResourceStatus[], most: number): BriefStatus[] {
+function briefly(resources: readonly ResourceStatus[], at: string, most: number): BriefStatus[] {
   const groups = new Map<string, BriefStatus>();
   for (const r of resources) {
-    const state = resourceState(r.conditions);
+    const state = resourceState(r.conditions, at);
     // Nobody is named any more: then reasons, of which there may be as many, aren't either.
     const reason = most === 0 ? '' : clip(resourceReason(r.conditions), 64);
     const id = `${state} ${reason}`;

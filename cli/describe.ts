@@ -55,7 +55,7 @@ function text(host: HostAnswer): string {
   const conditions = status.conditions.map((c) => [c.type, c.status, c.reason, c.message]);
   if (conditions.length > 0) lines.push('', table(['CONDITION', 'STATUS', 'REASON', 'MESSAGE'], conditions));
   const resources = status.resources.map((r) => {
-    const state = resourceState(r.conditions);
+    const state = resourceState(r.conditions, status.at);
     const longPass = longPassOf(r);
     const concerns = concernsOf(r.conditions).map((c) => `${c.type}: ${c.message}`);
     const detail = [...(state === 'Ready' ? [] : [messageOf(r)]), longPass, ...concerns];

@@ -75,7 +75,7 @@ function report(status: AgentStatus): boolean {
   // Written at once, since each write of a thousand lines takes as long as a pass.
   const lines: string[] = [];
   for (const r of status.resources) {
-    const isReady = resourceState(r.conditions) === 'Ready';
+    const isReady = resourceState(r.conditions, status.at) === 'Ready';
     if (isReady) ready += 1;
     const mark = isReady ? styleText('green', '✓') : styleText('red', '✗');
     const message = findCondition(r.conditions, 'Ready')?.message ?? 'no pass yet';

@@ -3,6 +3,7 @@ import { styleText } from 'node:util';
 import type { Command } from 'commander';
 import {
   concernsOf,
+  GOOD_STATES,
   type Health,
   type HostState,
   hostHealth,
@@ -34,7 +35,8 @@ export function register(program: Command): void {
       const status = AgentStatus.parse(answer.status);
       console.log(options.output === 'json' ? JSON.stringify(answer, null, 2) : describe(status));
       const { ready, total } = reportOf(status).tally;
-      process.exitCode = ready === total ? 0 : 2;
+      const isWell = ready === total && GOOD_STATES.has(healthHere(status).state);
+      process.exitCode = isWell ? 0 : 2;
     });
 }
 
@@ -69,13 +71,13 @@ export function describe(status: AgentStatus): string {
   }
   if (total > 0) lines.push('', `${ready} of ${count(total, 'resource')} ready`);
   const width = Math.max(8, ...status.resources.map((r) => r.key.length));
-  for (const r of status.resources.toSorted(worstFirst)) lines.push(...resourceLines(r, status.mode, width));
+  for (const r of worstFirst(status)) lines.push(...resourceLines(r, status, width));
   for (const b of status.brief ?? []) lines.push(briefLine(b, status.mode));
   return lines.join('\n');
 }
 
-function resourceLines(r: ResourceStatus, mode: AgentStatus['mode'], width: number): string[] {
-  const state = resourceState(r.conditions);
+function resourceLines(r: ResourceStatus, { mode, at }: AgentStatus, width: number): string[] {
+  const state = resourceState(r.conditions, at);
   const [mark, color] = LOOKS[shownState(state, mode)];
   const healed = r.healedTotal > 0 ? `  healed ${r.healedTotal}×` : '';
   const detail = state === 'Ready' ? '' : `  ${messageOf(r)}`;

@@ -155,6 +155,16 @@ export class Grafana {
         `Grafana at ${url} forbids ${method} ${path.replace(/\?.*/, '')} (${said}): give the service account the role Editor for dashboards, Admin for data sources`,
       );
     }
+    // Its own 404 is JSON. One of a proxy does not mean that what is asked for is gone.
+    const isOwn = isObject(body) || path === '/apis' || path.endsWith('/health');
+    if (status === 404 && !isOwn) {
+      const doubt = `is Grafana served below a path (root_url)? Then give url with that path`;
+      throw new Waiting(
+        'GrafanaAway',
+        `what answers at ${url} is not Grafana (${said}): ${doubt}`,
+        AWAY_AGAIN_MS,
+      );
+    }
     if (status === 429 || status >= 500) {
       throw new Waiting('GrafanaAway', `Grafana at ${url} is not well (${said})`, AWAY_AGAIN_MS);
     }

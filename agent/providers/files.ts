@@ -237,6 +237,15 @@ export function createFiles(options: FilesOptions = {}): Files & { close(): Prom
       }
     },
 
+    bornAtMs(p) {
+      try {
+        const stat = fs.statSync(place(p));
+        return stat.isDirectory() ? stat.birthtimeMs : 0;
+      } catch (error) {
+        return ['ENOENT', 'ENOTDIR'].includes(errnoOf(error)) ? undefined : 0;
+      }
+    },
+
     hostPath: place,
     userID: (name) => accountID('passwd', name, 'user'),
     groupID: (name) => accountID('group', name, 'group'),

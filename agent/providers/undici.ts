@@ -1,9 +1,8 @@
 // What an agent needs of undici: connections, and one request. Its index loads as much again (proxies, caches, mocks,
 // fetch with its WebSockets): 8 MiB resident, 5.5 of them dirty. To be imported with the first request.
-import type { Socket } from 'node:net';
 import type { buildConnector, Dispatcher } from 'undici';
 import apiRequest from 'undici/lib/api/api-request.js';
-import buildConnect from 'undici/lib/core/connect.js';
+import buildConnect, { type Attempt } from 'undici/lib/core/connect.js';
 import Agent from 'undici/lib/dispatcher/agent.js';
 import { after, firstOf, onAbort } from './waits.ts';
 
@@ -47,7 +46,7 @@ export interface Connector {
 /** Connections without a timeout of their own: the request's deadline is the only one. */
 export function connector(options: buildConnector.BuildOptions = {}): Connector {
   const connect = buildConnect({ ...options, timeout: 0 });
-  const attempts = new Set<Socket>();
+  const attempts = new Set<Attempt>();
   return {
     connect(to, callback) {
       const socket = connect(to, (...result) => {

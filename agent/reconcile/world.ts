@@ -264,11 +264,19 @@ export function isBehind({ resource, passed }: ResourceState): boolean {
   return !isDeepStrictEqual(asked(resource), asked(passed));
 }
 
-/** What was well is not known to be what is asked for now; what was wrong may still be. */
-function notLookedAt(condition: Condition): Condition {
+/** Since a moment ago: how long it was well before is no matter. */
+const DOUBT = { status: 'Unknown', reason: 'Reconciling', lastTransitionTime: '' } as const;
+
+/** What was well is not known of another state that git asks for meanwhile, or while a difference is put back. */
+function inDoubt(state: ResourceState, condition: Condition): Condition {
   if (condition.status !== 'True' || !['Ready', 'Applied'].includes(condition.type)) return condition;
-  const message = 'git asks for another state by now, which is yet to be looked at';
-  return { ...condition, status: 'Unknown', reason: 'Reconciling', message };
+  if (isBehind(state)) {
+    const message = 'git asks for another state by now, which is yet to be looked at';
+    return { ...condition, ...DOUBT, message };
+  }
+  if (condition.type === 'Applied' || state.drift.length === 0) return condition;
+  const message = `it differs, and is being put back: ${state.drift.join('; ')}`;
+  return { ...condition, ...DOUBT, message };
 }
 
 /** A resource's state as it is reported. */
@@ -276,7 +284,7 @@ export function resourceStatus(state: ResourceState, entry: InventoryEntry | und
   return {
     key: state.key,
     conditions: [
-      ...(isBehind(state) ? state.conditions.list().map(notLookedAt) : state.conditions.list()),
+      ...state.conditions.list().map((condition) => inDoubt(state, condition)),
       ...state.concerns.map((concern) => ({ ...concern, lastTransitionTime: '' })),
     ],
     desiredDigest: state.desiredDigest,

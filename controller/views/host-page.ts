@@ -43,7 +43,7 @@ function heard(host: HostView, status: AgentStatus, now: string): Html {
     host.resources.total === 0
       ? html`<div class="empty"><p>${empty(host)} Commit a document whose hosts select it, by label or by name.</p></div>`
       : html`<div class="scroll"><table><thead><tr><th scope="col">Resource</th><th scope="col">State</th><th scope="col" class="wide">In git</th><th scope="col" class="num">Healed</th></tr></thead>
-<tbody>${[...status.resources].sort(worstFirst).map((r) => resourceRow(r, status.mode, now))}${(status.brief ?? []).map((b) => briefRow(b, status.mode))}</tbody></table></div>`
+<tbody>${worstFirst(status).map((r) => resourceRow(r, status, now))}${(status.brief ?? []).map((b) => briefRow(b, status.mode))}</tbody></table></div>`
   }</div>
 <h2>Recent events</h2>
 <div class="card">${
@@ -63,9 +63,9 @@ function conditionRow(c: Condition, now: string): Html {
   return html`<tr><td class="name">${c.type}</td><td>${c.reason}<span class="why">${c.message}</span></td><td class="tight">${c.lastTransitionTime === '' ? undefined : since(c.lastTransitionTime, now)}</td></tr>`;
 }
 
-function resourceRow(r: ResourceStatus, mode: AgentStatus['mode'], now: string): Html {
+function resourceRow(r: ResourceStatus, { mode, at }: AgentStatus, now: string): Html {
   const ready = findCondition(r.conditions, 'Ready');
-  const state = resourceState(r.conditions);
+  const state = resourceState(r.conditions, at);
   const others = concernsOf(r.conditions);
   return html`<tr><td class="name">${r.key}</td>
 <td>${badge(shownState(state, mode))} ${state === 'Ready' ? undefined : resourceReason(r.conditions)}${state === 'Ready' ? undefined : html`<span class="why">${withoutDrift(messageOf(r), r)}</span>`}

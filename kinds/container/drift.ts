@@ -92,7 +92,13 @@ function networkChanges(spec: ContainerSpec, container: Container, peer: Contain
  * What a container of ours lacks of being where and how it should, apart from its configuration. One that the engine is
  * about to start again, or that has just ended by itself, is not started by us: how it is, is to be judged.
  */
-export function stateChanges(d: D, container: Container, nowMs: number, peer?: Container): Change[] {
+export function stateChanges(
+  d: D,
+  container: Container,
+  nowMs: number,
+  peer?: Container,
+  sources: Sources = {},
+): Change[] {
   const changes: Change[] = [];
   const name = nameOf(container);
   if (name !== d.spec.name) changes.push({ what: 'name', from: name, to: d.spec.name });
@@ -102,22 +108,48 @@ export function stateChanges(d: D, container: Container, nowMs: number, peer?: C
     changes.push({ what: 'state', from: describeContainer(container), to: 'running' });
     return changes;
   }
-  const stale = staleInput(d, container) ?? stalePeer(container, peer);
+  const stale = staleInput(d, container) ?? stalePeer(container, peer) ?? staleSource(d, container, sources);
   if (stale !== undefined) {
     changes.push({ what: 'process', from: `started before ${stale}`, to: 'restarted' });
   }
   return changes;
 }
 
-export function memoryOf(d: D, container: Container): Memory {
+export function memoryOf(d: D, container: Container, sources: Sources): Memory {
   const inputs = Object.entries(d.inputs).map(([ref, { digest }]) => [ref, digest] as const);
   return {
     spec: specDigest(d.spec),
     image: container.Image,
     startedAt: container.State.StartedAt,
     inputs: Object.fromEntries(inputs),
+    sources: Object.fromEntries(
+      Object.entries(sources).filter((s): s is [string, number] => s[1] !== undefined),
+    ),
     volumes: anonymousVolumes(container),
   };
+}
+
+/** What bind mounts show, by path: when it was made; 0 for what is no directory, undefined for what is gone. */
+export type Sources = Readonly<Record<string, number | undefined>>;
+
+/** A container keeps the directory that it was started with, whatever stands at its path by now. */
+function staleSource({ memory }: D, { State }: Container, sources: Sources): string | undefined {
+  const known = memory?.startedAt === State.StartedAt ? (memory.sources ?? {}) : {};
+  const changed = Object.entries(sources).find(([source, bornAtMs]) => {
+    if (!bornAtMs) return false;
+    return !known[source] ? bornAtMs > Date.parse(State.StartedAt) : known[source] !== bornAtMs;
+  });
+  return changed && `${changed[0]}, which it has mounted, was replaced`;
+}
+
+/**
+ * A mount's source that was there when it was started, and is gone. What never was, on an engine in a machine of its own,
+ * is that machine's.
+ */
+export function goneSource({ memory }: D, sources: Sources): string | undefined {
+  return Object.keys(memory?.sources ?? {}).find(
+    (source) => source in sources && sources[source] === undefined,
+  );
 }
 
 /** Another start of the container whose network it shares: that is another network. */

@@ -6,7 +6,7 @@ import { logOf } from '../docker-verdict.ts';
 import type { Change } from '../kind.ts';
 import type { Ports } from '../ports.ts';
 import { OWNER_LABEL } from './create.ts';
-import { configChanges, envSecrets, isOurs, isUsable, peerOf, stateChanges } from './drift.ts';
+import { configChanges, envSecrets, isOurs, isUsable, peerOf, type Sources, stateChanges } from './drift.ts';
 import type { D } from './schema.ts';
 
 export interface Found {
@@ -20,6 +20,7 @@ export interface Found {
 
 export interface Observed extends Found {
   readonly nowMs: number;
+  readonly sources: Sources;
   /** What the one in service wrote, where it is not well. */
   readonly log: string;
 }
@@ -35,7 +36,7 @@ export async function find(d: D, { docker }: Pick<Ports, 'docker'>, signal: Abor
 
 export async function observe(
   d: D,
-  io: Pick<Ports, 'docker' | 'clock'>,
+  io: Pick<Ports, 'docker' | 'files' | 'clock'>,
   signal: AbortSignal,
 ): Promise<Observed> {
   const found = await find(d, io, signal);
@@ -45,7 +46,13 @@ export async function observe(
     container === undefined
       ? ''
       : await logOf({ name: d.spec.name, container, nowMs }, io.docker, envSecrets(d), signal);
-  return { ...found, nowMs, log };
+  return { ...found, nowMs, sources: sourcesOf(d, io), log };
+}
+
+export function sourcesOf({ spec }: D, { files }: Pick<Ports, 'files'>): Sources {
+  if (files.bornAtMs === undefined) return {};
+  const binds = (spec.mounts ?? []).flatMap((mount) => (mount.type === 'bind' ? [mount.source] : []));
+  return Object.fromEntries(binds.map((source) => [source, files.bornAtMs!(source)]));
 }
 
 /** The one of ours that is, or can be made, what is wanted; undefined when another must be made. */
@@ -67,7 +74,7 @@ export function inService(key: string, { holder, ours }: Found): Container | und
 }
 
 export function changesOf(d: D, found: Observed): Change[] {
-  const { holder, ours, peer, nowMs } = found;
+  const { holder, ours, peer, nowMs, sources } = found;
   const changes: Change[] = [];
   if (holder !== undefined && !isOurs(d.key, holder)) {
     changes.push({ what: 'owner', from: `a container ${d.spec.name} of somebody else`, to: 'homeostat' });
@@ -77,7 +84,7 @@ export function changesOf(d: D, found: Observed): Change[] {
     changes.push({ what: 'container', from: 'absent', to: d.spec.image });
     return changes;
   }
-  changes.push(...configChanges(d, one, peer), ...stateChanges(d, one, nowMs, peer));
+  changes.push(...configChanges(d, one, peer), ...stateChanges(d, one, nowMs, peer, sources));
   for (const other of ours.filter(({ Id }) => Id !== one.Id)) {
     const what = `also ${nameOf(other)}`;
     // One that waits, stopped, to be put back is no difference until what replaced it is confirmed.

@@ -8,7 +8,7 @@ import { no } from '../shared/verdicts.ts';
 import { watchAll } from '../watch-all.ts';
 import { asksOf, checkContainer } from './check.ts';
 import { OWNER_LABEL } from './create.ts';
-import { networkOf, peerOf } from './drift.ts';
+import { goneSource, networkOf, peerOf } from './drift.ts';
 import { changesOf, current, inService, type Observed, observe, requireName } from './found.ts';
 import { bringAbout } from './replace.ts';
 import { ContainerSpec, Memory } from './schema.ts';
@@ -43,6 +43,9 @@ export const container = defineKind<ContainerSpec, Observed, 'docker' | 'files' 
     // Of the very container that was there before, only what happened since is the change's.
     const restarts = old?.id === one.Id ? (old.restarts ?? one.RestartCount) : 0;
     const verdict = verdictOf(seen, trial === undefined ? undefined : { restarts });
+    const gone = goneSource(d, found.sources);
+    if (verdict.verdict === 'Yes' && gone !== undefined)
+      return no('MountMissing', `${gone}, which ${name} has mounted, is gone: it sees what was removed`);
     if (verdict.verdict !== 'Yes' || peerOf(d.spec) === undefined || found.peer?.State.Running === true) {
       return verdict;
     }

@@ -22,8 +22,8 @@ import {
 import type { Change } from '../kind.ts';
 import type { Docker, Ports } from '../ports.ts';
 import { bytesOf, createBody, OWNER_LABEL, restartPolicy, specDigest } from './create.ts';
-import { memoryOf, networkOf, networksOf, stateChanges } from './drift.ts';
-import { type Found, find, inService, requireName, usable } from './found.ts';
+import { memoryOf, networkOf, networksOf, type Sources, stateChanges } from './drift.ts';
+import { type Found, find, inService, requireName, sourcesOf, usable } from './found.ts';
 import type { D, Memory } from './schema.ts';
 
 type Io = Pick<Ports, 'docker' | 'files'>;
@@ -41,6 +41,7 @@ export async function bringAbout(
 ): Promise<Memory> {
   const { docker } = io;
   const found = await find(d, io, signal);
+  const sources = sourcesOf(d, io);
   requireName(d, found);
   const chosen = usable(d, found) ?? (await make(d, found, io, signal));
   const stranger = found.ours.includes(found.holder!) ? undefined : found.holder;
@@ -50,11 +51,11 @@ export async function bringAbout(
   }
   if (nameOf(chosen) !== d.spec.name) await rename(docker, chosen.Id, d.spec.name, signal);
   await mend(d, chosen, docker, signal);
-  await run(d, chosen, found.peer, docker, signal);
+  await run(d, chosen, found.peer, sources, docker, signal);
   // What runs was confirmed before: what was replaced is not needed to go back.
   if (d.heal && changes.length > 0) await removeOthers(d.key, chosen.Id, docker, signal);
   const now = await inspect(docker, chosen.Id, signal);
-  return memoryOf(d, now ?? chosen);
+  return memoryOf(d, now ?? chosen, sources);
 }
 
 async function make(d: D, found: Found, { docker, files }: Io, signal: AbortSignal): Promise<Container> {
@@ -153,11 +154,12 @@ async function run(
   d: D,
   chosen: Container,
   peer: Container | undefined,
+  sources: Sources,
   docker: Docker,
   signal: AbortSignal,
 ): Promise<void> {
   const { Id, State } = chosen;
-  const isStale = stateChanges(d, chosen, Number.POSITIVE_INFINITY, peer).some(
+  const isStale = stateChanges(d, chosen, Number.POSITIVE_INFINITY, peer, sources).some(
     ({ what }) => what === 'process',
   );
   const job = isStale ? 'restart' : State.Paused ? 'unpause' : State.Running ? undefined : 'start';

@@ -113,6 +113,8 @@ export const Memory = z.object({
   startedAt: z.string(),
   /** By reference, the digest of each input that the process was started with. */
   inputs: z.record(z.string(), z.string()),
+  /** By path, when each directory of the host that it was started with was made. */
+  sources: z.record(z.string(), z.number()).optional(),
   /** Volumes that nobody named, by where it sees them: one that is made anew gets them again. */
   volumes: z.record(z.string(), z.string()).optional(),
 });

@@ -1,11 +1,11 @@
 // Whether Prometheus runs what is on disk. Its answer has defaults filled in and leaves files of jobs out, so texts can't
 // be compared: it must have been loaded after the last change of every file, and have our jobs as we have them.
 import path from 'node:path';
-import { milliseconds } from '../fields.ts';
 import type { Desired, Trial, Verdict } from '../kind.ts';
 import type { FileState, Files } from '../ports.ts';
 import { no, notYet, unknown, YES } from '../shared/verdicts.ts';
 import { isMapping, listOf, parseYaml, type Yaml } from '../shared/yaml.ts';
+import { agrees } from './agrees.ts';
 import { contentOf, type Form, jobsFileOf, namesIn, pathOf } from './parts.ts';
 import type { PrometheusConfigSpec } from './schema.ts';
 import { type Answer, ask, flags, type Io, type Running, ruleFilesOf, scraped, serverOf } from './server.ts';
@@ -18,6 +18,8 @@ export const WITHIN_MS = 30_000;
 /** Until Prometheus scrapes the jobs of a new file (its discovery waits 5 s). */
 const POOLS_WITHIN_MS = 15_000;
 
+/** A clock that was set back by less is not seen; that of another machine may be ahead by so much. */
+const FUTURE_MS = 60_000;
 const WILDCARD = /[*?[]/;
 const MOST_LINKS = 8;
 
@@ -128,6 +130,9 @@ function expand(pattern: string, files: Files): string[] {
 /** Why what is on disk can't be what runs; undefined when nothing says so. */
 function staleBecause(d: D, running: Running, form: Form, files: Files, nowMs: number): string | undefined {
   if (!running.isReloadGood) return 'its last reload failed';
+  const loadedAt = timeOf(running.loadedAtMs);
+  if (running.loadedAtMs > nowMs + FUTURE_MS)
+    return `it was last loaded at ${loadedAt}, which is in the future, so that later changes look older`;
   const { spec } = d;
   const read = [
     pathOf(spec),
@@ -137,7 +142,7 @@ function staleBecause(d: D, running: Running, form: Form, files: Files, nowMs: n
   const since = (atMs: number) => atMs > running.loadedAtMs && atMs <= nowMs;
   const newer = read.find((file) => since(changedAtMs(file, files)));
   const after = newer ?? (spec.reloadOn ?? []).find((ref) => since(d.inputs[ref]?.appliedAtMs ?? 0));
-  return after && `${after} changed after ${timeOf(running.loadedAtMs)}, when it was last loaded`;
+  return after && `${after} changed after ${loadedAt}, when it was last loaded`;
 }
 
 const timeOf = (ms: number): string => new Date(ms).toISOString();
@@ -176,25 +181,3 @@ function notScraped(spec: PrometheusConfigSpec, pools: readonly string[]): strin
 }
 
 const nameOf = (job: Yaml): string => (isMapping(job) ? String(job['job_name']) : '');
-
-/** In what Prometheus shows just as it was written; it fills in, converts and hides the rest. */
-function agrees(ours: Yaml, runs: Yaml): boolean {
-  if (!isMapping(ours) || !isMapping(runs) || JSON.stringify(ours).includes('"<<"')) return true;
-  const isEqual = (key: string, form: (value: Yaml) => unknown = (value) => value) =>
-    ours[key] === undefined || JSON.stringify(form(ours[key])) === JSON.stringify(form(runs[key] ?? ''));
-  return (
-    isEqual('metrics_path') &&
-    isEqual('scheme') &&
-    isEqual('params', sorted) &&
-    isEqual('scrape_interval', (value) => milliseconds(String(value))) &&
-    isEqual('static_configs', (value) => (Array.isArray(value) ? value.map(groupOf) : []))
-  );
-}
-
-function groupOf(group: Yaml): unknown {
-  return isMapping(group) ? [group['targets'] ?? [], sorted(group['labels'] ?? {})] : group;
-}
-
-function sorted(value: Yaml): unknown {
-  return isMapping(value) ? Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1)) : [];
-}

@@ -18,6 +18,14 @@ export function grafanaUnwell(grafana: StandInGrafana): NonNullable<Opened['unwe
       harm: answers({ status: 503, body: { message: 'starting up' } }),
       repair: answers(undefined),
     },
+    'a proxy that does not find it': {
+      harm: answers({ status: 404, body: '<html>404 Not Found</html>' }),
+      repair: answers(undefined),
+    },
+    'a page in place of its answers': {
+      harm: answers({ status: 200, body: '<html>Welcome</html>' }),
+      repair: answers(undefined),
+    },
     'its user forbidden': {
       harm: answers({ status: 403, body: { message: 'Access denied' } }),
       repair: answers(undefined),

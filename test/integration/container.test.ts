@@ -110,6 +110,31 @@ test(
   },
 );
 
+test('a directory that it has mounted goes, and another one takes its place', OPTIONS, async (t) => {
+  if (!require(t, DOCKER)) return;
+  const { line, assign } = await begin(t);
+  const source = line.path('/srv/conf');
+  const write = (text: string) => {
+    fs.mkdirSync(source, { recursive: true });
+    fs.writeFileSync(`${source}/a`, text);
+  };
+  write('first');
+  assign({ mounts: [{ type: 'bind', source: '/srv/conf', target: '/conf', readOnly: true }] });
+  await line.expect(KEY, 'True');
+  const first = await show('{{.State.StartedAt}}');
+  write('edited');
+  line.agent.reconcile();
+  await line.agent.idle();
+  assert.equal(await show('{{.State.StartedAt}}'), first, 'what is in it is none of its start');
+  fs.rmSync(source, { recursive: true });
+  line.agent.reconcile();
+  await line.expect(KEY, 'False', 'MountMissing');
+  write('second');
+  line.agent.reconcile();
+  await line.expect(KEY, 'True');
+  assert.equal(await engine.docker('exec', 'alloy', 'cat', '/conf/a'), 'second');
+});
+
 test(
   'a change replaces it; one that does not stay up is undone, and what ran before runs again',
   OPTIONS,

@@ -54,7 +54,7 @@ async function begin(
       scrapeConfigs: { content },
       ...more,
     });
-  return { line: line.start(), file, jobs, config };
+  return { line: line.start(), file, jobs, config, prometheus };
 }
 
 const JOB = "- job_name: tailscale-clients\n  static_configs: [{targets: ['127.0.0.1:20']}]\n";
@@ -76,6 +76,23 @@ test('a job is added, loaded, healed, and taken out again; the rest of the file 
   await line.expectGone('PrometheusConfig/ours');
   assert.equal(fs.readFileSync(file, 'utf8'), THEIRS.replace('15s', '20s'));
   assert.deepEqual(await jobs(), ['prometheus']);
+});
+
+test('another config with our job under its name, and other rules for its samples, is not ours', async (t) => {
+  if (!require(t, PROMTOOL)) return;
+  const { line, file, config, prometheus } = await begin(t);
+  const rules = `  relabel_configs: [{target_label: team, replacement: ops}, {regex: tmp_.*, action: LabelDrop}]
+  metric_relabel_configs: [{source_labels: [__name__, job], regex: 'go_.*;(.*)', action: keep}]
+`;
+  line.assign(config(`${JOB}${rules}`));
+  await line.expect('PrometheusConfig/ours', 'True');
+  fs.writeFileSync(`${file}.copy`, fs.readFileSync(file, 'utf8').replace('go_.*', 'nothing'));
+  await prometheus.restart(`${file}.copy`);
+  line.agent.reconcile();
+  await line.expect('PrometheusConfig/ours', 'False', 'NotLoaded');
+  await prometheus.restart();
+  line.agent.reconcile();
+  await line.expect('PrometheusConfig/ours', 'True');
 });
 
 test('what promtool refuses is never written, and a taken name is told with its line', async (t) => {

@@ -128,10 +128,10 @@ async function notGreen(
   let terminal = '';
   let looks = 0;
   await until(`${host.name}: ${what}`, async () => {
-    const { resources } = await statusOf(host);
+    const { at, resources } = await statusOf(host);
     const resource = resources.find(({ key }) => key.startsWith(`${kind}/`));
     if (resource === undefined || resource.conditions.every(({ type }) => type !== 'Ready')) return false;
-    if (resourceState(resource.conditions) === 'Ready') {
+    if (resourceState(resource.conditions, at) === 'Ready') {
       assert.equal(looks, 0, `${host.name}: ${what}: ${resource.key} became Ready by being looked at`);
       return false;
     }

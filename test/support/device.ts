@@ -18,8 +18,8 @@ export class Devices {
   readonly wakes = new Map<string, () => void>();
   version = '1';
   gate: (value: string) => Verdict = () => ({ verdict: 'Yes' });
-  /** Throws here to fail a step. */
-  hook: (step: 'observe' | 'prepare' | 'apply' | 'undo', value: string) => void = () => {};
+  /** Throws here to fail a step; `apply` waits for what it returns. */
+  hook: (step: 'observe' | 'prepare' | 'apply' | 'undo', value: string) => void | Promise<void> = () => {};
   /** Instead of undoing, when it returns a promise or throws. */
   undoing: () => void | Promise<void> = () => {};
   readonly kind: AnyKind;
@@ -52,7 +52,7 @@ export class Devices {
       },
       async apply(changes, d) {
         devices.log.push(`${changes.length === 0 ? 'activate' : 'apply'} ${d.spec.value}`);
-        devices.hook('apply', d.spec.value);
+        await devices.hook('apply', d.spec.value);
         if (d.spec.value === 'refused') {
           devices.values.set(d.key, 'broken by refusal');
           throw new Stalled('Refused', 'the device said no');

@@ -194,7 +194,8 @@ export class ServedPrometheus {
   /** `--web.enable-lifecycle`. */
   hasLifecycle = true;
   #successful = true;
-  /** When it last loaded its config. */
+  /** Of its machine, unix milliseconds. */
+  now: () => number = Date.now;
   /** When it last loaded its config; not before what it read was written, whose times have parts of milliseconds. */
   loadedAtMs = Date.now() + 1;
   address = '';
@@ -232,7 +233,7 @@ export class ServedPrometheus {
     this.#successful = !whole.includes('refused');
     if (this.#successful) {
       this.loaded = whole;
-      this.loadedAtMs = Date.now() + 1;
+      this.loadedAtMs = this.now() + 1;
     }
     return this.#successful;
   }

@@ -305,6 +305,50 @@ test('what is new waits for its dependencies; a heal never does', async (t) => {
   await eventually(() => assert.equal(devices.values.get('Device/top'), 'top'));
 });
 
+test('what was Ready is not, from when git asks for another state until a pass has seen that', async (t) => {
+  const { devices, line } = begin(t);
+  line.assign(device('one'));
+  await line.expect('Device/d', 'True');
+  const seen: unknown[] = [];
+  const look = () => seen.push(line.condition('Device/d', 'Ready')?.reason);
+  devices.hook = (step) => void (step === 'apply' && look());
+  line.assign(device('two'));
+  look();
+  await eventually(() =>
+    assert.equal(line.status('Device/d').runningDigest, line.status('Device/d').desiredDigest),
+  );
+  await line.expect('Device/d', 'True', 'Applied');
+  devices.tamper('Device/d', 'other');
+  await eventually(() => assert.equal(line.status('Device/d').healedTotal, 1));
+  line.assign();
+  look();
+  await line.expectGone('Device/d');
+  assert.deepEqual(
+    seen,
+    ['Reconciling', 'Reconciling', 'Reconciling', 'Reconciling'],
+    'as assigned, while applied, while healed, while removed',
+  );
+});
+
+test('a dependency that was Ready in an older state is waited for', async (t) => {
+  const held = Promise.withResolvers<void>();
+  t.after(() => held.resolve());
+  const { devices, line } = begin(t);
+  const both = (value: string) => [
+    device(`base ${value}`, {}, 'base'),
+    device(`top ${value}`, { dependsOn: [{ ref: 'Device/base', until: 'Ready' }] }, 'top'),
+  ];
+  line.assign(...both('one'));
+  await line.expect('Device/top', 'True');
+  devices.hook = (step, value) => (step === 'apply' && value === 'base two' ? held.promise : undefined);
+  line.assign(...both('two'));
+  await line.expect('Device/top', 'False', 'Dependency');
+  assert.equal(devices.values.get('Device/top'), 'top one');
+  held.resolve();
+  await line.expect('Device/top', 'True');
+  assert.equal(devices.values.get('Device/top'), 'top two');
+});
+
 test('the same claim drifting again and again is healed, then slowed down, and says so', async (t) => {
   const { devices, line } = begin(t);
   line.assign(device('one'));
@@ -423,6 +467,8 @@ test('what leaves the manifest while it is being prepared is never written', asy
 });
 
 test('a revision does not run while a resource of it is being worked on, whatever it was before', async (t) => {
+  const held = Promise.withResolvers<void>();
+  t.after(() => held.resolve());
   const { devices, line } = begin(t);
   const both = (value: string) => [device(value, {}, 'b'), device('same', {}, 'a')];
   line.assign(...both('one'));

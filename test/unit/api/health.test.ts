@@ -11,13 +11,13 @@ import {
 } from '../../../api/health.ts';
 import { AgentStatus, type Condition, type ResourceStatus } from '../../../api/status.ts';
 
-const condition = (type: string, status: Condition['status'], reason: string): Condition => ({
-  type,
-  status,
-  reason,
-  message: 'm',
-  lastTransitionTime: '',
-});
+const AT = '2026-11-23T12:00:00.000Z';
+const condition = (
+  type: string,
+  status: Condition['status'],
+  reason: string,
+  lastTransitionTime = '',
+): Condition => ({ type, status, reason, message: 'm', lastTransitionTime });
 const resource = (name: string, conditions: Condition[], drift: string[] = []): ResourceStatus => ({
   key: `File/${name}`,
   conditions,
@@ -47,6 +47,9 @@ const ALL = {
   suspended: as('suspended', 'Unknown', 'Suspended', condition('Suspended', 'True', 'Suspended')),
   unknown: as('unknown', 'Unknown', 'AlloyStarting'),
   dependency: as('dependency', 'False', 'Dependency'),
+  overdue: resource('overdue', [condition('Ready', 'Unknown', 'AlloyStarting', '2026-11-23T11:00:00.000Z')]),
+  waiting: resource('waiting', [condition('Ready', 'False', 'Dependency', '2026-11-23T11:44:59.000Z')]),
+  stillWaiting: resource('still', [condition('Ready', 'False', 'Dependency', '2026-11-23T11:45:01.000Z')]),
   unseen: resource('unseen', []),
 };
 
@@ -90,6 +93,18 @@ const ROWS: Readonly<Record<string, Row>> = {
     is: ['Settling', 'not settled yet: File/unknown (AlloyStarting)'],
   },
   'a dependency that is waited for': { resources: [ALL.dependency], is: ['Settling', /Dependency/] },
+  'a verdict that is not known for an hour': {
+    resources: [READY, ALL.overdue],
+    is: ['Degraded', /^1 of 2 resources is not as git says.*: File\/overdue \(AlloyStarting for 60 min\)$/],
+  },
+  'a dependency that is waited for too long': {
+    resources: [ALL.waiting],
+    is: ['Degraded', /Dependency for 15 min/],
+  },
+  'a dependency that is waited for just not too long': {
+    resources: [ALL.stillWaiting],
+    is: ['Settling', /still \(Dependency\)/],
+  },
   'no pass yet': { resources: [ALL.unseen], is: ['Settling', 'not settled yet: File/unseen (Pending)'] },
   suspended: { resources: [READY, ALL.suspended], is: ['Suspended', '1 resource suspended'] },
   'suspended and broken': {
@@ -112,16 +127,36 @@ const ROWS: Readonly<Record<string, Row>> = {
     conditions: { ManifestAccepted: 'False' },
     is: ['Degraded', /^the agent refused the last manifest it was sent; it keeps what it runs$/],
   },
-  'an agent whose passes hang': {
+  'an agent in a crash loop, with everything as git says': {
     resources: [READY],
-    conditions: { Healthy: 'False', Stable: 'True' },
-    is: ['Degraded', 'the agent itself is not well, and what it reports may be old: Healthy'],
+    conditions: { Stable: 'False' },
+    is: ['Degraded', /^the agent ended again and again/],
   },
-  'an agent that is started again and again, or lost a part of its journal': {
-    resources: [READY],
+  'an agent in a crash loop does not put back what drifted': {
+    resources: [ALL.drifted],
+    conditions: { Stable: 'False' },
+    is: ['Degraded', /; drifted and not put back: File\/drifted \(Drifted\)$/],
+  },
+  'an agent that is not well itself': {
     mode: 'observe',
-    conditions: { Stable: 'False', JournalWhole: 'False' },
-    is: ['Degraded', /may be old: Stable, JournalWhole; nothing else would change$/],
+    resources: [READY],
+    conditions: { Healthy: 'False' },
+    is: ['Degraded', /^the agent itself is not well/],
+  },
+  'an agent that lost a part of its journal': {
+    resources: [READY],
+    conditions: { JournalWhole: 'False' },
+    is: ['Degraded', /^a part of the agent’s journal was lost/],
+  },
+  'an agent that was ill, and is well again': {
+    resources: [READY],
+    conditions: { Healthy: 'True', Stable: 'True' },
+    is: ['Ready', 'as git says'],
+  },
+  'a manifest that is later than the one it is to run': {
+    resources: [READY],
+    desired: 8,
+    is: ['Degraded', /^it runs a later manifest \(8\) than the one it is to run \(7\)/],
   },
   'an empty manifest': { is: ['Ready', 'no document in git selects this host'] },
 
@@ -192,7 +227,7 @@ for (const [
   { resources = [], mode = 'enforce', over, desired = 7, conditions = {}, is },
 ] of Object.entries(ROWS)) {
   test(`a host’s word: ${name}`, () => {
-    const report = { mode, desired, tally: tally({ resources: [...resources] }), conditions };
+    const report = { mode, desired, tally: tally({ at: AT, resources: [...resources] }), conditions };
     const { state, reason } = hostHealth({ name: 'pi', assigned: 7, silentMs: 0, report, ...over });
     assert.equal(state, is[0], reason);
     if (typeof is[1] === 'string') assert.equal(reason, is[1]);
@@ -208,11 +243,11 @@ test('no host is better than any of its resources', () => {
       const report = {
         mode: 'enforce' as const,
         desired: 7,
-        tally: tally({ resources: [a, b] }),
+        tally: tally({ at: AT, resources: [a, b] }),
         conditions: {},
       };
       const { state } = hostHealth({ name: 'pi', assigned: 7, silentMs: 0, report });
-      const worst = Math.min(rank(resourceState(a.conditions)), rank(resourceState(b.conditions)));
+      const worst = Math.min(rank(resourceState(a.conditions, AT)), rank(resourceState(b.conditions, AT)));
       assert.equal(rank(state), worst, `${a.key} and ${b.key}`);
     }
   }
@@ -220,7 +255,7 @@ test('no host is better than any of its resources', () => {
 
 test('resources without detail count and are named as those with it', () => {
   const brief = { reason: 'NotAllowed', keys: ['File/a'], more: 2, drifted: 0, healedTotal: 4 };
-  const counted = tally({ resources: [READY], brief: [{ ...brief, state: 'Degraded' }] });
+  const counted = tally({ at: AT, resources: [READY], brief: [{ ...brief, state: 'Degraded' }] });
   assert.deepEqual([counted.total, counted.ready, counted.healedTotal], [4, 1, 5]);
   assert.deepEqual(counted.by.Degraded, { count: 3, named: ['File/a (NotAllowed)'] });
 });

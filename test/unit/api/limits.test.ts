@@ -182,7 +182,7 @@ test('whatever a host has to say fits, is a status, and counts every resource in
       assert.deepEqual([now.drifted, now.healedTotal], [before.drifted, before.healedTotal]);
       if (short === status) return;
       assert.ok(findCondition(short.conditions, 'StatusShortened') !== undefined);
-      const readyHasDetail = short.resources.some((r) => resourceState(r.conditions) === 'Ready');
+      const readyHasDetail = short.resources.some((r) => resourceState(r.conditions, status.at) === 'Ready');
       const otherHasNone = (short.brief ?? []).some((b) => b.state !== 'Ready');
       assert.ok(!(readyHasDetail && otherHasNone), 'the detail of Ready resources goes first');
     }),

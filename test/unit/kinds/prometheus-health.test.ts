@@ -151,6 +151,8 @@ test('what was written just now is waited for, also by a heal, a removal and a r
   let nowMs = Date.now() - 3_600_000;
   const clock = { ...systemClock, now: () => nowMs };
   const host = await PrometheusHost.open(t, { ports: { clock } });
+  host.served.now = () => nowMs;
+  host.served.loadedAtMs = nowMs;
   const { d, before } = await confirmed(host);
   const right = host.text;
   const isEdited = (e: unknown) => e instanceof Waiting && e.reason === 'BeingEdited' && e.afterMs > 0;
@@ -221,6 +223,17 @@ test('a broken rule file is reported, with promtool’s words, and never reloade
     host.pass(host.desire('p', more)),
     (e) => e instanceof Waiting && e.reason === 'RulesRefused',
   );
+});
+
+test('what was loaded in the future is loaded again: to later changes its time says nothing', async (t) => {
+  let setBackMs = 0;
+  const clock = { ...systemClock, now: () => Date.now() + 1_000 - setBackMs };
+  const host = await PrometheusHost.open(t, { ports: { clock } });
+  const { d } = await confirmed(host);
+  assert.deepEqual(await host.changes(d), []);
+  setBackMs = 3_600_000;
+  const [change] = await host.changes(d);
+  assert.match(`${change?.what} ${change?.from}`, /^loaded it was last loaded at .*, which is in the future/);
 });
 
 test('what another document wrote since is loaded', async (t) => {
