@@ -75,6 +75,8 @@ export class Agent {
   #foundInSync = true;
   #running = { sequence: 0, commit: '' };
   #endOfSuspension: { cancel(): void } | undefined;
+  /** The last that was found not to be ready yet. */
+  #behind: ResourceState | undefined;
 
   constructor(deps: AgentDeps) {
     const { config, kinds, ports } = deps;
@@ -399,7 +401,10 @@ export class Agent {
     // keys, so that the last which is not there yet is found soonest from the end.
     const isBehind = (s: ResourceState): boolean =>
       s.resource === undefined || s.passed !== s.resource || !s.conditions.isTrue('Ready');
-    if (this.#world.states().findLast(isBehind) !== undefined) return;
+    const last = this.#behind;
+    if (last !== undefined && this.#world.get(last.key) === last && isBehind(last)) return;
+    this.#behind = this.#world.states().findLast(isBehind);
+    if (this.#behind !== undefined) return;
     this.#running = { sequence: assignment.sequence, commit: assignment.commit };
     this.metrics.confirmedAll(this.#deps.ports.clock.now() / 1000);
     this.#informer?.statusChanged();

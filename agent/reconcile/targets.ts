@@ -10,6 +10,8 @@ import { desiredDigest, type ResourceState } from './world.ts';
 
 export class Targets {
   readonly #deps: ReconcilerDeps;
+  /** Specs that this host's agent allows: neither they nor its allow-list change while it runs. */
+  readonly #allowed = new WeakSet<object>();
 
   constructor(deps: ReconcilerDeps) {
     this.#deps = deps;
@@ -73,7 +75,9 @@ export class Targets {
   }
 
   #requireAllowed(kind: AnyKind, spec: Record<string, unknown>): void {
+    if (this.#allowed.has(spec)) return;
     requireAllowed(kind.kind, [...kind.asks(spec), ...secretAsks(secretRefsIn(spec))], this.#deps.allow);
+    this.#allowed.add(spec);
   }
 
   #desired(

@@ -77,13 +77,15 @@ export class Watches {
   ): Promise<void> {
     const { ports, log, wake, up, hide } = this.#deps;
     let backoffMs = FIRST_BACKOFF_MS;
+    let isUp = false;
     while (!signal.aborted) {
       let isArmed = false;
       try {
         await arm(() => {
           if (signal.aborted) return;
           backoffMs = FIRST_BACKOFF_MS;
-          up(key, true);
+          if (!isUp) up(key, true);
+          isUp = true;
           wake(key, isArmed ? 'watch' : 'armed');
           isArmed = true;
         });
@@ -92,6 +94,7 @@ export class Watches {
       } catch (error) {
         if (signal.aborted) return;
         up(key, false);
+        isUp = false;
         // Once a failure, not once a try: a service that is not installed would fill the log.
         const level = backoffMs === FIRST_BACKOFF_MS ? 'warn' : 'debug';
         log[level]({ key, error: hide(inWords(error)), againMs: backoffMs }, 'watch died and is armed again');

@@ -9,9 +9,11 @@ import { readIfThere, writeDurably } from '../journal/durable.ts';
 const ALGORITHM = 'aes-256-gcm';
 const NONCE_BYTES = 12;
 const TAG_BYTES = 16;
+/** What is sealed in fewer characters is kept beside the value: a change writes the same snapshot three times. */
+const KEPT_LENGTH = 1024;
 
 export interface Seal {
-  /** JSON in, JSON out. */
+  /** JSON in, JSON out; a value that was sealed is not changed afterwards. */
   close(value: Json): Json;
   /** What was never sealed comes back as it is. @throws Error when the key is gone or the text was changed. */
   open(value: Json): Json;
@@ -21,6 +23,7 @@ export interface Seal {
 export function createSeal(stateDir: string): Seal {
   const file = path.join(stateDir, 'seal.key');
   let key: Buffer | undefined;
+  const kept = new WeakMap<object, Json>();
   const read = (): Buffer | undefined => {
     const text = readIfThere(file);
     return text !== undefined && /^[0-9a-f]{64}$/.test(text) ? Buffer.from(text, 'hex') : undefined;
@@ -33,10 +36,15 @@ export function createSeal(stateDir: string): Seal {
         fs.mkdirSync(stateDir, { recursive: true, mode: 0o700 });
         writeDurably(file, key.toString('hex'));
       }
+      const before = typeof value === 'object' && value !== null ? kept.get(value) : undefined;
+      if (before !== undefined) return before;
       const nonce = randomBytes(NONCE_BYTES);
       const cipher = createCipheriv(ALGORITHM, key, nonce);
       const text = Buffer.concat([cipher.update(JSON.stringify(value)), cipher.final()]);
-      return { sealed: Buffer.concat([nonce, cipher.getAuthTag(), text]).toString('base64') };
+      const sealed = Buffer.concat([nonce, cipher.getAuthTag(), text]).toString('base64');
+      if (typeof value === 'object' && value !== null && sealed.length < KEPT_LENGTH)
+        kept.set(value, { sealed });
+      return { sealed };
     },
     open(value) {
       const sealed = sealedIn(value);
