@@ -210,3 +210,49 @@ test('a refused state whose program can’t say its version stays refused, and t
   assert.equal(line.condition(KEY, 'Ready')!.reason, 'RolledBack');
   assert.equal(devices.log.filter((entry) => entry === 'apply bad').length, 1);
 });
+
+test('a resource that is suspended in the middle of its trial is not confirmed by what nobody saw', async (t) => {
+  const devices = new Devices();
+  devices.gate = (v) =>
+    v === 'two' ? { verdict: 'Unknown', reason: 'NotYet', evidence: 'E' } : { verdict: 'Yes' };
+  const line = new Timeline(t, { kinds: devices.kinds }).start();
+  line.assign(device('one'));
+  await line.expect(KEY, 'True');
+  line.assign(device('two'));
+  await line.expect(KEY, 'Unknown', 'NotYet');
+  line.agent.suspend(KEY, 60_000, 'a test');
+  await line.expect(KEY, 'Unknown', 'Suspended');
+  // Git goes back meanwhile.
+  line.assign(device('one'));
+  await line.agent.idle();
+  assert.equal(line.condition(KEY, 'Ready')!.reason, 'Suspended');
+  assert.equal(devices.values.get(KEY), 'two');
+  line.agent.resume(KEY);
+  await line.expect(KEY, 'True');
+  assert.equal(devices.values.get(KEY), 'one');
+});
+
+for (const how of ['the host is decommissioned', 'its document leaves'] as const) {
+  test(`${how} in the middle of a trial, and while the undo fails: it goes when it can`, async (t) => {
+    const devices = new Devices();
+    let broken = true;
+    devices.undoing = () => {
+      if (broken) throw new Error('no way');
+    };
+    devices.gate = (v) => (v === 'bad' ? { verdict: 'No', reason: 'R', evidence: 'E' } : { verdict: 'Yes' });
+    const line = new Timeline(t, { kinds: devices.kinds }).start();
+    line.assign(device('one'));
+    await line.expect(KEY, 'True');
+    line.assign(device('bad'));
+    await line.expect(KEY, 'False', 'UndoFailing');
+    if (how === 'its document leaves') line.assign();
+    else {
+      line.host = { decommission: true };
+      line.assign(device('bad'));
+    }
+    await line.expect(KEY, 'False', 'Error');
+    broken = false;
+    await line.expectGone(KEY);
+    assert.equal(devices.values.get(KEY), undefined);
+  });
+}
