@@ -1,5 +1,5 @@
 // What becomes of what left the manifest. What is one host's goes with its document; what the fleet shares (a dashboard,
-// the tailnet's policy) stays, unless a person wrote otherwise (docs/decisions/0036). Pure.
+// the tailnet's policy) stays, unless a person wrote otherwise (docs/decisions/0032). Pure.
 import type { Payload, Resource } from '../../api/bundle.ts';
 import type { AnyKind } from '../../kinds/kind.ts';
 import type { InventoryEntry } from '../journal/journal.ts';
