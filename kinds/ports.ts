@@ -190,8 +190,8 @@ export interface UnitState {
   readonly restartsAtMs: number;
   /** When a start was last skipped, since a condition or assertion of the unit did not hold, unix milliseconds; or 0. */
   readonly skippedAtMs: number;
-  /** FreezerState; '' where it is unknown. */
-  readonly freezer: 'running' | 'freezing' | 'frozen' | 'thawing' | '' | (string & {});
+  /** FreezerState; 'stopped' where the main process was stopped by a signal (SIGSTOP); '' where it is unknown. */
+  readonly freezer: 'running' | 'freezing' | 'frozen' | 'thawing' | 'stopped' | '' | (string & {});
 }
 
 export type UnitJob = 'start' | 'stop' | 'restart' | 'reload';

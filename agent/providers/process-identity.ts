@@ -10,16 +10,25 @@ import { errnoOf } from '../../api/errors.ts';
 export function startTimeOf(pid: number): string | undefined {
   if (pid <= 0) return undefined;
   if (process.platform !== 'linux') return startTimeFromPs(pid);
-  let stat: string;
+  const fields = statOf(pid);
+  if (fields === undefined || fields[0] === 'Z' || fields[0] === 'X') return undefined;
+  return `${bootID()}/${fields[19]}`;
+}
+
+/** Whether a process was stopped by a signal, and does nothing until SIGCONT; false where that can't be told. */
+export function isStoppedBySignal(pid: number): boolean {
+  return pid > 0 && process.platform === 'linux' && statOf(pid)?.[0] === 'T';
+}
+
+/** proc(5), stat from field 3 on; undefined where there is no such process. */
+function statOf(pid: number): string[] | undefined {
   try {
-    stat = fs.readFileSync(`/proc/${pid}/stat`, 'utf8');
+    const stat = fs.readFileSync(`/proc/${pid}/stat`, 'utf8');
+    // The name, in parentheses, may hold spaces and parentheses itself; field 3 follows the last ')'.
+    return stat.slice(stat.lastIndexOf(')') + 2).split(' ');
   } catch {
     return undefined;
   }
-  // The name, in parentheses, may hold spaces and parentheses itself; field 3 follows the last ')'.
-  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
-  if (fields[0] === 'Z' || fields[0] === 'X') return undefined;
-  return `${bootID()}/${fields[19]}`;
 }
 
 function startTimeFromPs(pid: number): string | undefined {

@@ -10,7 +10,13 @@ import { inWords } from '../../api/errors.ts';
 import type { Json } from '../../api/json.ts';
 import { JobFailed, type UnitJob, type UnitState } from '../../kinds/ports.ts';
 import { readIfThere, removeDurably, writeDurably } from '../journal/durable.ts';
-import { groupExists, processesWithEnvironment, signalGroup, startTimeOf } from './process-identity.ts';
+import {
+  groupExists,
+  isStoppedBySignal,
+  processesWithEnvironment,
+  signalGroup,
+  startTimeOf,
+} from './process-identity.ts';
 import {
   DEAD,
   type Definition,
@@ -113,7 +119,7 @@ export class SupervisedUnit {
       ...this.#facts,
       restartsAtMs: this.#state.subState === 'auto-restart' ? this.#restartsAtMs : 0,
       skippedAtMs: 0,
-      freezer: '',
+      freezer: isStoppedBySignal(this.#running?.pid ?? 0) ? 'stopped' : '',
     };
   }
 

@@ -8,9 +8,11 @@
 //   systemd knew of its last run is gone: a watch refers to its unit (RefUnit), which ends with the connection.
 // - One transition sends many PropertiesChanged: wakes are told once a turn of the event loop.
 // - A job's return value is its path; how it ended is told by JobRemoved, which may come before the return value.
+
 import { Stalled } from '../../api/errors.ts';
 import { JobFailed, type UnitJob, type Units } from '../../kinds/ports.ts';
 import { type Bus, BusError, connectBus } from './dbus.ts';
+import { isStoppedBySignal } from './process-identity.ts';
 import {
   addMatch,
   type Connection,
@@ -82,7 +84,8 @@ export function createSystemd(options: SystemdOptions = {}): Units & { close(): 
     };
     const [properties] = (await bus.call({ destination: SYSTEMD, ...all }, callTimeoutMs)) as [Variants];
     const facts = valuesOf(properties);
-    return fromProperties(facts, await unitFileState(unit, facts));
+    const state = fromProperties(facts, await unitFileState(unit, facts));
+    return isStoppedBySignal(state.mainPID) ? { ...state, freezer: 'stopped' } : state;
   }
 
   /**

@@ -25,14 +25,21 @@ export function assess(d: Service, observed: Observed, trial?: Trial<Before>): V
   if (!wantsRunning(d.spec))
     return isStopped(unit) ? YES : unknown('Stopping', `${name} is ${describeState(unit)}`);
   if (isDone(unit, d.memory)) return YES;
-  if (unit.freezer === 'frozen' || unit.freezer === 'freezing') {
-    const evidence = `${name} is ${unit.freezer}: its processes do nothing until systemctl thaw ${name}`;
-    return trial === undefined ? no('Frozen', evidence) : unknown('Frozen', evidence);
-  }
+  const held = heldStill(name, unit);
+  if (held !== undefined) return trial === undefined ? no('Frozen', held) : unknown('Frozen', held);
   if (isRunning(unit)) return running(d.spec, observed, trial);
   if (isRestarting(unit) || isStopped(unit)) return ended(d, observed, trial);
   const reason = unit.activeState === 'deactivating' ? 'Stopping' : 'Activating';
   return unknown(reason, `${name} is ${describeState(unit)}`);
+}
+
+/** By whom and until when its processes do nothing, though it counts as running. */
+function heldStill(name: string, { freezer, mainPID }: UnitState): string | undefined {
+  if (freezer === 'frozen' || freezer === 'freezing')
+    return `${name} is ${freezer}: its processes do nothing until systemctl thaw ${name}`;
+  return freezer === 'stopped'
+    ? `the main process of ${name} was stopped by a signal, and does nothing until kill -CONT ${mainPID}`
+    : undefined;
 }
 
 function running(spec: ServiceSpec, { unit, nowMs }: Observed, trial: Trial<Before> | undefined): Verdict {

@@ -214,6 +214,11 @@ test('a unit that is frozen', async (t) => {
   assert.equal((await units.show('cold.service')).freezer, 'frozen');
   systemctl('thaw', 'cold.service');
   assert.equal((await units.show('cold.service')).freezer, 'running');
+  const { mainPID } = await units.show('cold.service');
+  process.kill(mainPID, 'SIGSTOP');
+  await eventually(async () => assert.equal((await units.show('cold.service')).freezer, 'stopped'));
+  process.kill(mainPID, 'SIGCONT');
+  await eventually(async () => assert.equal((await units.show('cold.service')).freezer, 'running'));
 });
 
 test('a unit that nothing refers to keeps what is known of its last run while it is watched', async () => {

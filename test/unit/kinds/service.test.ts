@@ -502,6 +502,13 @@ const NOTHING_ELSE = {
   changedAtMs: 0,
 } as const;
 
+test('one whose main process was stopped by a signal does not run, whatever its manager says', () => {
+  const unit = { ...RUNNING, freezer: 'stopped', mainPID: 42 };
+  const verdict = assess(desired({}), { unit, ...NOTHING_ELSE, nowMs: 100_000 });
+  assert.equal(verdict.verdict, 'No');
+  assert.match('evidence' in verdict ? verdict.evidence : '', /kill -CONT 42/);
+});
+
 test('one that rests is started at once when its unit file or its program was changed since it ended', () => {
   const unit: UnitState = {
     ...RUNNING,
