@@ -1,13 +1,16 @@
 // What is known of a supervised unit: how it is defined, what runs, and how the last run ended.
+import * as z from 'zod';
 import type { Clock, UnitState } from '../../kinds/ports.ts';
 import type { Seal } from '../secrets/seal.ts';
 
-export interface Definition {
-  readonly command: readonly string[];
-  readonly env: Readonly<Record<string, string>>;
-  readonly enabled: boolean;
-  readonly masked: boolean;
-}
+/** As it stands on disk, sealed. */
+export const Definition = z.object({
+  command: z.array(z.string()).readonly(),
+  env: z.record(z.string(), z.string()).readonly(),
+  enabled: z.boolean(),
+  masked: z.boolean(),
+});
+export type Definition = z.infer<typeof Definition>;
 
 export interface UnitEnvironment {
   readonly stateDir: string;
@@ -21,13 +24,15 @@ export interface UnitEnvironment {
   readonly stopTimeoutMs?: number;
 }
 
-export interface Running {
+/** As it stands on disk. */
+export const Running = z.object({
   /** Also its process group; 0 while it is being started. */
-  readonly pid: number;
-  readonly startTime: string;
-  readonly invocationID: string;
-  readonly startedAtMs: number;
-}
+  pid: z.int(),
+  startTime: z.string(),
+  invocationID: z.string(),
+  startedAtMs: z.number(),
+});
+export type Running = z.infer<typeof Running>;
 
 export type State = Pick<UnitState, 'activeState' | 'subState' | 'result'>;
 export const DEAD: State = { activeState: 'inactive', subState: 'dead', result: 'success' };

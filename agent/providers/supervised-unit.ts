@@ -19,11 +19,11 @@ import {
 } from './process-identity.ts';
 import {
   DEAD,
-  type Definition,
+  Definition,
   type Facts,
   NEVER_RAN,
   RUNNING,
-  type Running,
+  Running,
   type State,
   type UnitEnvironment,
 } from './supervised-state.ts';
@@ -75,21 +75,24 @@ export class SupervisedUnit {
 
   /** The same, and whoever started the process keeps it. */
   read(): void {
-    const text = readIfThere(this.#file('unit'));
-    try {
-      if (text !== undefined)
-        this.#definition = this.#env.seal.open(JSON.parse(text)) as unknown as Definition;
-    } catch (error) {
-      // It counts as none, and the next pass defines it anew.
-      this.#env.log.warn({ unit: this.name, error: inWords(error) }, 'a definition can’t be read');
-    }
-    const record = readIfThere(this.#file('pid'));
-    if (record === undefined) return;
-    const left = this.#identify(JSON.parse(record) as Running);
+    this.#definition = this.#readRecord('unit', (json) => Definition.parse(this.#env.seal.open(json)));
+    const record = this.#readRecord('pid', (json) => Running.parse(json));
+    const left = record && this.#identify(record);
     if (left === undefined) return;
     this.#running = left;
     this.#lastInvocationID = left.invocationID;
     this.#state = RUNNING;
+  }
+
+  /** What can't be read counts as none: the next pass defines it anew, or starts it. */
+  #readRecord<T>(name: 'unit' | 'pid', read: (json: Json) => T): T | undefined {
+    const text = readIfThere(this.#file(name));
+    try {
+      return text === undefined ? undefined : read(JSON.parse(text));
+    } catch (error) {
+      this.#env.log.warn({ unit: this.name, record: name, error: inWords(error) }, 'a record can’t be read');
+      return undefined;
+    }
   }
 
   /** The process that the record means, if it is there. */
@@ -124,7 +127,7 @@ export class SupervisedUnit {
   }
 
   define(definition: Definition): void {
-    writeDurably(this.#file('unit'), JSON.stringify(this.#env.seal.close(definition as unknown as Json)));
+    writeDurably(this.#file('unit'), JSON.stringify(this.#env.seal.close(definition)));
     this.#definition = definition;
     this.#wake();
   }
