@@ -1,5 +1,4 @@
 // A change: New begins one, Resume goes on with one that was begun. Both end confirmed, on trial, or rolled back.
-
 import type { Resource } from '../../api/bundle.ts';
 import { Stalled, Waiting } from '../../api/errors.ts';
 import { digestOf, type Json } from '../../api/json.ts';
@@ -12,6 +11,7 @@ import {
   judge,
   type Look,
   look,
+  type OpenTrial,
   pendingResult,
   putIntoForce,
   readyReport,
@@ -122,9 +122,9 @@ async function carryOut(pass: Pass, seen: Look): Promise<PassResult> {
   const { desired } = seen.target;
   const intent = journal.intent(state.key);
   // Found as it should be: nothing was written, so there is nothing to put into force.
-  if (intent === undefined) return await settle(pass, seen, undefined);
+  if (intent === undefined) return await settle(pass, seen);
   // Nothing is written that could not be taken back; what was confirmed before never is.
-  if (!desired.heal) baseline(pass, seen.target.kind, intent);
+  const before = desired.heal ? undefined : baseline(pass, seen.target.kind, intent);
   let now = seen;
   if (seen.changes.length > 0 || state.inForce?.digest !== desired.digest) {
     const since = state.inForce;
@@ -141,21 +141,25 @@ async function carryOut(pass: Pass, seen: Look): Promise<PassResult> {
     state.lastHealSeconds = (ports.clock.monotonic() - item.wokenAt) / 1000;
     record(pass, desired.digest);
   }
-  return await settle(pass, now, journal.intent(state.key));
+  return await settle(pass, now, { intent, before });
 }
 
-async function settle(pass: Pass, seen: Look, intent: Intent | undefined): Promise<PassResult> {
-  const { kind, desired } = seen.target;
+/** @param trial the open change; undefined where nothing was written. */
+async function settle(
+  pass: Pass,
+  seen: Look,
+  trial?: OpenTrial & { readonly intent: Intent },
+): Promise<PassResult> {
   // What was confirmed before is not on trial: it is in force again, and kept as it is from now on.
-  if (desired.heal) return confirmed(pass, seen);
-  const decision = judge(pass, seen, intent && { before: baseline(pass, kind, intent) });
+  if (seen.target.desired.heal) return confirmed(pass, seen);
+  const decision = judge(pass, seen, trial);
   switch (decision.is) {
     case 'Ready':
       return confirmed(pass, seen);
     case 'Pending':
       return pendingResult(decision);
     case 'Refused':
-      return await rollBack(pass, intent!, decision);
+      return await rollBack(pass, trial!.intent, decision);
   }
 }
 
@@ -178,7 +182,7 @@ function confirmed(pass: Pass, { target }: Look): PassResult {
     intent: null,
   });
   if (old !== undefined) world.leave(old.key, ports.clock.monotonic());
-  state.relocated.push(...journal.keys().filter((key) => key.startsWith(`${state.key}~`)));
+  state.relocated.push(...world.relocatedFrom(state.key));
   // A revert goes on as Heal, which says whether it works; and what a kind kept for a rollback may go now.
   if (desired.heal) return { outcome: 'applied', reports: [AS_WRITTEN], requeueAfterMs: 0 };
   return {

@@ -74,6 +74,8 @@ export class World {
   readonly #kinds: ReadonlyMap<string, AnyKind>;
   readonly #journal: Journal;
   readonly #states = new Map<string, ResourceState>();
+  /** Keys of what leaves an old place (relocate.ts): a few at most, of perhaps thousands of states. */
+  readonly #relocated = new Set<string>();
   readonly #dependents = new Map<string, Set<string>>();
   /** Each read once, for all who ask. */
   readonly #specs = new WeakMap<Resource, z.ZodSafeParseResult<Record<string, unknown>>>();
@@ -131,7 +133,7 @@ export class World {
     const leaving = this.#journal.keys().filter((key) => !wanted.has(key));
     for (const key of leaving) this.leave(key, nowMonotonic);
     for (const key of this.#states.keys()) {
-      if (!wanted.has(key) && !leaving.includes(key)) this.#states.delete(key);
+      if (!wanted.has(key) && !leaving.includes(key)) this.#drop(key);
     }
     this.#indexDependents(wanted);
     const guarded = leaving.filter((key) => this.#isGuarded(key, host));
@@ -147,8 +149,18 @@ export class World {
   /** It was removed; unless git has come to ask for it again meanwhile. */
   forget(key: string): void {
     const state = this.#states.get(key);
-    if (state?.resource === undefined) this.#states.delete(key);
+    if (state?.resource === undefined) this.#drop(key);
     else state.inForce = undefined;
+  }
+
+  /** Keys under which what a document kept in other places leaves. */
+  relocatedFrom(document: string): string[] {
+    return [...this.#relocated].filter((key) => key.startsWith(`${document}~`));
+  }
+
+  #drop(key: string): void {
+    this.#states.delete(key);
+    this.#relocated.delete(key);
   }
 
   #ensure(key: string, now: number): ResourceState {
@@ -175,6 +187,7 @@ export class World {
         healLimit: new HealLimit(this.kindOf(key)?.healLimit ?? DEFAULT_HEAL_RATE, now),
       };
       this.#states.set(key, state);
+      if (key.includes('~')) this.#relocated.add(key);
     }
     return state;
   }
