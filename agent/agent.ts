@@ -7,7 +7,7 @@ import { inWords } from '../api/errors.ts';
 import { type AgentEvent, type AgentStatus, findCondition, isTrue } from '../api/status.ts';
 import { type AnyKind, type Change, claimsOverlap } from '../kinds/kind.ts';
 import type { Ports } from '../kinds/ports.ts';
-import type { AgentConfig } from './config.ts';
+import { type AgentConfig, ownPaths } from './config.ts';
 import { WatchHealth } from './health/watch-health.ts';
 import { BundleCache } from './informer/cache.ts';
 import { createControllerClient } from './informer/client.ts';
@@ -35,6 +35,8 @@ export interface AgentDeps {
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly version: string;
   readonly random: () => number;
+  /** Paths that are the agent's own (ownPaths). */
+  readonly own?: readonly string[];
   /** How long a pass may take, milliseconds. */
   readonly passTimeoutMs?: number;
   /** For signed requests; without one no controller is asked. */
@@ -108,6 +110,7 @@ export class Agent {
       secrets: this.#secrets,
       suspensions: this.suspensions,
       allow: config.allow,
+      own: deps.own ?? ownPaths(config),
       observer: this.#observer(),
       queue: this.#requeue(),
       turns,

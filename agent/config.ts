@@ -10,7 +10,7 @@ import { inWords } from '../api/errors.ts';
 /** Everything is closed that is not listed. */
 export const AllowList = z.strictObject({
   kinds: z.array(z.string()).default([]),
-  /** Path prefixes: a directory with everything below it (`/etc/alloy/`), or one path. */
+  /** One path (`/etc/motd`), or a directory with everything below it, which ends in a slash (`/etc/alloy/`). */
   paths: z.array(z.string().startsWith('/')).default([]),
   /** Unit names; `*` matches any run of characters, as in `alloy*.service`. */
   units: z.array(z.string()).default([]),
@@ -21,7 +21,10 @@ export const AllowList = z.strictObject({
   tailscale: z.array(z.string()).default([]),
   /** Container images, as `grafana/alloy:*`. */
   images: z.array(z.string()).default([]),
-  /** What containers may see of this host: paths by prefix as in `paths`, volumes by name. */
+  /**
+   * What containers may see of this host: a path or a volume, with its mode: `/var/log:ro`, `data:rw`. Without a mode it
+   * is ro. A directory that ends in a slash is granted with everything below it (`/srv/app/:rw`), but `/` is itself only.
+   */
   mounts: z.array(z.string()).default([]),
   /** What containers may do beyond the engine's default, as `network:host`. */
   capabilities: z.array(z.string()).default([]),
@@ -29,7 +32,7 @@ export const AllowList = z.strictObject({
   packages: z.array(z.string()).default([]),
   /** Origins of APIs that are written to or asked with a secret, as `http://127.0.0.1:3000`. */
   urls: z.array(z.string()).default([]),
-  /** Secrets that manifests may use: files by prefix as in `paths`, `env:NAME`, `credential:NAME`, `age`. */
+  /** Secrets that manifests may use: files as in `paths`, `env:NAME`, `credential:NAME`, `age`. */
   secrets: z.array(z.string()).default([]),
   /** What amounts to root, each named in words as the refusal names it; `*` grants all of it. */
   rootEquivalent: z.array(z.string()).default([]),
@@ -39,7 +42,10 @@ export type AllowList = z.infer<typeof AllowList>;
 /** For sandboxes and tests, where nothing is to be protected. */
 export const ALLOW_EVERYTHING: AllowList = AllowList.parse(
   Object.fromEntries(
-    Object.keys(AllowList.shape).map((list) => [list, list === 'paths' ? ['/'] : ['/', '*']]),
+    Object.keys(AllowList.shape).map((list) => [
+      list,
+      list === 'paths' ? ['/'] : list === 'mounts' ? ['*:rw'] : ['/', '*'],
+    ]),
   ),
 );
 
@@ -79,6 +85,18 @@ export const AgentConfig = z.strictObject({
 export type AgentConfig = z.infer<typeof AgentConfig>;
 
 export const DEFAULT_CONFIG_FILE = '/etc/homeostat/agent.json';
+
+/**
+ * Paths of what is the agent's own, and never a manifest's, whatever is granted; as manifests name them, so below
+ * `root` in a sandbox. @param file that the configuration was read from.
+ */
+export function ownPaths(config: AgentConfig, file = DEFAULT_CONFIG_FILE): string[] {
+  const { root, stateDir, keyFile, ageIdentity, socket } = config;
+  const paths = new Set([stateDir, ageIdentity, socket, file, ...(keyFile === undefined ? [] : [keyFile])]);
+  if (root === undefined) return [...paths];
+  const inside = `${root.replace(/\/+$/, '')}/`;
+  return [...paths].filter((own) => own.startsWith(inside)).map((own) => own.slice(inside.length - 1));
+}
 
 /** @throws Error that says what is wrong with the file, and what would be right. */
 export function readAgentConfig(file: string): AgentConfig {

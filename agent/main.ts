@@ -8,7 +8,7 @@ import { inWords } from '../api/errors.ts';
 import { kinds } from '../kinds/index.ts';
 import type { Ports } from '../kinds/ports.ts';
 import { Agent, type AgentDeps } from './agent.ts';
-import { type AgentConfig, readAgentConfig } from './config.ts';
+import { type AgentConfig, ownPaths, readAgentConfig } from './config.ts';
 import { CrashLoop } from './health/crash-loop.ts';
 import { createNotifier } from './health/notify.ts';
 import { Watchdog } from './health/watchdog.ts';
@@ -21,7 +21,7 @@ import { sockets } from './providers/sockets.ts';
 import { createSupervised } from './providers/supervised.ts';
 import { createSystemd } from './providers/systemd.ts';
 import { createTailscale } from './providers/tailscale.ts';
-import { pathAllowed } from './reconcile/allow.ts';
+import { isGranted } from './reconcile/allow.ts';
 import { ConditionSet } from './reconcile/conditions.ts';
 import { startServers } from './server.ts';
 
@@ -36,22 +36,25 @@ export interface OpenPorts extends Ports {
 export interface OpenOptions {
   /** To look only, maybe beside an agent that runs: opening and closing ends nothing and removes nothing. */
   readonly readOnly?: boolean;
+  /** Where the configuration was read from. */
+  readonly configFile?: string;
 }
 
 /** The real ports of this machine. */
 export function openPorts(
   config: AgentConfig,
   log: Logger,
-  { readOnly = false }: OpenOptions = {},
+  { readOnly = false, configFile }: OpenOptions = {},
 ): OpenPorts {
   const clock = systemClock;
+  const grants = { allow: config.allow, own: ownPaths(config, configFile) };
   // Below a sandbox root, nothing is done to the host's systemd.
   const processes = createProcesses(config.root === undefined ? {} : { units: false });
   const http = createHttp();
   const files = createFiles({
     ...(config.root === undefined ? {} : { root: config.root }),
     candidates: path.join(config.stateDir, 'candidates'),
-    allows: (resolved) => pathAllowed(resolved, config.allow.paths),
+    allows: (resolved) => isGranted({ type: 'path', value: resolved }, grants),
     onPolling: (directories) =>
       log.warn({ directories }, 'directories that are polled, since the system has no file watch left'),
   });
@@ -100,6 +103,7 @@ export function createAgent(
     env: process.env,
     version,
     random: Math.random,
+    own: ownPaths(config, options.configFile),
     ...(privateKey === undefined ? {} : { privateKey }),
     ...options,
   });
@@ -146,7 +150,7 @@ export async function runAgent(
     onEnd: () => agent.reconcile(),
   });
   const applyNothing = (): boolean => crashLoop.crashLooping();
-  const { agent, ports } = createAgent(config, version, log, { conditions, applyNothing });
+  const { agent, ports } = createAgent(config, version, log, { conditions, applyNothing, configFile });
   const servers = await startServers(agent, config.listen, config.socket, () => crashLoop.resume());
   const { watchdog, full } = watchOver(config, { agent, ports, conditions, log });
   const notifier = createNotifier({

@@ -32,7 +32,7 @@ export const REASONS = {
   NoFolder: 'host',
   NoSuchTailnet: 'git',
   NotAFile: 'host',
-  NotAllowed: 'agent',
+  NotAllowed: 'host',
   NotImported: 'host',
   NotOurs: 'host',
   NothingToRestore: 'git',

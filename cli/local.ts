@@ -65,7 +65,11 @@ export async function openLocal(options: LocalOptions, { readOnly = false }: Ope
     payload: Payload.parse(JSON.parse(found.payloadText)),
   };
   if (config.root !== undefined && !readOnly) fs.mkdirSync(config.root, { recursive: true });
-  return { config, assignment, ...createAgent(config, VERSION, createLog('silent'), { readOnly }) };
+  return {
+    config,
+    assignment,
+    ...createAgent(config, VERSION, createLog('silent'), { readOnly, configFile: options.config }),
+  };
 }
 
 function localConfig({ config, host, root, state }: LocalOptions): AgentConfig {

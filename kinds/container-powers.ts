@@ -1,6 +1,6 @@
-// What a container may do to the host that runs it, as the host's owner is asked for it (Ask). Shared by the kinds that
+// What a container may do to the host that runs it, as the host's owner is asked for it (Permission). Shared by the kinds that
 // make containers. Pure.
-import type { Ask } from './kind.ts';
+import type { Permission } from './kind.ts';
 
 /** Capabilities whose holder gets at the host, with a container around or without (capabilities(7)). */
 const ROOT_CAPABILITIES = new Set([
@@ -49,29 +49,29 @@ const ROOT_RUNS = [
 ];
 
 /** A path of the host, or a named volume, that a container sees. */
-export function mountAsks(source: string, readOnly: boolean): Ask[] {
-  const asks: Ask[] = [{ type: 'mount', value: source }];
+export function mountPermissions(source: string, readOnly: boolean): Permission[] {
+  const permissions: Permission[] = [{ type: 'mount', value: source, mode: readOnly ? 'ro' : 'rw' }];
   const why = source.startsWith('/') ? whyRoot(source, readOnly) : undefined;
   if (why !== undefined) {
-    asks.push({ type: 'root-equivalent', value: `mount:${source}${readOnly ? ':ro' : ''}`, why });
+    permissions.push({ type: 'root-equivalent', value: `mount:${source}${readOnly ? ':ro' : ''}`, why });
   }
-  return asks;
+  return permissions;
 }
 
-export function capabilityAsks(name: string): Ask[] {
+export function capabilityPermissions(name: string): Permission[] {
   const value = capability(name);
-  const asks: Ask[] = [{ type: 'capability', value }];
+  const permissions: Permission[] = [{ type: 'capability', value }];
   if (ROOT_CAPABILITIES.has(value)) {
-    asks.push({
+    permissions.push({
       type: 'root-equivalent',
       value: `capability:${value}`,
       why: 'whoever has it gets at the host',
     });
   }
-  return asks;
+  return permissions;
 }
 
-export function privilegedAsk(name: string): Ask {
+export function privilegedPermission(name: string): Permission {
   return {
     type: 'root-equivalent',
     value: `privileged:${name}`,
@@ -79,13 +79,13 @@ export function privilegedAsk(name: string): Ask {
   };
 }
 
-export function hostPidAsk(name: string): Ask {
+export function hostPidPermission(name: string): Permission {
   const why = 'among the host’s processes, root in the container is root outside';
   return { type: 'root-equivalent', value: `pid:host:${name}`, why };
 }
 
 /** @param address that a port of the container is published on. */
-export function publishAsks(address: string, port: string): Ask[] {
+export function publishPermissions(address: string, port: string): Permission[] {
   if (!isEverywhere(address)) return [];
   const why = `whoever reaches the host reaches the container’s port ${port}`;
   return [{ type: 'capability', value: `publish:${address}`, why }];

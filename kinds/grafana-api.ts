@@ -4,7 +4,7 @@
 import * as z from 'zod';
 import { SecretRef } from '../api/documents.ts';
 import { inWords, Stalled, Waiting } from '../api/errors.ts';
-import type { Ask, Claim, Desired } from './kind.ts';
+import type { Claim, Desired, Permission } from './kind.ts';
 import type { Http, HttpResponse } from './ports.ts';
 
 /** Where Grafana is, and who asks. */
@@ -45,7 +45,7 @@ export function originOf({ url }: Pick<GrafanaConnection, 'url'>): string {
   return new URL(url).origin;
 }
 
-export function grafanaAsks(grafana: GrafanaConnection): Ask[] {
+export function grafanaPermissions(grafana: GrafanaConnection): Permission[] {
   return [{ type: 'url', value: originOf(grafana), why: 'Grafana is written to, with a secret' }];
 }
 

@@ -14,8 +14,11 @@ import type { PortName, Ports } from './ports.ts';
  */
 export type Claim = string;
 
-/** One thing that a manifest wants to be allowed to do on a host; the agent's allow-list answers it. */
-export interface Ask {
+/**
+ * One thing that a manifest wants to be allowed to do on a host; the grants of the agent's configuration answer it. It
+ * names one object exactly, as it will be touched.
+ */
+export interface Permission {
   readonly type:
     | 'path'
     | 'unit'
@@ -32,11 +35,13 @@ export interface Ask {
     | 'package'
     /** Origin of an API that is written to, or asked with a secret: `http://127.0.0.1:3000`. */
     | 'url'
-    /** Where a secret comes from; the loop asks for every `secretFrom` of a spec, so that kinds need not. */
+    /** Where a secret comes from; the loop adds every `secretFrom` of a spec, so that kinds need not. */
     | 'secret'
     | 'root-equivalent';
   readonly value: string;
-  /** Why it is asked, where the value alone does not say. */
+  /** Of a mount: whether what is mounted can be written through it. Default rw. */
+  readonly mode?: 'ro' | 'rw';
+  /** Why it is needed, where the value alone does not say. */
   readonly why?: string;
 }
 
@@ -214,8 +219,14 @@ export interface Kind<S, O, P extends PortName = PortName, B = unknown, M = unkn
    * change like any other, and what it leaves behind is the kind's own to see to. Pure.
    */
   place?(spec: S): string;
-  /** What it must be allowed to do on a host. Pure. */
-  asks(spec: S): readonly Ask[];
+  /** What it must be allowed to do on a host, as far as its text says. Pure; judged before anything is looked at. */
+  permissions(spec: S): readonly Permission[];
+  /**
+   * What it will touch on this host, now: links followed, variables expanded, defaults filled in, secrets read. Writes
+   * nothing. Judged before `prepare`, and again just before each `apply`, so that nothing that changed in between opens
+   * what was not granted. It must not rely on `check`: a controller that is taken over leaves that out.
+   */
+  resolve?(d: Desired<S, M>, io: Pick<Ports, P>, signal: AbortSignal): Promise<readonly Permission[]>;
   /** Names that only serialise passes (`dpkg`); claims serialise by themselves. */
   locks?(spec: S): readonly string[];
   /** References whose content the resource's process reads at its start; their digests arrive as `inputs`. */

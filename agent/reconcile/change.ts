@@ -15,6 +15,7 @@ import {
   pendingResult,
   putIntoForce,
   readyReport,
+  requireResolved,
   StillDiffers,
 } from './look.ts';
 import type { Pass, PassResult, ReconcilerDeps, Target } from './loop.ts';
@@ -64,6 +65,7 @@ async function open(pass: Pass, target: Target, resource: Resource): Promise<Loo
   const { kind, desired } = target;
   if (!desired.heal) requireDependencies(world, resource);
   const seen = await look(pass, target);
+  await requireResolved(pass, target);
   // What was confirmed here before needs no validation, and has to be possible when nothing else is.
   const prepared = desired.heal ? undefined : await kind.prepare(desired, seen.observed, ports, signal);
   const version = await versionOf(kind, target, pass);
@@ -203,8 +205,14 @@ async function rollBack(
   const failure = { reason, evidence: secrets.hide(evidence) };
   const { digest, version, basis } = intent;
   const undoing: Intent = { ...intent, phase: 'undoing', failure };
-  const quarantined = { ...failure, digest, version, basis, atMs: ports.clock.now() };
-  journal.write({ key: state.key, entry: { ...journal.entry(state.key)!, quarantined }, intent: undoing });
+  // What is not granted is refused by the next look at the host, too, and may be granted later.
+  const refused = { ...failure, digest, version, basis, atMs: ports.clock.now() };
+  const quarantine = reason === 'NotAllowed' ? {} : { quarantined: refused };
+  journal.write({
+    key: state.key,
+    entry: { ...journal.entry(state.key)!, ...quarantine },
+    intent: undoing,
+  });
   await journal.flushed();
   return await undo(pass, undoing);
 }

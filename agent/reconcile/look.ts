@@ -1,5 +1,6 @@
 // Looking at a target, getting it into force, and judging what is there: the steps that the situations share.
 import { type Change, describeChange, type Verdict } from '../../kinds/kind.ts';
+import { requireGranted } from './allow.ts';
 import { type Decision, decide, NO_GATE, seenYes } from './gate.ts';
 import type { Pass, PassResult, Report, Target } from './loop.ts';
 
@@ -29,6 +30,14 @@ export async function look({ deps, state, signal }: Pass, target: Target): Promi
 }
 
 /**
+ * Judges what the target would touch on this host as it is now. @throws Stalled('NotAllowed') that names what is missing
+ */
+export async function requireResolved({ deps, signal }: Pass, { kind, desired }: Target): Promise<void> {
+  if (kind.resolve === undefined) return;
+  requireGranted(await kind.resolve(desired, deps.ports, signal), deps);
+}
+
+/**
  * Applies, remembers what the kind wants remembered, and looks again: what still differs was not applied.
  * @param waited something was waited for since the look
  * @throws what the kind throws, Error for what still differs
@@ -43,6 +52,7 @@ export async function putIntoForce(
   const { journal, ports } = deps;
   state.yes = undefined;
   state.looks = 0;
+  await requireResolved(pass, target);
   const memory = await kind.apply(changes, desired, ports, signal, waited ? undefined : observed);
   const entry = journal.entry(state.key);
   if (memory !== undefined && kind.memory !== undefined && entry !== undefined) {

@@ -2,11 +2,11 @@
 import type { AnyKind, Desired, InventoryRecord } from '../../kinds/kind.ts';
 import type { Ports } from '../../kinds/ports.ts';
 import { readVersioned } from '../../kinds/shared/versioned.ts';
-import type { AllowList } from '../config.ts';
 import type { InventoryEntry, Journal } from '../journal/journal.ts';
 import type { Cause, Item } from '../queue/queue.ts';
 import type { Turns } from '../queue/turns.ts';
 import { latest, type SecretStore, secretRefsIn } from '../secrets/store.ts';
+import type { Grants } from './allow.ts';
 import type { Suspensions } from './suspensions.ts';
 import type { ResourceState, World } from './world.ts';
 
@@ -24,14 +24,13 @@ export type Outcome =
   | 'removed'
   | 'error';
 
-export interface ReconcilerDeps {
+export interface ReconcilerDeps extends Grants {
   readonly kinds: ReadonlyMap<string, AnyKind>;
   readonly ports: Ports;
   readonly journal: Journal;
   readonly world: World;
   readonly secrets: SecretStore;
   readonly suspensions: Suspensions;
-  readonly allow: AllowList;
   readonly observer: Observer;
   readonly queue: Requeue;
   /** A turn of the event loop for each write that blocks the process, so that events are read in between. */

@@ -2,8 +2,8 @@
 import type { Resource } from '../../api/bundle.ts';
 import { Stalled } from '../../api/errors.ts';
 import type { AnyKind, Desired, HostFacts, Input } from '../../kinds/kind.ts';
-import { secretAsks, secretRefsIn, withoutCiphertext } from '../secrets/store.ts';
-import { isAllowed, requireAllowed } from './allow.ts';
+import { secretPermissions, secretRefsIn, withoutCiphertext } from '../secrets/store.ts';
+import { isGranted, requireAllowed } from './allow.ts';
 import { contentFrom, kindOf, memoryOf, type ReconcilerDeps, type Target } from './loop.ts';
 import { confirmedPlace } from './relocate.ts';
 import { desiredDigest, type ResourceState } from './world.ts';
@@ -76,7 +76,11 @@ export class Targets {
 
   #requireAllowed(kind: AnyKind, spec: Record<string, unknown>): void {
     if (this.#allowed.has(spec)) return;
-    requireAllowed(kind.kind, [...kind.asks(spec), ...secretAsks(secretRefsIn(spec))], this.#deps.allow);
+    requireAllowed(
+      kind.kind,
+      [...kind.permissions(spec), ...secretPermissions(secretRefsIn(spec))],
+      this.#deps,
+    );
     this.#allowed.add(spec);
   }
 
@@ -136,9 +140,9 @@ export class Targets {
 
   /** The files in which a change of a secret would show, as far as this host lets a manifest read them. */
   secretFiles(state: ResourceState): string[] {
-    const { secrets, allow } = this.#deps;
+    const { secrets } = this.#deps;
     const refs = secretRefsIn(state.resource?.spec).filter((ref) =>
-      secretAsks([ref]).every((ask) => isAllowed(ask, allow)),
+      secretPermissions([ref]).every((permission) => isGranted(permission, this.#deps)),
     );
     return [...new Set(refs.flatMap((ref) => secrets.fileOf(ref) ?? []))];
   }

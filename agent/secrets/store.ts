@@ -6,7 +6,7 @@ import path from 'node:path';
 import { inspect } from 'node:util';
 import { isSecretRef, type SecretRef, type SecretSource } from '../../api/documents.ts';
 import { inWords, Stalled } from '../../api/errors.ts';
-import type { Ask, Secret } from '../../kinds/kind.ts';
+import type { Permission, Secret } from '../../kinds/kind.ts';
 import { readIfThere, writeDurably } from '../journal/durable.ts';
 import type { AgeIdentity } from './age.ts';
 import { Redactor } from './redact.ts';
@@ -226,7 +226,7 @@ export function latest(ref: SecretRef, refs: readonly SecretRef[]): SecretRef {
 }
 
 /** What the host's owner is asked for a secret: a manifest must not read whatever root can read. */
-export function secretAsks(refs: readonly SecretRef[]): Ask[] {
+export function secretPermissions(refs: readonly SecretRef[]): Permission[] {
   const values = refs.map(({ secretFrom: source }) => {
     if ('file' in source) return source.file;
     if ('env' in source) return `env:${source.env}`;

@@ -3,11 +3,11 @@
 import path from 'node:path';
 import { Stalled } from '../../api/errors.ts';
 import { sha256 } from '../../api/json.ts';
-import { mountAsks } from '../container-powers.ts';
-import { type Ask, type Desired, defineKind, type Finding } from '../kind.ts';
+import { mountPermissions } from '../container-powers.ts';
+import { type Desired, defineKind, type Finding, type Permission } from '../kind.ts';
 import { fileChanges, restoreFile, saveFile, type WantedFile, writeFile } from '../managed-file.ts';
 import type { FileState, Ports } from '../ports.ts';
-import { accountAsks, accountIDs } from '../shared/accounts.ts';
+import { accountIDs, accountPermissions } from '../shared/accounts.ts';
 import { watchAll } from '../watch-all.ts';
 import { type AlloyAnswers, askAlloy, type Reload, reloadAlloy } from './alloy-api.ts';
 import { assess, Before, GATE, type Seen, unhealthyOf } from './assess.ts';
@@ -45,21 +45,25 @@ export const alloyConfig = defineKind<AlloyConfigSpec, Observed, Needs, Before>(
   place: pathOf,
   owns: (spec) => [`file:${pathOf(spec)}`],
 
-  asks(spec) {
-    const asks: Ask[] = [{ type: 'path', value: pathOf(spec) }];
+  permissions(spec) {
+    const permissions: Permission[] = [{ type: 'path', value: pathOf(spec) }];
     const runner = runnerName(spec);
     if (spec.container === undefined) {
-      asks.push({ type: 'exec', value: binaryOf(spec), why: 'it validates the config' });
+      permissions.push({ type: 'exec', value: binaryOf(spec), why: 'it validates the config' });
     } else {
       const { name, image = `image-of:${name}` } = spec.container;
-      asks.push({ type: 'image', value: image, why: 'it validates the config' });
-      asks.push(...mountAsks(path.dirname(pathOf(spec)), true));
+      permissions.push({ type: 'image', value: image, why: 'it validates the config' });
+      permissions.push(...mountPermissions(path.dirname(pathOf(spec)), true));
     }
     if (runner !== undefined && 'unit' in runner) {
-      asks.push({ type: 'unit', value: runner.unit, why: 'it is reloaded when Alloy’s API is closed to us' });
+      permissions.push({
+        type: 'unit',
+        value: runner.unit,
+        why: 'it is reloaded when Alloy’s API is closed to us',
+      });
     }
-    asks.push(...accountAsks(spec));
-    return asks;
+    permissions.push(...accountPermissions(spec));
+    return permissions;
   },
 
   check(spec): Finding[] {

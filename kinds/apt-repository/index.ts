@@ -4,7 +4,7 @@ import * as z from 'zod';
 import { Stalled } from '../../api/errors.ts';
 import type { Reason } from '../../api/reasons.ts';
 import { apt, DPKG_LOCK, messageOf, requireUnlocked, update } from '../apt.ts';
-import { type Ask, type Change, type Desired, defineKind, type Finding } from '../kind.ts';
+import { type Change, type Desired, defineKind, type Finding, type Permission } from '../kind.ts';
 import {
   fileChanges,
   restoreFile,
@@ -64,11 +64,11 @@ export const aptRepository = defineKind<AptRepositorySpec, Observed, Needs, Befo
   owns: (spec) => [`file:${sourcePath(spec)}`, `file:${keyringPath(spec)}`],
   locks: () => [DPKG_LOCK],
 
-  asks: (spec) => [
+  permissions: (spec) => [
     { type: 'path', value: sourcePath(spec) },
     { type: 'path', value: keyringPath(spec) },
     { type: 'exec', value: 'apt-get', why: 'it fetches the index' },
-    ...spec.uris.flatMap((uri): Ask[] => [
+    ...spec.uris.flatMap((uri): Permission[] => [
       { type: 'package', value: `repository:${uri}` },
       // See docs/decisions/: choosing among the host's own sources is no more than `package`.
       {

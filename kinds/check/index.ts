@@ -30,7 +30,7 @@ export const check = defineKind<CheckSpec, Observed, 'http' | 'sockets' | 'clock
   // Nothing on the host is its own: any number of documents may ask the same.
   owns: () => [],
   locks: (spec) => [`check/${laneOf(spec)}`],
-  asks: (spec) =>
+  permissions: (spec) =>
     REQUESTS.flatMap((what) => {
       const request = spec[what];
       if (request === undefined) return [];

@@ -7,7 +7,6 @@ import { SETTLE_MS } from '../docker-verdict.ts';
 import { defineKind } from '../kind.ts';
 import { writeFile } from '../managed-file.ts';
 import { watchAll } from '../watch-all.ts';
-import { asksOf, checkProject, pathsOf } from './asks.ts';
 import { assess } from './assess.ts';
 import { type Io, type Project, readBase, refusal, up, versionOf } from './compose.ts';
 import { containersOf, mendHalfMade, remove, unpauseAll } from './containers.ts';
@@ -27,6 +26,7 @@ import {
   surroundingsOf,
   wantedFiles,
 } from './observe.ts';
+import { checkProject, pathsOf, permissionsOf } from './permissions.ts';
 import { BASE_NAMES, LISTED, OVERRIDE_NAMES } from './placement.ts';
 import { type Override, textOf } from './render.ts';
 import { ComposeProjectSpec } from './schema.ts';
@@ -51,7 +51,7 @@ export const composeProject = defineKind<ComposeProjectSpec, Observed, Needs, Be
   owns: (spec) =>
     pathsOf(spec).map((file) => (file.endsWith('/.env') ? `file:${file}#COMPOSE_FILE` : `file:${file}`)),
   locks: (spec) => [`compose:${spec.project ?? spec.directory}`],
-  asks: asksOf,
+  permissions: permissionsOf,
   check: checkProject,
 
   observe,

@@ -1,26 +1,32 @@
 // What a container's spec asks of a host's owner, and what is wrong with one that fits the schema. Pure.
-import { capabilityAsks, hostPidAsk, mountAsks, privilegedAsk, publishAsks } from '../container-powers.ts';
-import type { Ask, Finding } from '../kind.ts';
+import {
+  capabilityPermissions,
+  hostPidPermission,
+  mountPermissions,
+  privilegedPermission,
+  publishPermissions,
+} from '../container-powers.ts';
+import type { Finding, Permission } from '../kind.ts';
 import type { ContainerSpec } from './schema.ts';
 
 export const OUR_LABELS = 'dev.homeostat.';
 
-export function asksOf(spec: ContainerSpec): Ask[] {
-  const asks: Ask[] = [{ type: 'image', value: spec.image }];
+export function permissionsOf(spec: ContainerSpec): Permission[] {
+  const permissions: Permission[] = [{ type: 'image', value: spec.image }];
   for (const mount of spec.mounts ?? []) {
-    if (mount.type !== 'tmpfs') asks.push(...mountAsks(mount.source, mount.readOnly === true));
+    if (mount.type !== 'tmpfs') permissions.push(...mountPermissions(mount.source, mount.readOnly === true));
   }
-  if (spec.privileged === true) asks.push(privilegedAsk(spec.name));
-  if (spec.pid === 'host') asks.push(hostPidAsk(spec.name));
+  if (spec.privileged === true) permissions.push(privilegedPermission(spec.name));
+  if (spec.pid === 'host') permissions.push(hostPidPermission(spec.name));
   if (spec.network === 'host' || spec.network?.startsWith('container:')) {
-    asks.push({ type: 'capability', value: `network:${spec.network}` });
+    permissions.push({ type: 'capability', value: `network:${spec.network}` });
   }
-  for (const name of spec.capAdd ?? []) asks.push(...capabilityAsks(name));
+  for (const name of spec.capAdd ?? []) permissions.push(...capabilityPermissions(name));
   for (const port of spec.ports ?? []) {
     const { address, container } = parsePort(port);
-    asks.push(...publishAsks(address, container));
+    permissions.push(...publishPermissions(address, container));
   }
-  return asks;
+  return permissions;
 }
 
 export interface Port {

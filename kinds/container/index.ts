@@ -6,7 +6,7 @@ import { SETTLE_MS, verdictOf } from '../docker-verdict.ts';
 import { defineKind } from '../kind.ts';
 import { no } from '../shared/verdicts.ts';
 import { watchAll } from '../watch-all.ts';
-import { asksOf, checkContainer } from './check.ts';
+import { checkContainer, permissionsOf } from './check.ts';
 import { OWNER_LABEL } from './create.ts';
 import { goneSource, networkOf, peerOf } from './drift.ts';
 import { changesOf, current, inService, type Observed, observe, requireName } from './found.ts';
@@ -27,7 +27,7 @@ export const container = defineKind<ContainerSpec, Observed, 'docker' | 'files' 
   healLimit: { burst: 50, perSecond: 0.2 },
 
   owns: (spec) => [`container:${spec.name}`],
-  asks: asksOf,
+  permissions: permissionsOf,
   inputs: (spec) => spec.restartOn ?? [],
   check: checkContainer,
 

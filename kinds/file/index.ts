@@ -12,7 +12,7 @@ import {
   writeFile,
 } from '../managed-file.ts';
 import type { FileState } from '../ports.ts';
-import { accountAsks, accountIDs } from '../shared/accounts.ts';
+import { accountIDs, accountPermissions } from '../shared/accounts.ts';
 import { findings } from '../shared/findings.ts';
 import { YES } from '../shared/verdicts.ts';
 import { FileSpec } from './schema.ts';
@@ -43,12 +43,12 @@ export const file = defineKind<FileSpec, Observed, 'files', Saved>({
   place: (spec) => spec.path,
   owns: (spec) => [typeOf(spec) === 'directory' ? `file:${spec.path}/.` : `file:${spec.path}`],
 
-  asks(spec) {
+  permissions(spec) {
     const isSetuid = typeOf(spec) === 'file' && (modeOf(spec) & 0o6000) !== 0;
     const why = 'whoever runs it gets its owner’s rights';
     return [
       { type: 'path', value: spec.path },
-      ...accountAsks(spec),
+      ...accountPermissions(spec),
       ...(isSetuid ? [{ type: 'root-equivalent' as const, value: `setuid:${spec.path}`, why }] : []),
     ];
   },

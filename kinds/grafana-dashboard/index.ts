@@ -2,7 +2,7 @@
 import * as z from 'zod';
 import { Stalled, type Waiting } from '../../api/errors.ts';
 import { digestOf } from '../../api/json.ts';
-import { Grafana, GrafanaConnection, grafanaAsks, originOf, poll, writing } from '../grafana-api.ts';
+import { Grafana, GrafanaConnection, grafanaPermissions, originOf, poll, writing } from '../grafana-api.ts';
 import { defineKind, type Finding } from '../kind.ts';
 import { YES } from '../shared/verdicts.ts';
 import {
@@ -61,7 +61,7 @@ export const grafanaDashboard = defineKind<GrafanaDashboardSpec, Observed, Needs
 
   place: placeOf,
   owns: (spec) => [placeOf(spec)],
-  asks: ({ grafana }) => grafanaAsks(grafana),
+  permissions: ({ grafana }) => grafanaPermissions(grafana),
   // Dashboards of one Grafana make one folder between them.
   locks: ({ grafana }) => [`grafana:${originOf(grafana)}`],
 

@@ -6,8 +6,8 @@ import { Stalled } from '../../api/errors.ts';
 import { digestOf } from '../../api/json.ts';
 import {
   GrafanaConnection,
-  grafanaAsks,
   grafanaClaim,
+  grafanaPermissions,
   isObject,
   originOf,
   poll,
@@ -68,7 +68,7 @@ export const grafanaDatasource = defineKind<GrafanaDatasourceSpec, Observed, Nee
 
   place: ({ grafana, uid }) => grafanaClaim(grafana, 'datasources', uid),
   owns: ({ grafana, uid }) => [grafanaClaim(grafana, 'datasources', uid)],
-  asks: ({ grafana }) => grafanaAsks(grafana),
+  permissions: ({ grafana }) => grafanaPermissions(grafana),
   // One default between them.
   locks: ({ grafana }) => [`grafana:${originOf(grafana)}`],
 

@@ -72,7 +72,7 @@ export const packageKind = defineKind<PackageSpec, Observed, Needs, Before, Memo
   owns: ({ name }) => [`package:${name}`],
   locks: () => [DPKG_LOCK],
   // Its scripts run as root; the list of packages is closed by default, and is the word for it (docs/decisions/).
-  asks: ({ name, mayRemove = [] }) => [
+  permissions: ({ name, mayRemove = [] }) => [
     { type: 'package', value: name },
     ...mayRemove.map((other) => ({ type: 'package' as const, value: other, why: 'it may be removed' })),
     { type: 'exec', value: 'apt-get', why: 'it installs the package' },

@@ -1,7 +1,7 @@
 // PrometheusConfig: our scrape jobs and rule files in a prometheus.yml that people edit, each list one marked block,
 // everything else byte for byte as it was; or the jobs in a file of ours beside it. Prometheus is to run what stands there.
 import { Stalled, Waiting } from '../../api/errors.ts';
-import { type Ask, type Change, type Desired, defineKind, type Finding } from '../kind.ts';
+import { type Change, type Desired, defineKind, type Finding, type Permission } from '../kind.ts';
 import { unknown } from '../shared/verdicts.ts';
 import { watchAll } from '../watch-all.ts';
 import { type Runs, rulePatterns, verdictOf, WITHIN_MS, whatRuns } from './loaded.ts';
@@ -59,17 +59,17 @@ export const prometheusConfig = defineKind<PrometheusConfigSpec, Observed, Needs
   // Documents of one config write the same file.
   locks: (spec) => [`prometheus:${pathOf(spec)}`],
   inputs: (spec) => spec.reloadOn ?? [],
-  asks(spec) {
+  permissions(spec) {
     const { unit, container } = spec;
-    const asks: Ask[] = [{ type: 'path', value: pathOf(spec) }];
+    const permissions: Permission[] = [{ type: 'path', value: pathOf(spec) }];
     const why = 'the jobs; not with form: block';
-    if (mayHaveFile(spec)) asks.push({ type: 'path', value: directoryOf(pathOf(spec)), why });
-    asks.push({ type: 'exec', value: promtoolOf(spec), why: 'it checks the config' });
-    if (unit !== undefined) asks.push({ type: 'unit', value: unit, why: 'it is reloaded' });
+    if (mayHaveFile(spec)) permissions.push({ type: 'path', value: directoryOf(pathOf(spec)), why });
+    permissions.push({ type: 'exec', value: promtoolOf(spec), why: 'it checks the config' });
+    if (unit !== undefined) permissions.push({ type: 'unit', value: unit, why: 'it is reloaded' });
     if (container !== undefined) {
-      asks.push({ type: 'unit', value: `container:${container}`, why: 'it is sent SIGHUP' });
+      permissions.push({ type: 'unit', value: `container:${container}`, why: 'it is sent SIGHUP' });
     }
-    return asks;
+    return permissions;
   },
 
   check(spec) {

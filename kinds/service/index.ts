@@ -1,7 +1,7 @@
 // Service: a unit's files, whether it is enabled, masked and running, and that the running process was started
 // with what is on disk now. Under systemd, or as a child of the agent (`manager: supervised`).
 import { Stalled, Waiting } from '../../api/errors.ts';
-import { type Ask, type Change, type Concern, defineKind } from '../kind.ts';
+import { type Change, type Concern, defineKind, type Permission } from '../kind.ts';
 import { fileChanges } from '../managed-file.ts';
 import { watchAll } from '../watch-all.ts';
 import { apply } from './apply.ts';
@@ -38,20 +38,25 @@ export const service = defineKind<ServiceSpec, Observed, Needs, Before, Memory>(
   place: (spec) => `${spec.manager ?? 'systemd'} ${spec.unit}`,
   owns: claims,
 
-  asks(spec): Ask[] {
-    const asks: Ask[] = [{ type: 'unit', value: spec.unit }];
+  permissions(spec): Permission[] {
+    const permissions: Permission[] = [{ type: 'unit', value: spec.unit }];
     const texts = [spec.unitFile, ...Object.values(spec.dropIns ?? {})].filter((text) => text !== undefined);
     if (texts.length > 0) {
       const why = 'whoever writes its unit file runs anything as anybody';
-      asks.push({ type: 'root-equivalent', value: `unit-file:${spec.unit}`, why });
+      permissions.push({ type: 'root-equivalent', value: `unit-file:${spec.unit}`, why });
     }
     const programs = texts.flatMap(({ content }) => (typeof content === 'string' ? programsOf(content) : []));
     if (isSupervised(spec)) {
-      asks.push({ type: 'root-equivalent', value: `command:${spec.unit}`, why: 'it runs as the agent' });
+      permissions.push({
+        type: 'root-equivalent',
+        value: `command:${spec.unit}`,
+        why: 'it runs as the agent',
+      });
       programs.push(...(spec.command ?? []).slice(0, 1));
     }
-    for (const value of new Set(programs)) asks.push({ type: 'exec', value, why: `${spec.unit} runs it` });
-    return asks;
+    for (const value of new Set(programs))
+      permissions.push({ type: 'exec', value, why: `${spec.unit} runs it` });
+    return permissions;
   },
 
   inputs: (spec) => spec.restartOn ?? [],

@@ -1,5 +1,5 @@
 // Who owns a file: the fields `owner` and `group` that schemas share.
-import type { Ask } from '../kind.ts';
+import type { Permission } from '../kind.ts';
 import type { Files } from '../ports.ts';
 
 interface Owners {
@@ -7,7 +7,7 @@ interface Owners {
   readonly group?: string | undefined;
 }
 
-export function accountAsks({ owner, group }: Owners): Ask[] {
+export function accountPermissions({ owner, group }: Owners): Permission[] {
   return [owner, group].flatMap((value) => (value === undefined ? [] : [{ type: 'user', value }]));
 }
 

@@ -52,7 +52,7 @@ export const tailnetPolicy = defineKind<TailnetPolicySpec, PolicyFile, Needs, Be
 
   place: placeOf,
   owns: (spec) => [placeOf(spec)],
-  asks: ({ api = DEFAULT_API }) => [
+  permissions: ({ api = DEFAULT_API }) => [
     { type: 'url', value: api, why: 'the tailnet’s policy is written there' },
   ],
 

@@ -60,7 +60,7 @@ export const tailscaleClient = defineKind<
 
   owns: (spec) => namesOf(spec).map(claimOf),
 
-  asks: (spec) => namesOf(spec).map((pref) => ({ type: 'tailscale', value: pref })),
+  permissions: (spec) => namesOf(spec).map((pref) => ({ type: 'tailscale', value: pref })),
 
   check(spec) {
     if (namesOf(spec).length > 0) return [];

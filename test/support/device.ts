@@ -35,7 +35,7 @@ export class Devices {
       before: { version: 1, schema: Before },
       needs: [],
       owns: () => [],
-      asks: () => [],
+      permissions: () => [],
       inputs: (spec) => spec.restartOn ?? [],
       healLimit: { burst: 3, perSecond: 0.001 },
       async observe(d) {

@@ -157,7 +157,7 @@ test('what is removed long after a rekey is removed with the secret as it is now
     before: { version: 1, schema: z.object({ token: SecretRef }) },
     needs: [],
     owns: () => ['api:x'],
-    asks: () => [],
+    permissions: () => [],
     observe: async () => ({}),
     diff: () => [],
     prepare: async ({ spec }) => ({ existed: false, before: { token: spec.token } }),

@@ -22,7 +22,7 @@ function begin(t: TestContext) {
     needs: [],
     place: () => 'here',
     owns: () => ['hanging:here'],
-    asks: () => [],
+    permissions: () => [],
     async observe() {
       looking = true;
       await gate.promise;
@@ -105,7 +105,7 @@ function host(t: TestContext) {
     before: { version: 1, schema: z.object({}) },
     needs: [],
     owns: () => [],
-    asks: () => [],
+    permissions: () => [],
     async observe(d) {
       looks.push(d.key);
       return things.get(d.key);

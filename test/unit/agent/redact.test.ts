@@ -80,7 +80,7 @@ test('a kind whose program quotes the secret: not in conditions, drift, events, 
     spec: z.strictObject({ token: SecretRef, how: z.string() }),
     needs: [],
     owns: (spec) => [`quoting:${spec.how}`],
-    asks: () => [],
+    permissions: () => [],
     observe: async ({ spec, content }) => {
       if (spec.how === 'error') throw new Error(`401 for token ${content(spec.token).bytes}`);
       return {};

@@ -31,7 +31,7 @@ const note = defineKind<{ at: string; text: string }, string, 'files', z.infer<t
   needs: ['files'],
   place: ({ at }) => at,
   owns: ({ at }) => [`file:${at}`],
-  asks: () => [],
+  permissions: () => [],
   async observe({ spec }, { files }) {
     const state = files.read(spec.at);
     return state.type === 'file' ? state.content.toString() : '';

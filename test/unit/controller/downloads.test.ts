@@ -36,7 +36,7 @@ const book: AnyKind = defineKind<z.infer<typeof Spec>, null, never, null>({
   scope: 'fleet',
   spec: Spec,
   owns: () => ['book:it'],
-  asks: () => [],
+  permissions: () => [],
   check: ({ content }) => (content === 'bad\n' ? [{ path: ['page'], message: 'it is a bad page' }] : []),
   downloads: ({ page }) =>
     page === undefined

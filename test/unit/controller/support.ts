@@ -44,7 +44,7 @@ export const testKinds: ReadonlyMap<string, AnyKind> = new Map([
       scope: 'host',
       spec: FileSpec,
       owns: (spec) => [`file:${spec.path}`],
-      asks: () => [],
+      permissions: () => [],
       check: (spec) =>
         spec.content === undefined && spec.contentFrom === undefined
           ? [{ path: [], message: 'a File needs content or contentFrom' }]
@@ -59,7 +59,7 @@ export const testKinds: ReadonlyMap<string, AnyKind> = new Map([
       scope: 'host',
       spec: ServiceSpec,
       owns: (spec) => [`unit:${spec.unit}`],
-      asks: () => [],
+      permissions: () => [],
       inputs: (spec) => spec.restartOn ?? [],
     }),
   ],
@@ -71,7 +71,7 @@ export const testKinds: ReadonlyMap<string, AnyKind> = new Map([
       scope: 'fleet',
       spec: PolicySpec,
       owns: (spec) => [`tailnet:${spec.tailnet}`],
-      asks: () => [],
+      permissions: () => [],
     }),
   ],
 ]);

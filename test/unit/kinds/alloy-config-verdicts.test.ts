@@ -309,11 +309,11 @@ test('the components of a config are found, and nothing that only looks like one
 });
 
 test('the unit is asked for, since it may be reloaded; nothing of the kind for an Alloy that nobody runs', () => {
-  const asks = (more: object) =>
+  const permissions = (more: object) =>
     alloyConfig
-      .asks(alloyConfig.spec.parse({ content: 'x', ...more }))
+      .permissions(alloyConfig.spec.parse({ content: 'x', ...more }))
       .map(({ type, value }) => `${type} ${value}`);
-  assert.ok(asks({}).includes('unit alloy.service'));
-  assert.ok(asks({ unit: 'x.service', manager: 'supervised' }).includes('unit x.service'));
-  assert.ok(!asks({ manager: 'none' }).some((ask) => ask.startsWith('unit')));
+  assert.ok(permissions({}).includes('unit alloy.service'));
+  assert.ok(permissions({ unit: 'x.service', manager: 'supervised' }).includes('unit x.service'));
+  assert.ok(!permissions({ manager: 'none' }).some((ask) => ask.startsWith('unit')));
 });

@@ -241,16 +241,17 @@ test('the program in a container has one version, whether it answers or not', as
 
 test('one in a container is validated with an image, and runs nothing of the host', () => {
   const spec = (more: object) => alloyConfig.spec.parse({ content: '// x', ...more });
-  const asks = (more: object) => alloyConfig.asks(spec(more)).map(({ type, value }) => `${type} ${value}`);
-  assert.deepEqual(asks({ container: { name: 'alloy', image: 'grafana/alloy:v1.18.0' } }), [
+  const permissions = (more: object) =>
+    alloyConfig.permissions(spec(more)).map(({ type, value }) => `${type} ${value}`);
+  assert.deepEqual(permissions({ container: { name: 'alloy', image: 'grafana/alloy:v1.18.0' } }), [
     'path /etc/alloy/config.alloy',
     'image grafana/alloy:v1.18.0',
     'mount /etc/alloy',
   ]);
-  assert.ok(asks({ container: { name: 'alloy' } }).includes('image image-of:alloy'));
-  const inRun = asks({ container: { name: 'alloy' }, path: '/run/config.alloy' });
+  assert.ok(permissions({ container: { name: 'alloy' } }).includes('image image-of:alloy'));
+  const inRun = permissions({ container: { name: 'alloy' }, path: '/run/config.alloy' });
   assert.ok(inRun.includes('root-equivalent mount:/run:ro'), 'the image would see the engine’s socket');
-  assert.ok(asks({}).includes('exec alloy'));
+  assert.ok(permissions({}).includes('exec alloy'));
   const [finding] = alloyConfig.check!(spec({ container: { name: 'alloy' }, unit: 'alloy.service' }));
   assert.deepEqual(finding?.path, ['unit']);
   assert.match(finding?.message ?? '', /keep one/);

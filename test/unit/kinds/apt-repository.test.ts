@@ -222,10 +222,10 @@ test('what can’t be right is said before anything is sent', () => {
 });
 
 test('a repository asks for what amounts to root', () => {
-  const asks = aptRepository.asks(
+  const permissions = aptRepository.permissions(
     spec({ key: { fingerprint: V6_FINGERPRINT, url: 'https://k.example.org/a.asc' } }),
   );
-  const values = asks.map(({ type, value }) => `${type} ${value}`);
+  const values = permissions.map(({ type, value }) => `${type} ${value}`);
   for (const ask of [
     'package repository:https://apt.grafana.com',
     'root-equivalent repository:https://apt.grafana.com',

@@ -203,13 +203,15 @@ test('a secret is sent, and neither it nor what answers to it is shown', async (
 });
 
 test('a URL that gets a secret, and a POST, are asked of the allow-list; a plain question is not', () => {
-  const asks = (spec: object) =>
-    check.asks(check.spec.parse(spec)).map(({ type, value }) => `${type} ${value}`);
-  assert.deepEqual(asks({ http: { url: URL_ } }), []);
-  assert.deepEqual(asks({ tcp: { address: '198.18.0.8:22' } }), []);
-  assert.deepEqual(asks({ http: { url: URL_, method: 'POST' } }), ['url http://198.18.0.8:5252']);
+  const permissions = (spec: object) =>
+    check.permissions(check.spec.parse(spec)).map(({ type, value }) => `${type} ${value}`);
+  assert.deepEqual(permissions({ http: { url: URL_ } }), []);
+  assert.deepEqual(permissions({ tcp: { address: '198.18.0.8:22' } }), []);
+  assert.deepEqual(permissions({ http: { url: URL_, method: 'POST' } }), ['url http://198.18.0.8:5252']);
   const bearerToken = { secretFrom: { file: '/token' } };
-  assert.deepEqual(asks({ logql: { url: 'https://loki/x', query: 'q', bearerToken } }), ['url https://loki']);
+  assert.deepEqual(permissions({ logql: { url: 'https://loki/x', query: 'q', bearerToken } }), [
+    'url https://loki',
+  ]);
 });
 
 test('however many checks hang, they are three of the agent’s passes at most, and heals go on', () => {

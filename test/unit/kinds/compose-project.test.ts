@@ -3,10 +3,10 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { asksOf, checkProject } from '../../../kinds/compose-project/asks.ts';
 import { assess } from '../../../kinds/compose-project/assess.ts';
 import { containersOf } from '../../../kinds/compose-project/containers.ts';
 import { envFilesOf } from '../../../kinds/compose-project/observe.ts';
+import { checkProject, permissionsOf } from '../../../kinds/compose-project/permissions.ts';
 import { PlacementError, place, withoutOurs } from '../../../kinds/compose-project/placement.ts';
 import {
   appended,
@@ -184,7 +184,7 @@ test('values of an env_file are quoted only as far as they must be', () => {
 });
 
 test('it asks for every file, image, mount and power', () => {
-  const asked = asksOf(spec).map(({ type, value }) => `${type} ${value}`);
+  const asked = permissionsOf(spec).map(({ type, value }) => `${type} ${value}`);
   for (const wanted of [
     'path /srv/stack/compose.override.yaml',
     'path /srv/stack/compose.homeostat.yaml',

@@ -12,9 +12,9 @@ import type { Container } from '../../../kinds/docker-engine.ts';
 const parse = (more: object = {}): ContainerSpec =>
   ContainerSpec.parse({ name: 'alloy', image: 'grafana/alloy:v1.18.0', ...more });
 
-const asks = (more: object) =>
+const permissions = (more: object) =>
   container
-    .asks(parse(more))
+    .permissions(parse(more))
     .map(({ type, value }) => `${type} ${value}`)
     .slice(1);
 const complaints = (more: object) =>
@@ -72,14 +72,14 @@ function made(d: D, more: Partial<Container['State']> = {}): Container {
 }
 
 test('everything that a host’s owner may not want is asked for', () => {
-  assert.deepEqual(container.asks(parse())[0], { type: 'image', value: 'grafana/alloy:v1.18.0' });
-  assert.deepEqual(asks({}), []);
-  assert.deepEqual(asks({ network: 'host', capAdd: ['NET_ADMIN', 'CAP_SYSLOG'] }), [
+  assert.deepEqual(container.permissions(parse())[0], { type: 'image', value: 'grafana/alloy:v1.18.0' });
+  assert.deepEqual(permissions({}), []);
+  assert.deepEqual(permissions({ network: 'host', capAdd: ['NET_ADMIN', 'CAP_SYSLOG'] }), [
     'capability network:host',
     'capability CAP_NET_ADMIN',
     'capability CAP_SYSLOG',
   ]);
-  assert.deepEqual(asks({ ports: ['127.0.0.1:80:80', '0.0.0.0:81:81', '[::]:82:82'] }), [
+  assert.deepEqual(permissions({ ports: ['127.0.0.1:80:80', '0.0.0.0:81:81', '[::]:82:82'] }), [
     'capability publish:0.0.0.0',
     'capability publish:::',
   ]);
@@ -88,11 +88,11 @@ test('everything that a host’s owner may not want is asked for', () => {
     { type: 'volume', source: 'data', target: '/data' },
     { type: 'tmpfs', target: '/tmp' },
   ];
-  assert.deepEqual(asks({ mounts }), ['mount /etc/alloy', 'mount data']);
+  assert.deepEqual(permissions({ mounts }), ['mount /etc/alloy', 'mount data']);
 });
 
 test('what amounts to root is asked for in words', () => {
-  const root = (more: object) => asks(more).filter((ask) => ask.startsWith('root-equivalent'));
+  const root = (more: object) => permissions(more).filter((ask) => ask.startsWith('root-equivalent'));
   const bind = (source: string, readOnly = false) =>
     root({ mounts: [{ type: 'bind', source, target: '/x', readOnly }] }).map((ask) => ask.split(' ')[1]);
   assert.deepEqual(root({ privileged: true }), ['root-equivalent privileged:alloy']);

@@ -592,15 +592,15 @@ test('of a supervised unit’s environment the differing variables are named, an
 });
 
 test('what writes a unit asks for it in words', () => {
-  const asks = (spec: object) =>
-    service.asks({ unit: UNIT, ...spec }).map(({ type, value }) => `${type} ${value}`);
-  assert.deepEqual(asks({}), [`unit ${UNIT}`]);
-  assert.deepEqual(asks({ unitFile: { content: text('/bin/one') } }), [
+  const permissions = (spec: object) =>
+    service.permissions({ unit: UNIT, ...spec }).map(({ type, value }) => `${type} ${value}`);
+  assert.deepEqual(permissions({}), [`unit ${UNIT}`]);
+  assert.deepEqual(permissions({ unitFile: { content: text('/bin/one') } }), [
     `unit ${UNIT}`,
     `root-equivalent unit-file:${UNIT}`,
     'exec /bin/one',
   ]);
-  assert.deepEqual(asks({ manager: 'supervised', command: ['/bin/one'] }), [
+  assert.deepEqual(permissions({ manager: 'supervised', command: ['/bin/one'] }), [
     `unit ${UNIT}`,
     `root-equivalent command:${UNIT}`,
     'exec /bin/one',

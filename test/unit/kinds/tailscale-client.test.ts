@@ -114,7 +114,7 @@ test('claims and asks name the preferences', () => {
   const spec = tailscaleClient.spec.parse({ webclient: true, prefs: { hostname: '' } });
   assert.deepEqual(tailscaleClient.owns(spec), ['tailscale:prefs/RunWebClient', 'tailscale:prefs/Hostname']);
   assert.deepEqual(
-    tailscaleClient.asks(spec).map(({ type, value }) => `${type} ${value}`),
+    tailscaleClient.permissions(spec).map(({ type, value }) => `${type} ${value}`),
     ['tailscale RunWebClient', 'tailscale Hostname'],
   );
   assert.equal(tailscaleClient.check?.(tailscaleClient.spec.parse({})).length, 1);

@@ -1,7 +1,13 @@
 // What a project's document must be allowed to do on a host, and what is wrong with one that fits the schema. Pure.
 import path from 'node:path';
-import { capabilityAsks, hostPidAsk, mountAsks, privilegedAsk, publishAsks } from '../container-powers.ts';
-import type { Ask, Finding } from '../kind.ts';
+import {
+  capabilityPermissions,
+  hostPidPermission,
+  mountPermissions,
+  privilegedPermission,
+  publishPermissions,
+} from '../container-powers.ts';
+import type { Finding, Permission } from '../kind.ts';
 import { LISTED, OVERRIDE } from './placement.ts';
 import { envFileName, secretsOf } from './render.ts';
 import type { AddedService, ComposeProjectSpec, ExtendedService } from './schema.ts';
@@ -19,42 +25,42 @@ export function pathsOf(spec: ComposeProjectSpec): string[] {
   return names.map((name) => path.posix.join(spec.directory, name));
 }
 
-export function asksOf(spec: ComposeProjectSpec): Ask[] {
+export function permissionsOf(spec: ComposeProjectSpec): Permission[] {
   return [
-    ...pathsOf(spec).map((value): Ask => ({ type: 'path', value })),
+    ...pathsOf(spec).map((value): Permission => ({ type: 'path', value })),
     { type: 'exec', value: spec.docker ?? 'docker', why: 'docker compose' },
-    ...servicesOf(spec).flatMap(([name, service]) => serviceAsks(spec.directory, name, service)),
+    ...servicesOf(spec).flatMap(([name, service]) => servicePermissions(spec.directory, name, service)),
   ];
 }
 
-function serviceAsks(directory: string, name: string, service: Service): Ask[] {
+function servicePermissions(directory: string, name: string, service: Service): Permission[] {
   const why = `service ${name}`;
-  const asks: Ask[] = [];
-  const capability = (value: string) => asks.push({ type: 'capability', value, why });
-  if (service.image !== undefined) asks.push({ type: 'image', value: service.image, why });
+  const permissions: Permission[] = [];
+  const capability = (value: string) => permissions.push({ type: 'capability', value, why });
+  if (service.image !== undefined) permissions.push({ type: 'image', value: service.image, why });
   for (const volume of service.volumes ?? []) {
     const [source, target, options = ''] = volume.split(':');
     if (target === undefined) continue; // an anonymous volume
     const place = source!.startsWith('.') ? path.posix.join(directory, source!) : source!;
-    asks.push(...mountAsks(place, options.split(',').includes('ro')));
+    permissions.push(...mountPermissions(place, options.split(',').includes('ro')));
   }
-  for (const added of service.cap_add ?? []) asks.push(...capabilityAsks(added.toUpperCase()));
+  for (const added of service.cap_add ?? []) permissions.push(...capabilityPermissions(added.toUpperCase()));
   for (const option of service.security_opt ?? []) capability(`security:${option}`);
   for (const device of service.devices ?? []) {
     const value = `device:${device.split(':')[0]}`;
-    asks.push({ type: 'root-equivalent', value, why: `${why} gets at the device itself` });
+    permissions.push({ type: 'root-equivalent', value, why: `${why} gets at the device itself` });
   }
   const { network_mode: network, pid } = service;
   if (network !== undefined && !['none', 'bridge'].includes(network)) capability(`network:${network}`);
-  if (pid === 'host') asks.push(hostPidAsk(name));
+  if (pid === 'host') permissions.push(hostPidPermission(name));
   else if (pid !== undefined) capability(`pid:${pid}`);
-  if (service.privileged === true) asks.push(privilegedAsk(name));
+  if (service.privileged === true) permissions.push(privilegedPermission(name));
   for (const port of service.ports ?? []) {
     const address = /^(.+):[^:]*:[^:]+$/.exec(port)?.[1]?.replace(/^\[|\]$/g, '');
     // Compose publishes on all addresses when none is named.
-    asks.push(...publishAsks(address ?? '0.0.0.0', port.slice(port.lastIndexOf(':') + 1)));
+    permissions.push(...publishPermissions(address ?? '0.0.0.0', port.slice(port.lastIndexOf(':') + 1)));
   }
-  return asks;
+  return permissions;
 }
 
 export function checkProject(spec: ComposeProjectSpec): Finding[] {
