@@ -70,10 +70,12 @@ export class JournalSource implements Component {
   readonly #scope: Scoped;
   readonly #surroundings: Surroundings;
   readonly #positions: Positions;
+  readonly #id: string;
   #child: ChildProcess | undefined;
   #args: Args;
 
   constructor(id: string, args: Args, surroundings: Surroundings) {
+    this.#id = id;
     this.#args = args;
     this.#surroundings = surroundings;
     this.#scope = scopeOf(id, surroundings);
@@ -108,7 +110,8 @@ export class JournalSource implements Component {
     }
     const { values } = this.#args;
     const rules = (values['relabel_rules'] as Capsule<{ rules: Rule[] }> | undefined)?.value.rules ?? [];
-    const labels = relabel({ ...found, ...labelsOf(values['labels']) }, rules);
+    // Its own name goes over a label job of its labels, and a rule over that: recorded in behaviour.md.
+    const labels = relabel({ ...found, ...labelsOf(values['labels']), job: this.#id }, rules);
     this.#scope.add('loki_source_journal_target_lines_total', 1);
     const message = fields['MESSAGE'];
     if (labels && (typeof message === 'string' || values['format_as_json'] === true)) {

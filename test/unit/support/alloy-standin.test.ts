@@ -568,29 +568,48 @@ describe('what the stand-in sends', { skip: noRecordings, concurrency: true }, (
     assert.equal(await alloy.total(`${WRITE}samples_failed_total`), 0);
   });
 
-  it('is the journal with the labels of the config, and after a restart only what is new', async (context) => {
-    const { write, start, dir, sink } = await lab(context);
+  /** A journal of one entry, and what the stand-in pushes of it. */
+  async function journalOf({ write, start, dir, sink }: Awaited<ReturnType<typeof lab>>, config: string) {
     const journalctl = join(dir, 'journalctl');
     const entry = `{"__CURSOR":"s=1","__REALTIME_TIMESTAMP":"1795381340000000","MESSAGE":"hello","_PID":"1"}`;
     writeFileSync(journalctl, `#!/bin/sh\necho "$@" >> ${dir}/calls\necho '${entry}'\nexec cat\n`, {
       mode: 0o755,
     });
-    write(recording('seed').config);
+    write(config);
     const env = { HOMEOSTAT_STANDIN_JOURNALCTL: journalctl };
     const alloy = await start(env);
     const pushed = async (): Promise<Buffer | undefined> =>
       sink.bodies.find(({ path }) => path.startsWith('/loki'))?.body;
     const body = await until('the entry is pushed', pushed, (found) => found !== undefined);
-    assert.deepEqual(JSON.parse(body!.toString()), {
-      streams: [{ stream: { host: hostname(), job: 'journal' }, values: [['1795381340000000000', 'hello']] }],
-    });
+    const { streams } = JSON.parse(body!.toString()) as { streams: unknown[] };
+    return { alloy, env, streams };
+  }
+
+  const values = [['1795381340000000000', 'hello']];
+
+  it('is the journal with its own name as job, and after a restart only what is new', async (context) => {
+    const here = await lab(context);
+    const { alloy, env, streams } = await journalOf(here, recording('seed').config);
+    // The config says job = "journal"; behaviour.md has what arrives.
+    assert.deepEqual(streams, [{ stream: { host: hostname(), job: 'loki.source.journal.journal' }, values }]);
     await alloy.stop();
-    await start(env);
-    const calls = async (): Promise<string[]> => readFileSync(join(dir, 'calls'), 'utf8').trim().split('\n');
+    await here.start(env);
+    const calls = async (): Promise<string[]> =>
+      readFileSync(join(here.dir, 'calls'), 'utf8').trim().split('\n');
     const [first, second] = await until('it follows again', calls, (lines) => lines.length === 2);
     assert.match(first!, /--follow .*--since=@\d+$/);
     assert.match(second!, /--after-cursor=s=1$/);
   });
+
+  for (const name of ['config.alloy', 'container.alloy']) {
+    it(`is the journal of the shipped ${name} with the label by which manifests ask for it`, async (context) => {
+      const here = await lab(context);
+      const shipped = readFileSync(new URL(`../../../manifests/alloy/${name}`, import.meta.url), 'utf8');
+      const config = shipped.replace(/"http:\/\/\$\{vars\.central\}:\d+/g, `"http://127.0.0.1:${here.port}`);
+      const { streams } = await journalOf(here, config);
+      assert.deepEqual(streams, [{ stream: { host: hostname(), job: 'journal' }, values }]);
+    });
+  }
 
   it('are log lines, counted as recorded: good, Loki stopped, wrong path', async (context) => {
     const { write, start, dir, sink, port, nobody } = await lab(context);
