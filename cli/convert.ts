@@ -6,8 +6,11 @@ import path from 'node:path';
 import type { Command } from 'commander';
 import { dump } from 'js-yaml';
 import { API_VERSION, Name } from '../api/documents.ts';
+import { convert, mustPass } from './convert/converter.ts';
+import { keepJournalJob } from './convert/journal.ts';
+import { bareSecrets, type Moved, requireBare, secretsOf, withoutSecrets } from './convert/secrets.ts';
+import { readVariables } from './convert/variables.ts';
 import { type GeneratedFile, uninterpolated, writeGenerated } from './generated.ts';
-import { bareSecrets, type Moved } from './promtail-secrets.ts';
 
 interface Options {
   readonly out: string;
@@ -18,7 +21,6 @@ interface Options {
 }
 
 const PLACEHOLDER_HOST = 'my-host';
-const TIMEOUT_MS = 60_000;
 
 export function register(program: Command): void {
   const parent = program.command('convert').description('make documents of another program’s configuration');
@@ -45,21 +47,35 @@ async function convertPromtail(file: string, options: Options): Promise<void> {
   }
   readable(file);
   const alloy = options.alloy ?? process.env['ALLOY_BIN'] ?? 'alloy';
+  const yaml = fs.readFileSync(file, 'utf8');
+  const secrets = secretsOf(yaml);
   const scratch = fs.mkdtempSync(path.join(os.tmpdir(), 'homeostat-convert-'));
   try {
-    const { text, report } = await convert(alloy, file, scratch, options.bypassErrors === true);
-    const { text: clean, moved } = bareSecrets(text);
+    const converted = await convert({ alloy, file, scratch, bypass: options.bypassErrors === true }, yaml);
+    const { text: clean, moved } = bareSecrets(converted.text);
+    const { text, lost } = readVariables(clean, converted.variables);
     const config = path.join(scratch, 'config.alloy');
-    fs.writeFileSync(config, clean, { mode: 0o600 });
+    fs.writeFileSync(config, text, { mode: 0o600 });
     await mustPass(alloy, ['fmt', '--write', config], 'formatted');
+    fs.writeFileSync(config, keepJournalJob(fs.readFileSync(config, 'utf8')));
+    requireBare(fs.readFileSync(config, 'utf8'), secrets, file);
     await mustPass(alloy, ['validate', config], 'validated');
     const files = new Map<string, GeneratedFile>([
       ['config.alloy', { bytes: uninterpolated(fs.readFileSync(config, 'utf8')) }],
       [`${options.name}.yaml`, { bytes: documentText(file, options) }],
     ]);
     await writeGenerated(options.out, files, hostsForCheck(options));
-    tell(options, file, report, moved, [...files.keys()]);
+    const report = [
+      ...converted.report,
+      ...converted.defaulted.map(
+        (raw) => `(Warning) ${raw} stands where Alloy takes no variable; its default is written`,
+      ),
+      ...lost.map(({ line, raw }) => `(Warning) ${file}:${line}: ${raw} stands in what has no counterpart`),
+    ];
+    print(options, file, report, moved, [...files.keys()], converted.variables.length > 0);
     if (report.some((line) => line.startsWith('(Error)'))) process.exitCode = 2;
+  } catch (error) {
+    throw new Error(withoutSecrets(error instanceof Error ? error.message : String(error), secrets));
   } finally {
     fs.rmSync(scratch, { recursive: true, force: true });
   }
@@ -71,81 +87,6 @@ function readable(file: string): void {
   if (stat === undefined) throw new Error(`there is no file ${file}`);
   if (!stat.isFile()) throw new Error(`${file} is not a file: name the promtail config itself`);
   fs.accessSync(file, fs.constants.R_OK);
-}
-
-async function convert(
-  alloy: string,
-  file: string,
-  scratch: string,
-  bypass: boolean,
-): Promise<{ text: string; report: string[] }> {
-  const [output, reportFile] = [path.join(scratch, 'converted.alloy'), path.join(scratch, 'report.txt')];
-  const { exitCode, stderr } = await run(alloy, [
-    'convert',
-    '--source-format=promtail',
-    `--output=${output}`,
-    `--report=${reportFile}`,
-    ...(bypass ? ['--bypass-errors'] : []),
-    file,
-  ]);
-  const report = fs.existsSync(reportFile) ? entries(fs.readFileSync(reportFile, 'utf8')) : [];
-  if (exitCode === 0 && fs.existsSync(output)) return { text: fs.readFileSync(output, 'utf8'), report };
-  throw new Error(refusal(file, report.length > 0 ? report : entries(stderr), stderr));
-}
-
-/** Alloy's diagnostics, `(Severity) sentence`, with the lines that belong to each; what stands around them is left out. */
-function entries(text: string): string[] {
-  const found: string[] = [];
-  for (const line of text.replace(/^Error: (?=\()/m, '').split('\n')) {
-    if (/^\((?:Info|Warning|Error|Critical)\) /.test(line)) found.push(line);
-    else if (/^\s+\S/.test(line) && found.length > 0) found.push(`${found.pop()}\n${line}`);
-  }
-  return found;
-}
-
-function refusal(file: string, report: readonly string[], stderr: string): string {
-  const yaml = /failed to parse Promtail config: yaml: ([\s\S]*)/.exec(report.join('\n'))?.[1];
-  if (yaml !== undefined) {
-    const places = [...yaml.matchAll(/line (\d+): ([^\n]+)/g)].map(
-      ([, line, words]) => `${file}:${line}: ${words}`,
-    );
-    return `${file} is no promtail config; nothing was written:\n${places.join('\n') || yaml}`;
-  }
-  const errors = report.filter((line) => !/^\((?:Info|Warning)\)/.test(line));
-  if (errors.length > 0) {
-    const hint = errors.some((line) => line.startsWith('(Critical)'))
-      ? ''
-      : '\n--bypass-errors writes what can be converted, without these';
-    return `alloy can't convert all of ${file}; nothing was written:\n${errors.join('\n')}${hint}`;
-  }
-  const said = stderr.split('\n')[0]?.replace(/^Error: /, '');
-  return `alloy convert refused ${file}; nothing was written: ${said || 'it said nothing'}`;
-}
-
-async function mustPass(alloy: string, args: readonly string[], what: string): Promise<void> {
-  const { exitCode, stderr } = await run(alloy, args);
-  if (exitCode !== 0)
-    throw new Error(
-      `what alloy converted can't be ${what} by it (${alloy} ${args[0]}); nothing was written:\n${stderr.trim()}`,
-    );
-}
-
-/** @throws Error when there is no such program, or when it takes too long. */
-async function run(alloy: string, args: readonly string[]): Promise<{ exitCode: number; stderr: string }> {
-  const { execa } = await import('execa');
-  const result = await execa(alloy, args, {
-    reject: false,
-    timeout: TIMEOUT_MS,
-    stdin: 'ignore',
-    env: { LC_ALL: 'C' },
-  });
-  if (result.timedOut) throw new Error(`${alloy} ${args[0]} did not end within ${TIMEOUT_MS / 1000} s`);
-  if (result.exitCode !== undefined) return { exitCode: result.exitCode, stderr: result.stderr };
-  if (result.code === 'ENOENT')
-    throw new Error(
-      `there is no program ${alloy}: converting is Alloy's own work. Install Alloy, or name it with --alloy /path/to/alloy or ALLOY_BIN`,
-    );
-  throw new Error(`${alloy} could not be run: ${result.shortMessage}`);
 }
 
 function documentText(file: string, { name, host }: Options): string {
@@ -169,10 +110,22 @@ function hostsForCheck({ host }: Options): Map<string, GeneratedFile> {
   return new Map([['hosts-for-check.yaml', { bytes: documents.join('---\n') }]]);
 }
 
-function tell(options: Options, file: string, report: string[], moved: Moved[], files: string[]): void {
+function print(
+  options: Options,
+  file: string,
+  report: readonly string[],
+  moved: readonly Moved[],
+  files: readonly string[],
+  readsVariables: boolean,
+): void {
   console.log(`wrote ${files.map((f) => path.join(options.out, f)).join(' and ')}`);
   const lost = [...report, ...notConverted(fs.readFileSync(file, 'utf8'))];
   if (lost.length > 0) console.log(`\nnot carried over:\n${lost.map((line) => `  ${line}`).join('\n')}`);
+  if (readsVariables) {
+    console.log(
+      '\n${NAME} is read as promtail does with -config.expand-env=true: Alloy takes it from its own environment, so put\neach into /etc/default/alloy, or into the Environment= of its unit.',
+    );
+  }
   if (moved.length > 0) {
     console.log(
       '\nsecrets were left out of config.alloy, which goes to git; put each one where Alloy now reads it:',

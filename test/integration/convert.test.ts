@@ -148,3 +148,63 @@ test('without an Alloy it says how to name one', (t) => {
   assert.equal(status, 1);
   assert.match(stderr, /there is no program alloy: .*--alloy \/path\/to\/alloy or ALLOY_BIN/);
 });
+
+const EXPANDED = `clients:
+  - url: \${LOKI_URL:-http://100.64.0.4:3100/loki/api/v1/push}
+    tenant_id: \${LOKI_TENANT}
+    batchwait: \${WAIT:-3s}
+    external_labels: {host: "\${HOSTNAME}"}
+  - url: http://\${MIRROR}:\${MIRROR_PORT}/push
+scrape_configs:
+  - job_name: journal
+    journal: {max_age: 12h, labels: {job: journal, env: "\${DEPLOY_ENV:-prod}-1"}}
+    relabel_configs:
+      - {source_labels: [__journal__systemd_unit], regex: '(.+)\\.service', replacement: '$$\{1}', target_label: unit}
+  - job_name: app # \${IN_A_COMMENT}
+    static_configs: [{targets: [localhost], labels: {job: app, __path__: "\${APP_LOGS}/*.log"}}]
+`;
+
+test('what promtail takes from its environment, Alloy takes from its own', (t) => {
+  const { read, convert } = begin(t, EXPANDED);
+  const { status, stdout, stderr } = convert('promtail.yaml', '--out', 'm', '--host', 'pi');
+  assert.equal(status, 0, stdout + stderr);
+  const config = read('m/config.alloy');
+  for (const line of [
+    'url = coalesce(sys.env("LOKI_URL"), "http://100.64.0.4:3100/loki/api/v1/push")',
+    'tenant_id = sys.env("LOKI_TENANT")',
+    'host = sys.env("HOSTNAME")',
+    'url = "http://" + sys.env("MIRROR") + ":" + sys.env("MIRROR_PORT") + "/push"',
+    'env = coalesce(sys.env("DEPLOY_ENV"), "prod") + "-1"',
+    '__path__ = sys.env("APP_LOGS") + "/*.log"',
+    'replacement = "${1}"',
+    'batch_wait = "3s"',
+  ]) {
+    assert.ok(config.replaceAll(/ +/g, ' ').includes(line), `${line} in ${config}`);
+  }
+  assert.doesNotMatch(config + stdout, /homeostat-env|\.invalid|6410\d/);
+  assert.match(stdout, /\$\{WAIT:-3s\} stands where Alloy takes no variable; its default is written/);
+  assert.match(stdout, /\/etc\/default\/alloy/);
+});
+
+test('a variable that stands where nothing fits it is named with its line', (t) => {
+  const { convert } = begin(t, 'clients:\n  - url: http://loki/x\n    batchwait: ${WAIT}\n');
+  const { status, stderr } = convert('promtail.yaml', '--out', 'm');
+  assert.equal(status, 1);
+  assert.match(stderr, /\$\{WAIT\}/);
+});
+
+test('the label job of a journal arrives as promtail sent it', (t) => {
+  const { read, convert } = begin(t, CONFIG);
+  assert.equal(convert('promtail.yaml', '--out', 'm', '--host', 'pi').status, 0);
+  assert.match(
+    read('m/config.alloy'),
+    /discovery\.relabel "journal" \{\n\ttargets = \[\]\n\n\trule \{\n\t\ttarget_label = "job"\n\t\treplacement {2}= "journal"\n\t\}\n\n\trule \{/,
+  );
+  const plain =
+    'clients: [{url: "http://loki/x"}]\nscrape_configs:\n  - {job_name: j, journal: {labels: {job: a$b}}}\n';
+  const other = begin(t, plain);
+  assert.equal(other.convert('promtail.yaml', '--out', 'm', '--host', 'pi').status, 0);
+  const config = other.read('m/config.alloy');
+  assert.match(config, /loki\.relabel "j_job" \{[^}]*replacement {2}= "a\$\$+b"/);
+  assert.match(config, /relabel_rules = loki\.relabel\.j_job\.rules/);
+});

@@ -2,6 +2,7 @@
  * Part of homeostat's stand-in for Grafana Alloy (it is not Alloy; see alloy.ts): which class runs which
  * component. schema.ts says what each of them takes.
  */
+import { readFileSync } from 'node:fs';
 import type { Build, Component } from './component.ts';
 import { type Args, Capsule } from './evaluate.ts';
 import { type Entry, relabel, rulesOf } from './flow.ts';
@@ -24,6 +25,16 @@ function relabelEntries(args: Args): (entry: Entry) => Entry | undefined {
   };
 }
 
+/** local.file, as it was when it was built; what changes in the file later is not modelled. */
+function localFile({ values }: Args): Component {
+  const filename = String(values['filename']);
+  try {
+    return idle({ content: readFileSync(filename, 'utf8') });
+  } catch {
+    throw new Error(`failed to read file: open ${filename}: no such file or directory`);
+  }
+}
+
 export const builders: Readonly<Record<string, Build>> = {
   'prometheus.exporter.unix': (id, args, around) => new Exporter(id, args, around),
   'prometheus.exporter.self': (id, args, around) => new Exporter(id, args, around),
@@ -37,6 +48,7 @@ export const builders: Readonly<Record<string, Build>> = {
   'loki.process': (_, args) => new Pipeline(args, stages),
   'loki.write': (id, args, around) => new LokiWrite(id, args, around),
   'loki.echo': () => idle({ receiver: new Capsule({ append: () => {} }) }),
+  'local.file': (_, args) => localFile(args),
   'local.file_match': (id, args) => new FileMatch(id, args),
   'discovery.relabel': (id, args) => new TargetRelabel(id, args),
   'discovery.docker': () => idle({ targets: [] }),

@@ -23,6 +23,7 @@ const HTTP =
 export function write(client: Mapping, index: number): string {
   const known = `url, batchwait, batchsize, timeout, headers, backoff_config, tenant_id, drop_rate_limited_batches, external_labels, ${HTTP}`;
   refuseOthers(client, known, 'a client');
+  requireUrl(String(client['url'] ?? ''));
   const backoff = (client['backoff_config'] ?? {}) as Mapping;
   const endpoint = [
     ...attributes(
@@ -44,6 +45,14 @@ export function write(client: Mapping, index: number): string {
     block('endpoint', undefined, endpoint),
     `external_labels = ${map(labels)}`,
   ]);
+}
+
+/** Go's net/url, as far as it was seen to refuse a client's (behaviour.md). */
+function requireUrl(url: string): void {
+  const why = /^[^/?#]*:/.test(url) && !/^[A-Za-z][A-Za-z0-9+.-]*:/.test(url);
+  if (!why) return;
+  const said = `parse ${JSON.stringify(url)}: first path segment in URL cannot contain colon`;
+  throw new Failure(`(Critical) failed to parse Promtail config: ${said}`);
 }
 
 function http(from: Mapping): string[] {

@@ -254,6 +254,10 @@ export const components: ReadonlyMap<string, ComponentSchema> = new Map([
     }),
   ],
   [
+    'local.file',
+    component(body('filename!, detector, poll_frequency duration, is_secret bool'), { content: 'shared' }),
+  ],
+  [
     'discovery.relabel',
     component(body('targets! targets', { 'rule*': rule }), { output: 'pulled', rules: 'shared' }, true),
   ],
