@@ -1,9 +1,12 @@
 // Tailscale's API as far as a policy file needs it
 // (https://github.com/tailscale/tailscale/blob/main/publicapi/tailnet.md, https://tailscale.com/kb/1215/oauth-clients).
 // Says what each refusal means for the loop; keeps access tokens in memory until they expire.
+import * as z from 'zod';
 import { Stalled, Waiting } from '../../api/errors.ts';
 import { sha256 } from '../../api/json.ts';
 import type { Clock, Http, HttpResponse } from '../ports.ts';
+import { excerpt } from '../shared/excerpt.ts';
+import { readAnswer } from './answers.ts';
 
 export const DEFAULT_API = 'https://api.tailscale.com';
 /** If-Match for a policy that nobody ever edited. */
@@ -82,16 +85,29 @@ export class PolicyApi {
     return policyOf(answer).etag;
   }
 
-  /** Syntax, references and the policy's own tests, judged by the server. @throws Stalled('Invalid') */
-  async validate(text: string, signal: AbortSignal): Promise<void> {
+  /**
+   * Syntax, references and the policy's own tests, judged by the server.
+   * @returns its warnings @throws Stalled('Invalid')
+   */
+  async validate(text: string, signal: AbortSignal): Promise<readonly string[]> {
     const answer = await this.#ask('POST', `${this.#acl}/validate`, signal, {}, text);
     // 200 says only that the question was understood; what is wrong stands in the body.
     if (answer.status !== 200 && answer.status !== 400)
       throw this.#failure(answer, 'validating the policy', 'policy_file:read');
-    const problem = problemIn(answer.body);
-    if (problem !== undefined) throw new Stalled('Invalid', `Tailscale refuses this policy: ${problem}`);
-    if (answer.status === 400)
-      throw new Stalled('Invalid', 'Tailscale refuses this policy, and does not say why');
+    const said = readAnswer(answer.body);
+    if (said?.problem !== undefined)
+      throw new Stalled('Invalid', `Tailscale refuses this policy: ${said.problem}`);
+    if (answer.status === 400) {
+      const words = said === undefined ? `: ${excerpt(answer.body)}` : ', and does not say why';
+      throw new Stalled('Invalid', `Tailscale refuses this policy${words}`);
+    }
+    if (said === undefined) {
+      const begins = excerpt(answer.body).slice(0, 80);
+      throw new Error(
+        `validating the policy: what ${this.#origin} answers is no JSON (${begins}): is this Tailscale’s API?`,
+      );
+    }
+    return said.warnings;
   }
 
   /**
@@ -105,7 +121,8 @@ export class PolicyApi {
       return answer.headers['etag'] === undefined ? this.get(signal) : policyOf(answer);
     if (answer.status === 412) throw new PolicyMoved();
     if (answer.status === 400) {
-      throw new Stalled('Refused', `Tailscale refuses this policy: ${problemIn(answer.body) ?? answer.body}`);
+      const why = readAnswer(answer.body)?.problem ?? excerpt(answer.body);
+      throw new Stalled('Refused', `Tailscale refuses this policy: ${why || 'it does not say why'}`);
     }
     throw this.#failure(answer, 'writing the policy', 'policy_file');
   }
@@ -157,11 +174,7 @@ export class PolicyApi {
     // RFC 6749, section 5.2: a client that is not known is a 400 or a 401.
     if (answer.status === 400) throw this.#failure({ ...answer, status: 401 }, TOKEN, 'policy_file');
     if (answer.status !== 200) throw this.#failure(answer, TOKEN, 'policy_file');
-    const { access_token, expires_in, scope } = JSON.parse(answer.body) as {
-      access_token: string;
-      expires_in?: number;
-      scope?: string;
-    };
+    const { access_token, expires_in, scope } = tokenOf(answer.body, this.#origin);
     const lifeMs = (expires_in ?? 3600) * 1000;
     const token = {
       value: access_token,
@@ -186,7 +199,7 @@ export class PolicyApi {
   }
 
   #failure(answer: HttpResponse, what: string, scope: string): Error {
-    const said = problemIn(answer.body);
+    const said = readAnswer(answer.body)?.problem;
     const words = `${what}: ${this.#origin} answers ${answer.status}${said === undefined ? '' : ` (${said})`}`;
     switch (answer.status) {
       case 401:
@@ -226,26 +239,23 @@ export class PolicyApi {
   }
 }
 
+const AccessToken = z.looseObject({
+  access_token: z.string().min(1),
+  expires_in: z.coerce.number().positive().optional().catch(undefined),
+  scope: z.string().optional().catch(undefined),
+});
+
+/** RFC 6749, section 5.1. */
+function tokenOf(body: string, origin: string): z.infer<typeof AccessToken> {
+  try {
+    return AccessToken.parse(JSON.parse(body));
+  } catch {
+    throw new Error(`${TOKEN}: what ${origin} answers is no access token: is this Tailscale’s API?`);
+  }
+}
+
 function policyOf(answer: HttpResponse): PolicyFile {
   const etag = (answer.headers['etag'] ?? '').replace(/^W\//, '').replace(/^"(.*)"$/, '$1');
   if (etag === '') throw new Error('the answer has no ETag: is this Tailscale’s API?');
   return { text: answer.body, etag };
-}
-
-/** `{message, data: [{user, errors, warnings}]}` in one line; undefined when nothing is wrong. */
-function problemIn(body: string): string | undefined {
-  let answer: { message?: unknown; data?: unknown };
-  try {
-    answer = JSON.parse(body) as typeof answer;
-  } catch {
-    return undefined;
-  }
-  if (typeof answer?.message !== 'string' || answer.message === '') return undefined;
-  const data = (Array.isArray(answer.data) ? answer.data : []) as { user?: string; errors?: string[] }[];
-  const errors = data.flatMap(({ user, errors }) =>
-    (errors ?? []).map((e) => (user === undefined || user === '' ? e : `from ${user}: ${e}`)),
-  );
-  // Warnings alone refuse nothing.
-  if (errors.length === 0 && /^warning/i.test(answer.message)) return undefined;
-  return errors.length === 0 ? answer.message : `${answer.message}: ${errors.join('; ')}`;
 }

@@ -73,6 +73,7 @@ function explain(text: string, offset: number): string {
   if (text.startsWith('/*', offset)) return 'a comment is not closed: end it with */';
   if (text[offset] === '"') return 'a quote is not closed before the end of the line: close it';
   if (text[offset] === "'") return 'text stands in double quotes';
+  if (text[offset] === '=') return '"=" is Terraform’s: between a name and its value stands ":"';
   if (text[offset] === '#') return 'a comment begins with //';
   const word = /^[^\s{}[\]:,"]{1,40}/.exec(text.slice(offset, offset + 40))?.[0] ?? text[offset];
   return `${word} is no JSON: text stands in double quotes, other values are numbers, true, false and null`;
@@ -111,7 +112,7 @@ class Reader {
     const first = this.#tokens[0];
     if (first === undefined) this.#fail('this is empty: a policy file is an object, { … }');
     if (first!.type !== '{') this.#fail('a policy file is an object: it begins with {');
-    const sections = this.#object(1);
+    const sections = this.#object(1, (name) => name.toLowerCase());
     if (this.#peek() !== undefined) this.#fail('the policy ended above: nothing but comments may follow');
     return { sections, tokens: this.#all, duplicates: this.#duplicates };
   }
@@ -135,12 +136,16 @@ class Reader {
     }
   }
 
-  #object(depth: number): Map<string, unknown> {
+  /** @param same what makes two names one: of the sections, as Go reads them, their letters in any case. */
+  #object(depth: number, same = (name: string): string => name): Map<string, unknown> {
     const members = new Map<string, unknown>();
+    const seen = new Set<string>();
     this.#list('}', () => {
       const name = this.#peek();
       if (name?.type !== 'string') this.#fail(`a name in double quotes is expected here, and ${found(name)}`);
-      if (members.has(name!.value)) {
+      const isSecond = seen.has(same(name!.value));
+      seen.add(same(name!.value));
+      if (isSecond) {
         const { line, column } = new HujsonError('', this.#text, name!.offset);
         this.#duplicates.push({ name: name!.value, line, column });
       }
@@ -187,11 +192,15 @@ function found(token: Token | undefined): string {
 
 /** Without commas that only trail. */
 function essential({ tokens }: Hujson): Token[] {
-  return tokens.filter(({ type }, i) => {
-    if (type !== ',') return true;
-    const next = tokens.slice(i + 1).find((token) => token.type !== 'comment');
-    return next?.type !== '}' && next?.type !== ']';
-  });
+  let next: TokenType | undefined;
+  return tokens
+    .toReversed()
+    .filter(({ type }) => {
+      const trails = type === ',' && (next === '}' || next === ']');
+      if (type !== 'comment') next = type;
+      return !trails;
+    })
+    .reverse();
 }
 
 /** Whether two policies differ in white space and trailing commas only. Comments count: people wrote them. */

@@ -33,7 +33,13 @@ const Before = z.object({ access: Access, text: z.string(), etag: z.string() });
 type Before = z.infer<typeof Before>;
 
 /** What the server made of which text of ours: it lays a policy out anew. */
-const Memory = z.object({ etag: z.string(), content: z.string(), access: Access });
+const Memory = z.object({
+  etag: z.string(),
+  content: z.string(),
+  access: Access,
+  /** What the server warned of when it took it. */
+  warnings: z.array(z.string()).optional(),
+});
 type Memory = z.infer<typeof Memory>;
 
 const DEFAULT_POLL_S = 60;
@@ -99,10 +105,11 @@ export const tailnetPolicy = defineKind<TailnetPolicySpec, PolicyFile, Needs, Be
     if (change === undefined) return undefined; // a policy is in force when it is written
     const api = apiFor(d.spec, d.content, io);
     try {
+      const warnings = [...(await api.validate(d.spec.content!, signal))];
       const now = await api.get(signal);
       if (shown(now) !== change.text?.before) throw new PolicyMoved();
       const { etag } = await replace(api, d, now, signal);
-      return { etag, content: sha256(d.spec.content!), access: accessOf(d.spec) };
+      return { etag, content: sha256(d.spec.content!), access: accessOf(d.spec), warnings };
     } catch (error) {
       // Nothing was written that would have to be undone.
       throw error instanceof Stalled && error.reason !== 'Refused' ? later(error) : error;
@@ -116,6 +123,14 @@ export const tailnetPolicy = defineKind<TailnetPolicySpec, PolicyFile, Needs, Be
     if (shown(now) === shown(before)) return;
     if (before.text.trim() === '') throw new Stalled('NothingToRestore', 'there was no policy to put back');
     await api.replace(before.text, now.etag, signal);
+  },
+
+  conditions({ spec, memory }) {
+    const isOurs = isAbout(memory, spec) && memory.content === sha256(spec.content!);
+    const { warnings = [] } = isOurs ? memory : {};
+    const [type, status] = ['PolicyWarnings', warnings.length > 0 ? 'True' : 'False'] as const;
+    const message = warnings.length > 0 ? `Tailscale took it, and warns: ${warnings.join('; ')}` : 'none';
+    return [{ type, status, reason: warnings.length > 0 ? 'Warned' : 'NoWarnings', message }];
   },
 
   // The API has no events: it is asked.
@@ -244,13 +259,15 @@ function checkPolicy(text: string): Finding[] {
     place: { line, column },
   }));
   const warn = (message: string): unknown => findings.push({ path, message, severity: 'warning' });
-  const tests = policy.sections.get('tests');
+  // Go reads names of members whatever their case, and older policies have "ACLs" and "Tests".
+  const sections = new Map([...policy.sections].map(([name, value]) => [name.toLowerCase(), value]));
+  const tests = sections.get('tests');
   if (!Array.isArray(tests) || tests.length === 0) {
     warn(
       'the policy has no tests: add a "tests" section, and Tailscale refuses a policy that would cut it off',
     );
   }
-  if (!policy.sections.has('acls') && !policy.sections.has('grants')) {
+  if (!sections.has('acls') && !sections.has('grants')) {
     warn('the policy has neither acls nor grants: say what may pass, or "acls": [] for nothing');
   }
   return findings;

@@ -6,6 +6,7 @@ import { type TestContext, test } from 'node:test';
 import fc from 'fast-check';
 import { systemClock } from '../../../agent/providers/clock.ts';
 import { createHttp } from '../../../agent/providers/http.ts';
+import { readAnswer } from '../../../kinds/tailnet-policy/answers.ts';
 import { HujsonError, layOut, readHujson, sameHujson } from '../../../kinds/tailnet-policy/hujson.ts';
 import { tailnetPolicy } from '../../../kinds/tailnet-policy/index.ts';
 import { FakeClock } from '../../support/clock.ts';
@@ -369,4 +370,58 @@ test('the API away for a while is waited out', async (t) => {
   await timeline.expect(KEY, 'False', 'Error');
   served.failing = undefined;
   await timeline.expect(KEY, 'True');
+});
+
+test('what the API says is understood in whatever shape it comes', () => {
+  const test = (more: object) =>
+    JSON.stringify({ message: 'test(s) failed', data: [{ user: 'a', ...more }] });
+  const other = (data: unknown) => JSON.stringify({ message: 'src=tag not found', data });
+  const problems: Record<string, string | undefined> = {
+    '{}': undefined,
+    '': undefined,
+    [test({ errors: ['x', 'y'] })]: 'test(s) failed: from a: x; from a: y',
+    [test({ errors: 'x' })]: 'test(s) failed: from a: x',
+    [test({ errors: { line: 2 } })]: 'test(s) failed: from a: {"line":2}',
+    [test({ errors: null })]: 'test(s) failed',
+    [other('see the documentation')]: 'src=tag not found: see the documentation',
+    [other({ line: 2 })]: 'src=tag not found: {"line":2}',
+    [other(null)]: 'src=tag not found',
+    [other(['x', 7, null])]: 'src=tag not found',
+    [JSON.stringify({ message: 7, data: [{ errors: ['x'] }] })]: 'x',
+  };
+  for (const [body, problem] of Object.entries(problems))
+    assert.equal(readAnswer(body)?.problem, problem, body);
+  assert.deepEqual(readAnswer('{"message":"warning(s) found","data":[{"user":"a","warnings":["w"]}]}'), {
+    warnings: ['from a: w'],
+  });
+  for (const body of ['<html>sign in</html>', '"text"', '[]'])
+    assert.equal(readAnswer(body), undefined, body);
+  fc.assert(
+    fc.property(fc.json(), (body) => {
+      readAnswer(body);
+    }),
+  );
+});
+
+test('a policy with the old spelling of its sections is read as Go reads it', () => {
+  const check = (content: string) =>
+    tailnetPolicy.check!({ apiKey: { secretFrom: { env: 'X' } }, content }).map(({ message }) => message);
+  assert.deepEqual(check('{"ACLs": [], "Tests": [{}], "TagOwners": {}}'), []);
+  assert.match(check('{"ACLs": [], "acls": [], "tests": [{}]}').join(), /^"acls" stands twice/);
+  assert.match(check('{"acls": [], "tests" = [{}]}').join(), /"=" is Terraform’s: .* stands ":"/);
+});
+
+test('what the server warns of is reported, and what answers without JSON refuses nothing', async (t) => {
+  const { served, timeline, assign, writes } = await open(t);
+  const body = '{"message":"warning(s) found","data":[{"user":"a","warnings":["nobody owns it"]}]}';
+  served.validates = { status: 200, body };
+  assign({ content: policy('22'), importedFrom: 'ts-default' });
+  await timeline.expect(KEY, 'True');
+  assert.match(timeline.condition(KEY, 'PolicyWarnings')!.message, /warns: from a: nobody owns it/);
+  served.validates = { status: 200, body: '<html>sign in</html>' };
+  assign({ content: policy('443'), importedFrom: 'ts-default' });
+  const refused = await timeline.expect(KEY, 'False', 'Error');
+  const { message } = refused.conditions.find(({ type }) => type === 'Ready')!;
+  assert.match(message, /is no JSON .*is this Tailscale’s API/);
+  assert.equal(writes().length, 1);
 });
