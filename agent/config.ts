@@ -23,7 +23,8 @@ export const AllowList = z.strictObject({
   images: z.array(z.string()).default([]),
   /**
    * What containers may see of this host: a path or a volume, with its mode: `/var/log:ro`, `data:rw`. Without a mode it
-   * is ro. A directory that ends in a slash is granted with everything below it (`/srv/app/:rw`), but `/` is itself only.
+   * is ro. A directory that ends in a slash is granted with everything below it (`/srv/app/:rw`), but `/` is itself only;
+   * `*` alone is everything.
    */
   mounts: z.array(z.string()).default([]),
   /** What containers may do beyond the engine's default, as `network:host`. */
@@ -42,10 +43,7 @@ export type AllowList = z.infer<typeof AllowList>;
 /** For sandboxes and tests, where nothing is to be protected. */
 export const ALLOW_EVERYTHING: AllowList = AllowList.parse(
   Object.fromEntries(
-    Object.keys(AllowList.shape).map((list) => [
-      list,
-      list === 'paths' ? ['/'] : list === 'mounts' ? ['*:rw'] : ['/', '*'],
-    ]),
+    Object.keys(AllowList.shape).map((list) => [list, list === 'paths' ? ['/'] : ['/', '*']]),
   ),
 );
 

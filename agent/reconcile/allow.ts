@@ -76,6 +76,8 @@ export function pathAllowed(wanted: string, grants: readonly string[]): boolean 
 }
 
 function mountGranted(source: string, mode: 'ro' | 'rw', grant: string): boolean {
+  // Who writes a star alone grants everything.
+  if (grant === '*') return true;
   const [, place, granted = 'ro'] = /^(.*?)(?::(ro|rw))?$/s.exec(grant)!;
   if (mode === 'rw' && granted === 'ro') return false;
   if (!source.startsWith('/') || place === '*') return matches([place!], source);

@@ -66,6 +66,11 @@ test('a mount is granted with its mode, and a root of everything grants itself o
     assert.ok(!isGranted(refused, grants), JSON.stringify(refused));
 });
 
+test('a star alone grants every mount', () => {
+  const grants = { allow: AllowList.parse({ mounts: ['/', '*'] }) };
+  for (const mode of ['ro', 'rw'] as const) assert.ok(isGranted(mount('/srv/x', mode), grants));
+});
+
 test('what is the agent’s own is granted to nobody', () => {
   const grants = {
     allow: ALLOW_EVERYTHING,
