@@ -32,7 +32,9 @@ const WRONG_WHEN_TRUE = new Set([
   'Failing',
   'ForeignUnitFiles',
   'KeyExpiry',
+  'OutdatedProgram',
   'PanelsEmpty',
+  'PolicyWarnings',
   'StatusShortened',
   'UndoFailing',
 ]);

@@ -3,7 +3,7 @@
 import { styleText } from 'node:util';
 import type { Command } from 'commander';
 import { answers } from '../agent/server.ts';
-import { resourceReason, resourceState } from '../api/health.ts';
+import { concernsOf, resourceReason, resourceState } from '../api/health.ts';
 import { type AgentStatus, findCondition } from '../api/status.ts';
 import { type LocalOptions, localOptions, openLocal } from './local.ts';
 import { onStopSignal } from './stop-signals.ts';
@@ -80,6 +80,7 @@ function report(status: AgentStatus): boolean {
     const mark = isReady ? styleText('green', '✓') : styleText('red', '✗');
     const message = findCondition(r.conditions, 'Ready')?.message ?? 'no pass yet';
     lines.push(`${mark} ${r.key} ${resourceReason(r.conditions)}${isReady ? '' : `: ${message}`}`);
+    for (const c of concernsOf(r.conditions)) lines.push(styleText('yellow', `  ${c.type}: ${c.message}`));
   }
   if (status.mode === 'observe') {
     lines.push(

@@ -103,6 +103,8 @@ export type Verdict =
       readonly reason: string;
       /** One or a few sentences for people: what was seen, with numbers and the program's own message. */
       readonly evidence: string;
+      /** Of a No: a rollback would not mend it, and would end what works; the change stays, and is not Ready. */
+      readonly keep?: true;
       /** When it is worth looking again, milliseconds from now, where no event will say so. */
       readonly againMs?: number;
     };
@@ -284,6 +286,11 @@ export interface Kind<S, O, P extends PortName = PortName, B = unknown, M = unkn
   watch?(d: Desired<S, M>, io: Pick<Ports, P>, wake: () => void, signal: AbortSignal): Promise<void>;
   /** The program's version, part of the quarantine's key: a new Alloy may accept what the old one refused. */
   version?(d: Desired<S, M>, io: Pick<Ports, P>, signal: AbortSignal): Promise<string>;
+  /**
+   * What stands there, where the spec alone does not say it (a version that is `latest`): it is part of what others that
+   * restart on it have read. Pure; asked when nothing differs.
+   */
+  revision?(d: Desired<S, M>, observed: O): string;
   /** Conditions beside Ready: what is neither a difference nor a fault (a key about to expire). */
   conditions?(d: Desired<S, M>, observed: O): readonly Concern[];
   /** Its secrets only open an API and stand in nothing that it writes: its diffs may be shown whole. */

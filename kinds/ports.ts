@@ -192,6 +192,8 @@ export interface UnitState {
   readonly skippedAtMs: number;
   /** FreezerState; 'stopped' where the main process was stopped by a signal (SIGSTOP); '' where it is unknown. */
   readonly freezer: 'running' | 'freezing' | 'frozen' | 'thawing' | 'stopped' | '' | (string & {});
+  /** Path of the program of the main process, where another file stands there by now (an upgrade). */
+  readonly replacedProgram?: string | undefined;
 }
 
 export type UnitJob = 'start' | 'stop' | 'restart' | 'reload';

@@ -47,6 +47,15 @@ const Quarantined = Failure.extend({
 });
 export type Quarantined = z.infer<typeof Quarantined>;
 
+const Written = z.object({
+  digest: z.string(),
+  atMs: z.number(),
+  /** The desired state that the digest is of, and what stood there (Kind.revision), where that is part of it. */
+  desired: z.string().optional(),
+  revision: z.string().optional(),
+});
+export type Written = z.infer<typeof Written>;
+
 const InventoryEntry = z.object({
   owns: z.array(z.string()),
   origin: z.enum(['created', 'adopted']),
@@ -61,7 +70,7 @@ const InventoryEntry = z.object({
     .optional(),
   quarantined: Quarantined.optional(),
   /** What was last written, for those that restart on it; atMs 0 when it was found right. */
-  written: z.object({ digest: z.string(), atMs: z.number() }).optional(),
+  written: Written.optional(),
   memory: Stored.optional(),
 });
 export type InventoryEntry = z.infer<typeof InventoryEntry>;

@@ -20,6 +20,18 @@ export function isStoppedBySignal(pid: number): boolean {
   return pid > 0 && process.platform === 'linux' && statOf(pid)?.[0] === 'T';
 }
 
+/** Path of the program that a process runs, where another file stands there by now; proc(5), exe. */
+export function replacedProgram(pid: number): string | undefined {
+  if (pid <= 0 || process.platform !== 'linux') return undefined;
+  try {
+    const link = fs.readlinkSync(`/proc/${pid}/exe`);
+    const program = /^(.*?)(?:\.dpkg-(?:tmp|new))? \(deleted\)$/s.exec(link)?.[1];
+    return program !== undefined && fs.existsSync(program) ? program : undefined;
+  } catch {
+    return undefined; // it has just ended, or is another account's
+  }
+}
+
 /** proc(5), stat from field 3 on; undefined where there is no such process. */
 function statOf(pid: number): string[] | undefined {
   try {

@@ -12,7 +12,7 @@
 import { Stalled } from '../../api/errors.ts';
 import { JobFailed, type UnitJob, type Units } from '../../kinds/ports.ts';
 import { type Bus, BusError, connectBus } from './dbus.ts';
-import { isStoppedBySignal } from './process-identity.ts';
+import { isStoppedBySignal, replacedProgram } from './process-identity.ts';
 import {
   addMatch,
   type Connection,
@@ -85,7 +85,11 @@ export function createSystemd(options: SystemdOptions = {}): Units & { close(): 
     const [properties] = (await bus.call({ destination: SYSTEMD, ...all }, callTimeoutMs)) as [Variants];
     const facts = valuesOf(properties);
     const state = fromProperties(facts, await unitFileState(unit, facts));
-    return isStoppedBySignal(state.mainPID) ? { ...state, freezer: 'stopped' } : state;
+    return {
+      ...state,
+      ...(isStoppedBySignal(state.mainPID) ? { freezer: 'stopped' } : {}),
+      replacedProgram: replacedProgram(state.mainPID),
+    };
   }
 
   /**

@@ -23,6 +23,7 @@ import { oldPlace, openElsewhere } from './relocate.ts';
 import { fallback } from './standing.ts';
 import { undo } from './undo.ts';
 import { isBehind, type World } from './world.ts';
+import { recordWritten } from './written.ts';
 
 const DEPENDENCY_AGAIN_MS = 60_000;
 const FIRST_PARKED_MS = 1_000;
@@ -141,7 +142,7 @@ async function carryOut(pass: Pass, seen: Look): Promise<PassResult> {
       return await rollBack(pass, intent, failure);
     }
     state.lastHealSeconds = (ports.clock.monotonic() - item.wokenAt) / 1000;
-    record(pass, desired.digest);
+    recordWritten(pass, now);
   }
   return await settle(pass, now, { intent, before });
 }
@@ -215,15 +216,6 @@ async function rollBack(
   });
   await journal.flushed();
   return await undo(pass, undoing);
-}
-
-/** What was written when, for those that restart on it. */
-function record({ deps, state }: Pass, digest: string): void {
-  const { journal, ports } = deps;
-  const entry = journal.entry(state.key);
-  if (entry === undefined || entry.written?.digest === digest) return;
-  journal.write({ key: state.key, entry: { ...entry, written: { digest, atMs: ports.clock.now() } } });
-  state.wroteNew = true;
 }
 
 function refusalOf(

@@ -76,15 +76,14 @@ export function decide(question: Question): Decision {
   }
   const { reason, evidence } = verdict;
   const isNo = verdict.verdict === 'No';
-  if (isNo && trialMs !== undefined) return { is: 'Refused', reason, evidence };
-  const isInTime = trialMs !== undefined && trialMs <= gate.withinMs;
+  const isOnTrial = trialMs !== undefined && verdict.keep !== true;
+  if (isNo && isOnTrial) return { is: 'Refused', reason, evidence };
+  const isInTime = isOnTrial && trialMs <= gate.withinMs;
   const againMs = isInTime
     ? TRIAL_AGAIN_MS
     : Math.min(LONGEST_AGAIN_MS, FIRST_AGAIN_MS * 2 ** Math.min(looks, 10));
   const overdue =
-    trialMs !== undefined && !isInTime
-      ? ` (not confirmed, ${Math.round(trialMs / 1000)} s after the change)`
-      : '';
+    isOnTrial && !isInTime ? ` (not confirmed, ${Math.round(trialMs / 1000)} s after the change)` : '';
   return {
     is: 'Pending',
     ready: isNo ? 'False' : 'Unknown',

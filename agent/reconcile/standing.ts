@@ -4,6 +4,7 @@ import { Stalled, type Waiting } from '../../api/errors.ts';
 import { describeChange } from '../../kinds/kind.ts';
 import { AS_WRITTEN, judge, type Look, look, pendingResult, putIntoForce, readyReport } from './look.ts';
 import type { Pass, PassResult, Report, Target } from './loop.ts';
+import { recordWritten } from './written.ts';
 
 const CONTENTION_AGAIN_MS = 30_000;
 
@@ -12,10 +13,14 @@ export async function heal(pass: Pass, target: Target): Promise<PassResult> {
   const { state, deps, item } = pass;
   const { clock } = deps.ports;
   const seen = await look(pass, target);
-  if (seen.changes.length === 0) return standing(pass, seen, 'InSync');
+  if (seen.changes.length === 0) {
+    recordWritten(pass, seen);
+    return standing(pass, seen, 'InSync');
+  }
   const waitMs = state.healLimit.take(clock.monotonic());
   if (waitMs > 0) return contended(pass, waitMs);
   const now = await putIntoForce(pass, seen);
+  recordWritten(pass, now);
   const seconds = (clock.monotonic() - item.wokenAt) / 1000;
   state.lastHealSeconds = seconds;
   return {

@@ -3,8 +3,8 @@
 import * as z from 'zod';
 import { Stalled } from '../../api/errors.ts';
 import type { Reason } from '../../api/reasons.ts';
-import { apt, DPKG_LOCK, messageOf, requireUnlocked, update } from '../apt.ts';
-import { type Change, type Desired, defineKind, type Finding, type Permission } from '../kind.ts';
+import { DPKG_LOCK, update } from '../apt.ts';
+import { type Change, type Desired, defineKind, type Permission } from '../kind.ts';
 import {
   fileChanges,
   restoreFile,
@@ -16,7 +16,19 @@ import {
 import type { FileState, Files, Ports } from '../ports.ts';
 import { no, YES } from '../shared/verdicts.ts';
 import { watchAll } from '../watch-all.ts';
-import { exactly, expiryConcern, fingerprintsOf, isInGit, type Keyring, obtain, pinned } from './key.ts';
+import { checkRepository } from './check.ts';
+import { conflictOf, OTHER_SOURCES, wouldConflict } from './conflict.ts';
+import {
+  exactly,
+  expiryConcern,
+  expiryFor,
+  fingerprintsOf,
+  isInGit,
+  type Keyring,
+  obtain,
+  pinned,
+} from './key.ts';
+import { signersOf } from './openpgp.ts';
 import { AptRepositorySpec } from './schema.ts';
 import { indexPaths, keyringPath, sourcePath, sourceText } from './source.ts';
 
@@ -30,6 +42,8 @@ interface Observed {
   readonly keyringSeen: string;
   /** Suites whose index apt does not have. */
   readonly unfetched: readonly string[];
+  /** Of the indexes that are there, as `signersOf` gives them. */
+  readonly signers: readonly string[];
   /** Why apt refuses all of the host's sources over this one; not asked while anything differs. */
   readonly conflict: string | undefined;
   readonly nowMs: number;
@@ -47,6 +61,8 @@ const Memory = z.object({
 type Memory = z.infer<typeof Memory>;
 type D = Desired<AptRepositorySpec, Memory>;
 
+/** What apt says of a signature by a key that the keyring does not have, or not any more. */
+const KEY_TROUBLE = /NO_PUBKEY|EXPKEYSIG|KEYEXPIRED|REVKEYSIG/;
 const RENEW_AGAIN_MS = 6 * 3_600_000;
 const DAY_MS = 86_400_000;
 
@@ -85,7 +101,7 @@ export const aptRepository = defineKind<AptRepositorySpec, Observed, Needs, Befo
       : [{ type: 'path' as const, value: spec.key.file, why: 'the key is read there' }]),
   ],
 
-  check,
+  check: checkRepository,
 
   async observe(d, io, signal) {
     const { files } = io;
@@ -96,6 +112,7 @@ export const aptRepository = defineKind<AptRepositorySpec, Observed, Needs, Befo
       keyring: files.read(keyringPath(d.spec)),
       keyringSeen: seen(files, d.spec),
       unfetched: indexPaths(d.spec).flatMap(({ of, paths }) => (paths.some(isThere) ? [] : [of])),
+      signers: indexPaths(d.spec).flatMap(({ paths }) => signersIn(paths, files)),
       nowMs: io.clock.now(),
     };
     if (differences(d, observed).length > 0) return observed;
@@ -105,9 +122,10 @@ export const aptRepository = defineKind<AptRepositorySpec, Observed, Needs, Befo
   diff: differences,
 
   assess(d, observed) {
-    const { conflict, nowMs } = observed;
+    const { conflict, nowMs, signers } = observed;
     if (conflict !== undefined) return no('SourceConflict', conflict);
-    const expiresMs = wantedKeyring(d, observed.keyring)?.expiresMs;
+    const keyring = wantedKeyring(d, observed.keyring);
+    const expiresMs = keyring && expiryFor(keyring, signers);
     if (expiresMs === undefined || expiresMs > nowMs) return YES;
     const day = new Date(expiresMs).toISOString().slice(0, 10);
     return no('KeyExpired', `the signing key expired on ${day}: give one that the repository signs with now`);
@@ -116,6 +134,9 @@ export const aptRepository = defineKind<AptRepositorySpec, Observed, Needs, Befo
   async prepare(d, observed, io, signal) {
     // Before anything is written: that there is a key, and that it is the pinned one.
     if (wantedKeyring(d, observed.keyring) === undefined) await obtain(d.spec, io, signal);
+    // And that apt goes on working with it, also while another program keeps us waiting for its lock.
+    const conflict = await wouldConflict(d.spec, seen(io.files, d.spec), io, signal);
+    if (conflict !== undefined) throw new Stalled('SourceConflict', conflict);
     const files = [
       saveFile(io.files, sourcePath(d.spec), observed.source),
       saveFile(io.files, keyringPath(d.spec), observed.keyring),
@@ -126,18 +147,30 @@ export const aptRepository = defineKind<AptRepositorySpec, Observed, Needs, Befo
   async apply(changes, d, io, signal) {
     const { spec } = d;
     const now = io.clock.now();
-    let keyring = wantedKeyring(d, io.files.read(keyringPath(spec)));
-    const isRenewed = keyring === undefined || mayRenew(d, keyring, now);
-    if (isRenewed) keyring = await obtain(spec, io, signal);
+    const known = wantedKeyring(d, io.files.read(keyringPath(spec)));
+    const signers = indexPaths(spec).flatMap(({ paths }) => signersIn(paths, io.files));
+    let isRenewed = known === undefined || mayRenew(d, known, { signers, nowMs: now });
+    let keyring = isRenewed || known === undefined ? await obtain(spec, io, signal) : known;
     if (changes.length > 0) {
       // In this order: a source without its key is an error for whoever runs apt meanwhile.
-      writeFile(io.files, keyringFile(spec, keyring!), !d.heal);
+      writeFile(io.files, keyringFile(spec, keyring), !d.heal);
       writeFile(io.files, sourceFile(spec, seen(io.files, spec)), !d.heal);
     }
-    await fetchIndex(d, io, signal);
+    try {
+      await fetchIndex(d, io, signal);
+    } catch (error) {
+      // The publisher signs with another subkey by now, which the key as it is published today has.
+      const isKeys = error instanceof Error && KEY_TROUBLE.test(error.message);
+      if (!isKeys || isRenewed || isInGit(spec)) throw error;
+      const renewed = await obtain(spec, io, signal);
+      if (renewed.bytes.equals(keyring.bytes)) throw error;
+      [keyring, isRenewed] = [renewed, true];
+      writeFile(io.files, keyringFile(spec, keyring), !d.heal);
+      await fetchIndex(d, io, signal);
+    }
     const renewedMs = isRenewed ? now : d.memory?.renewedMs;
     return {
-      keyring: keyring!.bytes.toString('base64'),
+      keyring: keyring.bytes.toString('base64'),
       ...(renewedMs === undefined ? {} : { renewedMs }),
     };
   },
@@ -154,14 +187,14 @@ export const aptRepository = defineKind<AptRepositorySpec, Observed, Needs, Befo
       wake,
       signal,
       on(sourcePath(d.spec)),
-      [keyringPath(d.spec), ...indexes].map(on),
+      [keyringPath(d.spec), ...indexes, ...OTHER_SOURCES].map(on),
     );
   },
 
   // A repository that was refused may be mended by its publisher, and nothing here would tell: once a day it is tried.
   version: async (_d, { clock }) => `day ${Math.floor(clock.now() / DAY_MS)}`,
 
-  conditions: (d, observed) => expiryConcern(d.spec, wantedKeyring(d, observed.keyring), observed.nowMs),
+  conditions: (d, observed) => expiryConcern(d.spec, wantedKeyring(d, observed.keyring), observed),
 });
 
 function differences(d: D, observed: Observed): Change[] {
@@ -179,8 +212,8 @@ function differences(d: D, observed: Observed): Change[] {
       );
     }
   }
-  if (wanted !== undefined && mayRenew(d, wanted, observed.nowMs)) {
-    const day = new Date(wanted.expiresMs!).toISOString().slice(0, 10);
+  if (wanted !== undefined && mayRenew(d, wanted, observed)) {
+    const day = new Date(expiryFor(wanted, observed.signers)!).toISOString().slice(0, 10);
     changes.push({ what: 'key', from: `expired on ${day}`, to: 'taken anew' });
   }
   changes.push(...fileChanges('source', observed.source, sourceFile(d.spec, observed.keyringSeen)));
@@ -210,17 +243,6 @@ async function fetchIndex(d: D, io: Io, signal: AbortSignal): Promise<void> {
   if (conflict !== undefined) throw refusal(d, 'SourceConflict', conflict);
 }
 
-/** Two sources that name the same repository with different keys make apt refuse every source of the host. */
-async function conflictOf(spec: AptRepositorySpec, io: Io, signal: AbortSignal): Promise<string | undefined> {
-  const all = await apt(io, 'apt-get', ['indextargets', '--format', '$(SOURCESENTRY)'], {
-    timeoutMs: 30_000,
-    signal,
-  });
-  requireUnlocked(all);
-  const isOurs = all.exitCode !== 0 && messageOf(all).includes(seen(io.files, spec));
-  return isOurs ? messageOf(all) : undefined;
-}
-
 /** A new state is undone and quarantined; one that was confirmed is only kept trying. */
 function refusal(d: D, reason: Reason, words: string): Error {
   return d.heal ? new Error(words) : new Stalled(reason, words);
@@ -238,9 +260,16 @@ function wantedKeyring(d: D, found: FileState): Keyring | undefined {
   return kept ?? (found.type === 'file' ? exactly(spec, found.content) : undefined);
 }
 
-function mayRenew(d: D, { expiresMs }: Keyring, nowMs: number): boolean {
+function mayRenew(d: D, keyring: Keyring, { signers, nowMs }: Pick<Observed, 'signers' | 'nowMs'>): boolean {
+  const expiresMs = expiryFor(keyring, signers);
   if (isInGit(d.spec) || expiresMs === undefined || expiresMs > nowMs) return false;
   return nowMs - (d.memory?.renewedMs ?? 0) > RENEW_AGAIN_MS;
+}
+
+/** Of the index that apt keeps. */
+function signersIn([inRelease, release]: readonly [string, string], files: Files): string[] {
+  const signed = [inRelease, `${release}.gpg`].map((path) => files.read(path));
+  return signed.flatMap((state) => (state.type === 'file' ? signersOf(state.content) : []));
 }
 
 function keyringFile(spec: AptRepositorySpec, { bytes }: Keyring): WantedFile {
@@ -258,37 +287,4 @@ function seen(files: Files, spec: AptRepositorySpec): string {
 
 function describe(state: FileState): string {
   return state.type === 'file' ? 'another one' : state.type;
-}
-
-function check(spec: AptRepositorySpec): Finding[] {
-  const found: Finding[] = [];
-  const { key, components = [] } = spec;
-  const sources = [key.content, key.contentFrom, key.file, key.url].filter((source) => source !== undefined);
-  if (sources.length !== 1) {
-    const message = 'give one of content, contentFrom, file or url: where the key comes from';
-    found.push({ path: ['key'], message });
-  }
-  if (key.content !== undefined) {
-    try {
-      pinned(spec, Buffer.from(key.content), 'the manifest');
-    } catch (error) {
-      found.push({ path: ['key', 'content'], message: (error as Error).message });
-    }
-  }
-  for (const [i, suite] of spec.suites.entries()) {
-    if (suite.endsWith('/') === components.length > 0) {
-      const message = suite.endsWith('/')
-        ? 'a suite that is a directory has no components: leave them out'
-        : 'a suite needs components, as [main]; one that is a directory ends in "/"';
-      found.push({ path: ['suites', i], message });
-    }
-  }
-  for (const [i, uri] of spec.uris.entries()) {
-    if (/^[a-z+-]+:\/\/[^/]*@/.test(uri)) {
-      const message =
-        'an account does not belong in git: put it into /etc/apt/auth.conf.d (apt_auth.conf(5))';
-      found.push({ path: ['uris', i], message });
-    }
-  }
-  return found;
 }

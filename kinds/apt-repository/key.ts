@@ -3,7 +3,8 @@
 import { inWords, Stalled } from '../../api/errors.ts';
 import type { Concern } from '../kind.ts';
 import type { Ports } from '../ports.ts';
-import { KeyError, type PublicKey, readKeys } from './openpgp.ts';
+import { KeyError } from './armour.ts';
+import { lastOf, type PublicKey, readKeys } from './openpgp.ts';
 import type { AptRepositorySpec } from './schema.ts';
 
 type Io = Pick<Ports, 'files' | 'http'>;
@@ -15,8 +16,21 @@ const DAY_MS = 86_400_000;
 export interface Keyring {
   readonly bytes: Buffer;
   readonly fingerprints: readonly string[];
-  /** When the first of its keys expires, unix milliseconds; undefined for never. */
-  readonly expiresMs: number | undefined;
+  readonly keys: readonly Pick<PublicKey, 'expiresMs' | 'signing'>[];
+}
+
+/**
+ * When the first of its keys expires, unix milliseconds; undefined for never. Of a key that signed what is there, that of
+ * the very subkey counts: its others say nothing of what apt will make of the next index.
+ * @param signers ends of fingerprints, as `signersOf` gives them
+ */
+export function expiryFor({ keys }: Keyring, signers: readonly string[]): number | undefined {
+  const used = keys.map(({ signing }) =>
+    signing.filter(({ fingerprint }) => signers.some((signer) => fingerprint.endsWith(signer))),
+  );
+  const counting = used.some((some) => some.length > 0) ? used.filter((some) => some.length > 0) : undefined;
+  const ends = (counting?.map(lastOf) ?? keys.map(({ expiresMs }) => expiresMs)).flatMap((end) => end ?? []);
+  return ends.length === 0 ? undefined : Math.min(...ends);
 }
 
 /** Whether git itself holds the key: then only git can renew it. */
@@ -44,11 +58,10 @@ export function pinned(spec: AptRepositorySpec, material: Buffer, origin: string
       `the key in ${origin} is ${found}, and ${wanted} is pinned; nothing was written`,
     );
   });
-  const ends = chosen.flatMap(({ expiresMs }) => expiresMs ?? []);
   return {
     bytes: Buffer.concat(chosen.map(({ packets }) => packets)),
     fingerprints: chosen.map(({ fingerprint }) => fingerprint),
-    expiresMs: ends.length === 0 ? undefined : Math.min(...ends),
+    keys: chosen,
   };
 }
 
@@ -108,18 +121,19 @@ export function fingerprintsOf({ key }: AptRepositorySpec): string[] {
 export function expiryConcern(
   spec: AptRepositorySpec,
   keyring: Keyring | undefined,
-  nowMs: number,
+  { signers, nowMs }: { readonly signers: readonly string[]; readonly nowMs: number },
 ): Concern[] {
   if (keyring === undefined) return [];
   const type = 'KeyExpiry';
-  if (keyring.expiresMs === undefined)
+  const expiresMs = expiryFor(keyring, signers);
+  if (expiresMs === undefined)
     return [{ type, status: 'False', reason: 'NeverExpires', message: 'the key does not expire' }];
-  const day = new Date(keyring.expiresMs).toISOString().slice(0, 10);
-  const days = Math.floor((keyring.expiresMs - nowMs) / DAY_MS);
+  const day = new Date(expiresMs).toISOString().slice(0, 10);
+  const days = Math.floor((expiresMs - nowMs) / DAY_MS);
   const remedy = isInGit(spec)
     ? 'put the renewed key into git'
     : 'it is taken anew once its publisher renewed it';
-  if (keyring.expiresMs <= nowMs)
+  if (expiresMs <= nowMs)
     return [{ type, status: 'True', reason: 'Expired', message: `the key expired on ${day}; ${remedy}` }];
   if (days < (spec.keyExpiryWarningDays ?? 30)) {
     const message = `the key expires in ${days} days, on ${day}; ${remedy}`;

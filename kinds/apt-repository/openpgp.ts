@@ -2,19 +2,23 @@
 // pins them and the day they expire (RFC 9580; version 4 also RFC 4880). Pure. Signatures are not verified here: apt
 // does that, and nobody but the holder of a pinned key can sign for it.
 import { createHash } from 'node:crypto';
+import { binary, dearmour, KeyError, PRIVATE } from './armour.ts';
 
 export interface PublicKey {
   /** Upper-case hexadecimal. */
   readonly fingerprint: string;
   /** When no key of it that signs is valid any more, unix milliseconds; undefined for never. */
   readonly expiresMs: number | undefined;
+  /** The key itself and its subkeys, as far as they may sign. */
+  readonly signing: readonly SigningKey[];
   /** The key with its subkeys, names and signatures, as it was found. */
   readonly packets: Buffer;
 }
 
-/** The bytes are no public keys; the message says what they are, and what would be right. */
-export class KeyError extends Error {
-  override readonly name = 'KeyError';
+export interface SigningKey {
+  readonly fingerprint: string;
+  /** Unix milliseconds; undefined for never. */
+  readonly expiresMs: number | undefined;
 }
 
 interface Packet {
@@ -27,7 +31,6 @@ const SIGNATURE = 2;
 const PUBLIC_KEY = 6;
 const PUBLIC_SUBKEY = 14;
 const PRIVATE_KEYS = [5, 7];
-const PRIVATE = 'it is a private key, which must never leave its owner; export the public one';
 
 /** @param material armoured, binary, or base64 of binary. @throws KeyError */
 export function readKeys(material: Buffer): PublicKey[] {
@@ -47,11 +50,46 @@ function keysIn(bytes: Buffer): PublicKey[] {
     keys.at(-1)?.push(packet);
   }
   if (keys.length === 0) throw new KeyError('there is no public key in it');
-  return keys.map((packets) => ({
-    fingerprint: fingerprintOf(packets[0]!.body),
-    expiresMs: expiryOf(packets),
-    packets: Buffer.concat(packets.map(({ raw }) => raw)),
-  }));
+  return keys.map((packets) => {
+    const signing = signingKeys(packets);
+    return {
+      fingerprint: fingerprintOf(packets[0]!.body),
+      expiresMs: lastOf(signing),
+      signing,
+      packets: Buffer.concat(packets.map(({ raw }) => raw)),
+    };
+  });
+}
+
+/** When the last of them is no longer valid; undefined for never. */
+export function lastOf(keys: readonly SigningKey[]): number | undefined {
+  const last = Math.max(...keys.map(({ expiresMs }) => expiresMs ?? Number.POSITIVE_INFINITY));
+  return Number.isFinite(last) ? last : undefined;
+}
+
+/**
+ * The ends of the fingerprints of the keys that signed a text (a key id is the end of one), in capital letters.
+ * @param text clear-signed, as InRelease, or a signature alone, as Release.gpg
+ */
+export function signersOf(text: Buffer): string[] {
+  const latin = text.toString('latin1');
+  const at = latin.indexOf('-----BEGIN PGP SIGNATURE-----');
+  try {
+    const packets = [...packetsIn(at < 0 ? text : dearmour(latin.slice(at)))];
+    return packets
+      .filter(({ tag }) => tag === SIGNATURE)
+      .flatMap(({ body }) => issuersOf(body))
+      .map(({ type, data }) =>
+        data
+          .subarray(type === ISSUER_FINGERPRINT ? 1 : 0)
+          .toString('hex')
+          .toUpperCase(),
+      );
+  } catch (error) {
+    // It is apt's to say what is wrong with a signature.
+    if (error instanceof KeyError || error instanceof RangeError) return [];
+    throw error;
+  }
 }
 
 /** RFC 9580, 5.5.4. @param body of a public-key packet. @throws KeyError */
@@ -75,59 +113,6 @@ export function fingerprintOf(body: Buffer): string {
         `it has a key of version ${body[0]}, which nothing trusts any more; 4 to 6 are read`,
       );
   }
-}
-
-function binary(material: Buffer): Buffer {
-  if (((material[0] ?? 0) & 0x80) !== 0) return material;
-  const text = material.toString('latin1');
-  if (text.includes('-----BEGIN PGP')) return dearmour(text);
-  if (/^[A-Za-z0-9+/=\s]+$/.test(text)) return Buffer.from(text, 'base64');
-  throw new KeyError(
-    text.startsWith('KBXf', 8)
-      ? 'it is a keybox of GnuPG, which apt does not read; export the key: gpg --export'
-      : 'it is no OpenPGP key: neither armoured (-----BEGIN PGP PUBLIC KEY BLOCK-----) nor binary',
-  );
-}
-
-/** RFC 9580, 6.2. The checksum is optional there, and held to where there is one. */
-function dearmour(text: string): Buffer {
-  const blocks: Buffer[] = [];
-  let block: { headers: boolean; base64: string; checksum?: string } | undefined;
-  for (const line of text.split('\n').map((l) => l.trim())) {
-    if (line.startsWith('-----BEGIN PGP')) {
-      if (line.includes('PRIVATE')) throw new KeyError(PRIVATE);
-      block = { headers: true, base64: '' };
-    } else if (line.startsWith('-----END PGP') && block !== undefined) {
-      blocks.push(decode(block));
-      block = undefined;
-    } else if (block?.headers === true && (line === '' || line.includes(': '))) {
-      block.headers = line !== '';
-    } else if (block !== undefined && /^=[A-Za-z0-9+/]{4}$/.test(line)) {
-      block.checksum = line.slice(1);
-    } else if (block !== undefined) {
-      block.headers = false;
-      block.base64 += line;
-    }
-  }
-  if (block !== undefined || blocks.length === 0)
-    throw new KeyError('its armour is broken: the whole block is needed, to its END line');
-  return Buffer.concat(blocks);
-}
-
-function decode({ base64, checksum }: { base64: string; checksum?: string }): Buffer {
-  const bytes = Buffer.from(base64, 'base64');
-  if (checksum !== undefined && !crc24(bytes).equals(Buffer.from(checksum, 'base64')))
-    throw new KeyError('its checksum does not fit: it was changed or cut on its way');
-  return bytes;
-}
-
-function crc24(bytes: Buffer): Buffer {
-  let crc = 0xb704ce;
-  for (const byte of bytes) {
-    crc ^= byte << 16;
-    for (let bit = 0; bit < 8; bit++) crc = crc & 0x800000 ? (crc << 1) ^ 0x1864cfb : crc << 1;
-  }
-  return Buffer.from([(crc >> 16) & 0xff, (crc >> 8) & 0xff, crc & 0xff]);
 }
 
 /** RFC 9580, 4.2. */
@@ -172,8 +157,8 @@ interface SelfSignature {
   readonly canSign: boolean | undefined;
 }
 
-/** The last moment at which a key or subkey that may sign is valid. */
-function expiryOf(packets: readonly Packet[]): number | undefined {
+/** The primary key and its subkeys, as far as they may sign, with the end of each. */
+function signingKeys(packets: readonly Packet[]): SigningKey[] {
   const primary = packets[0]!;
   let current = primary;
   const newest = new Map<Packet, SelfSignature>();
@@ -189,9 +174,14 @@ function expiryOf(packets: readonly Packet[]): number | undefined {
     return validS === 0 ? Number.POSITIVE_INFINITY : (key.body.readUInt32BE(1) + validS) * 1000;
   };
   const signs = ([key, { canSign }]: [Packet, SelfSignature]) => canSign ?? key === primary;
-  const ends = [...newest].filter(signs).map(([key]) => Math.min(end(key), end(primary)));
-  const last = ends.length === 0 ? end(primary) : Math.max(...ends);
-  return last === Number.POSITIVE_INFINITY ? undefined : last;
+  const found = [...newest].filter(signs).map(([key]) => key);
+  return (found.length === 0 ? [primary] : found).map((key) => {
+    const last = Math.min(end(key), end(primary));
+    return {
+      fingerprint: fingerprintOf(key.body),
+      expiresMs: last === Number.POSITIVE_INFINITY ? undefined : last,
+    };
+  });
 }
 
 /** RFC 9580, 5.2: what a key says of itself or of its subkey; undefined for every other signature. */
@@ -200,19 +190,10 @@ function selfSignature(body: Buffer, ofPrimary: boolean, owner: string): SelfSig
   const type = body[1]!;
   if (version < 4 || !(ofPrimary ? (type >= 0x10 && type <= 0x13) || type === 0x1f : type === 0x18))
     return undefined;
-  const wide = version === 6;
-  const start = wide ? 8 : 6;
-  const length = wide ? body.readUInt32BE(4) : body.readUInt16BE(4);
-  const hashed = subpackets(body.subarray(start, start + length));
-  const next = start + length;
-  const rest = wide
-    ? body.subarray(next + 4, next + 4 + body.readUInt32BE(next))
-    : body.subarray(next + 2, next + 2 + body.readUInt16BE(next));
-  // Issuers stand in either part: 33 is a fingerprint, 16 a key id, the fingerprint's end (its beginning from 5 on).
-  const issuers = [...hashed, ...subpackets(rest)];
+  const { hashed, issuers } = partsOf(body);
   const isOwn = issuers.some(({ type: t, data }) => {
     const hex = data.toString('hex').toUpperCase();
-    return t === 33 ? hex.slice(2) === owner : t === 16 && (owner.endsWith(hex) || owner.startsWith(hex));
+    return t === ISSUER_FINGERPRINT ? hex.slice(2) === owner : owner.endsWith(hex) || owner.startsWith(hex);
   });
   if (!isOwn) return undefined;
   const find = (wanted: number) => hashed.find(({ type: t }) => t === wanted)?.data;
@@ -224,8 +205,39 @@ function selfSignature(body: Buffer, ofPrimary: boolean, owner: string): SelfSig
   };
 }
 
-function subpackets(bytes: Buffer): { type: number; data: Buffer }[] {
-  const found: { type: number; data: Buffer }[] = [];
+const ISSUER_FINGERPRINT = 33;
+const ISSUER = 16;
+
+/**
+ * Subpackets of a signature of version 4 and later. Issuers stand in either part: 33 is a fingerprint behind its version,
+ * 16 a key id, the fingerprint's end (its beginning from version 5 on).
+ */
+function partsOf(body: Buffer): { hashed: Subpacket[]; issuers: Subpacket[] } {
+  const wide = body[0] === 6;
+  const start = wide ? 8 : 6;
+  const length = wide ? body.readUInt32BE(4) : body.readUInt16BE(4);
+  const hashed = subpackets(body.subarray(start, start + length));
+  const next = start + length;
+  const rest = wide
+    ? body.subarray(next + 4, next + 4 + body.readUInt32BE(next))
+    : body.subarray(next + 2, next + 2 + body.readUInt16BE(next));
+  const issuers = [...hashed, ...subpackets(rest)].filter(
+    ({ type }) => type === ISSUER_FINGERPRINT || type === ISSUER,
+  );
+  return { hashed, issuers };
+}
+
+function issuersOf(body: Buffer): Subpacket[] {
+  return body[0]! < 4 ? [] : partsOf(body).issuers;
+}
+
+interface Subpacket {
+  readonly type: number;
+  readonly data: Buffer;
+}
+
+function subpackets(bytes: Buffer): Subpacket[] {
+  const found: Subpacket[] = [];
   let at = 0;
   while (at < bytes.length) {
     const one = bytes[at]!;

@@ -6,23 +6,24 @@ export const sourcePath = ({ name, format }: AptRepositorySpec): string =>
 
 export const keyringPath = ({ name }: AptRepositorySpec): string => `/etc/apt/keyrings/${name}.gpg`;
 
+/** In one-line style. @param keyring the path as apt sees it. */
+export function sourceLines(spec: AptRepositorySpec, keyring: string): string[] {
+  const { types = ['deb'], uris, suites, components = [], architectures = [] } = spec;
+  const options = [
+    ...(architectures.length === 0 ? [] : [`arch=${architectures.join(',')}`]),
+    `signed-by=${keyring}`,
+  ].join(' ');
+  return types.flatMap((type) =>
+    uris.flatMap((uri) => suites.map((suite) => [type, `[${options}]`, uri, suite, ...components].join(' '))),
+  );
+}
+
 /** @param keyring the path as apt sees it. */
 export function sourceText(spec: AptRepositorySpec, keyring: string): string {
   const types = spec.types ?? ['deb'];
   const { uris, suites, components = [], architectures = [] } = spec;
   const note = '# Kept by homeostat: edit in git, not here.\n';
-  if (spec.format === 'one-line') {
-    const options = [
-      ...(architectures.length === 0 ? [] : [`arch=${architectures.join(',')}`]),
-      `signed-by=${keyring}`,
-    ].join(' ');
-    const lines = types.flatMap((type) =>
-      uris.flatMap((uri) =>
-        suites.map((suite) => [type, `[${options}]`, uri, suite, ...components].join(' ')),
-      ),
-    );
-    return `${note}${lines.join('\n')}\n`;
-  }
+  if (spec.format === 'one-line') return `${note}${sourceLines(spec, keyring).join('\n')}\n`;
   const fields = {
     Types: types,
     URIs: uris,

@@ -140,6 +140,9 @@ export const packageKind = defineKind<PackageSpec, Observed, Needs, Before, Memo
 
   undo,
 
+  revision: (_d, { installed }) =>
+    installed === undefined ? '' : `${installed.version} ${installed.architecture}`,
+
   watch: (_d, { files }, wake, signal) => files.watch(STATUS, wake, signal),
 
   conditions(d) {

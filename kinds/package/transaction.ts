@@ -3,7 +3,7 @@
 import { Stalled } from '../../api/errors.ts';
 import { type AptIo, apt, dpkg, messageOf, requireUnlocked, TRANSACTION, type UpdateResult } from '../apt.ts';
 import type { Clock, ProcessResult } from '../ports.ts';
-import { choose, readPolicy, readSimulation, type Simulation } from './apt-output.ts';
+import { choose, pinnedAway, readPolicy, readSimulation, type Simulation } from './apt-output.ts';
 import { readPackage } from './dpkg-status.ts';
 import { outdated, refresh } from './lists.ts';
 import type { PackageSpec } from './schema.ts';
@@ -49,6 +49,14 @@ export async function lookUp(
     first.version === undefined ? await look(Math.min(MISSED_MS, refreshMs(spec))) : first;
   if (version !== undefined) return { version, lists };
   const there = policy.versions.slice(0, 8).join(', ');
+  const pinned = pinnedAway(policy, wanted);
+  if (pinned.length > 0) {
+    const away = `this host's owner pins ${spec.name} ${pinned.join(', ')} away`;
+    throw new Stalled(
+      'VersionUnavailable',
+      `${away} (a Pin-Priority below zero in /etc/apt/preferences or preferences.d, see apt-cache policy ${spec.name}): ask for another version, or have the pin removed`,
+    );
+  }
   const message =
     there === ''
       ? `no repository of this host has a package ${spec.name}`

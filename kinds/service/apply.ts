@@ -78,7 +78,7 @@ async function setEnablement(d: Service, before: UnitState, units: Units): Promi
 async function runIt(d: Service, isAnother: boolean, io: Io, signal: AbortSignal): Promise<void> {
   const now = await observe(d, io, signal);
   const hindered = wantsRunning(d.spec) ? obstacle(d, now) : undefined;
-  if (hindered !== undefined && hindered.reason !== 'UnitNotFound' && !d.heal) {
+  if (hindered?.canRun === false && hindered.reason !== 'UnitNotFound' && !d.heal) {
     throw new Stalled(hindered.reason, hindered.message);
   }
   if (hindered?.canRun === false) return; // what that means is assessed

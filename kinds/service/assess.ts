@@ -21,7 +21,12 @@ export function assess(d: Service, observed: Observed, trial?: Trial<Before>): V
   const { unit } = observed;
   const { unit: name } = d.spec;
   const hindered = obstacle(d, observed);
-  if (hindered !== undefined) return no(hindered.reason, hindered.message);
+  if (hindered !== undefined) {
+    const { reason, message, canRun } = hindered;
+    // One that runs as wanted stays so: a rollback would end that, and enable nothing.
+    return canRun ? { verdict: 'No', reason, evidence: message, keep: true } : no(reason, message);
+  }
+  if (d.spec.state === 'unmanaged') return YES;
   if (!wantsRunning(d.spec))
     return isStopped(unit) ? YES : unknown('Stopping', `${name} is ${describeState(unit)}`);
   if (isDone(unit, d.memory)) return YES;

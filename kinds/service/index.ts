@@ -86,10 +86,12 @@ export const service = defineKind<ServiceSpec, Observed, Needs, Before, Memory>(
     if (needsUnit(spec) && (unit.loadState === 'not-found' || isLosing)) {
       throw new Waiting('UnitNotFound', notFound(spec.unit), UNIT_AGAIN_MS);
     }
-    const wrong = cannotBeEnabled(d, unit, observed.also);
+    // The unit file that git gives is mended in git; what others brought runs all the same, and says what it lacks.
+    const wrong = spec.unitFile === undefined ? undefined : cannotBeEnabled(d, unit, observed.also);
     if (wrong !== undefined) throw new Stalled('CannotBeEnabled', wrong);
     const others = spec.exclusive === true ? foreign : [];
-    return beforeSystemd(spec.unit, observed, files, [...ownPaths(spec), ...leftovers, ...others]);
+    const paths = [...ownPaths(spec), ...leftovers, ...others];
+    return beforeSystemd(spec.unit, observed, files, paths, spec.state === 'unmanaged');
   },
 
   apply,
@@ -112,9 +114,18 @@ export const service = defineKind<ServiceSpec, Observed, Needs, Before, Memory>(
     );
   },
 
-  conditions({ spec }, { foreign }): Concern[] {
-    if (foreign.length === 0 || spec.exclusive === true) return [];
-    const message = `changed beside the manifest by ${foreign.join(', ')}; say exclusive: true to have that removed`;
-    return [{ type: 'ForeignUnitFiles', status: 'True', reason: 'EditedByHand', message }];
+  conditions({ spec }, { foreign, unit }): Concern[] {
+    const concerns: Concern[] = [];
+    const add = (type: string, reason: string, message: string): unknown =>
+      concerns.push({ type, status: 'True', reason, message });
+    if (foreign.length > 0 && spec.exclusive !== true) {
+      const message = `changed beside the manifest by ${foreign.join(', ')}; say exclusive: true to have that removed`;
+      add('ForeignUnitFiles', 'EditedByHand', message);
+    }
+    if (unit.replacedProgram !== undefined) {
+      const message = `${spec.unit} still runs ${unit.replacedProgram}, which was replaced since it started: systemctl restart ${spec.unit}, or name its Package in restartOn`;
+      add('OutdatedProgram', 'ProgramReplaced', message);
+    }
+    return concerns;
   },
 });

@@ -50,6 +50,11 @@ export function isKnown({ memory }: Service, unit: UnitState): boolean {
  */
 export function staleness(d: Service, unit: UnitState, files: readonly FileState[]): string | undefined {
   const known = isKnown(d, unit);
+  if (
+    unit.replacedProgram !== undefined &&
+    d.spec.restartOn?.some((ref) => ref.startsWith('Package/')) === true
+  )
+    return `runs ${unit.replacedProgram} as it was before it was replaced`;
   const beganMs = unit.startedAtMs || unit.inactiveSinceMs - (unit.livedMs ?? 0);
   if (!known && beganMs <= 0) return undefined;
   for (const ref of d.spec.restartOn ?? []) {

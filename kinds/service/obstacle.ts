@@ -53,7 +53,7 @@ export function obstacle({ spec }: Service, { unit, also }: Observed): Obstacle 
 
 /** Whether somebody else has to bring the unit; what is neither to run nor to be enabled need not be there. */
 export function needsUnit({ unitFile, state, enabled }: ServiceSpec): boolean {
-  return unitFile === undefined && (state !== 'stopped' || enabled === true);
+  return unitFile === undefined && ((state ?? 'running') === 'running' || enabled === true);
 }
 
 export function notFound(unit: string): string {

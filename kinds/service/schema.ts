@@ -23,8 +23,8 @@ export const ServiceSpec = z.strictObject({
   enabled: z.boolean().optional(),
   /** Whether it is kept from being started at all; default false, so a mask is taken off. */
   masked: z.boolean().optional(),
-  /** Default: running. */
-  state: z.enum(['running', 'stopped']).optional(),
+  /** Default: running. `unmanaged` leaves it to others when it runs, as to its timer: it is neither started nor stopped. */
+  state: z.enum(['running', 'stopped', 'unmanaged']).optional(),
   /** Resources that its process reads when it starts: it is restarted when one was changed after that. */
   restartOn: z.array(Ref).optional(),
   /** For `manager: supervised`: the program, absolute, and its arguments. */

@@ -10,8 +10,8 @@ import { ownPaths } from './unit-files.ts';
 /** A start that takes longer is not refused: the unit's own TimeoutStartSec ends it, and a oneshot has none. */
 export const GATE: Gate = { withinMs: 90_000, settleMs: 5_000 };
 
-export function wantsRunning({ state }: ServiceSpec): boolean {
-  return state !== 'stopped';
+export function wantsRunning({ state = 'running' }: ServiceSpec): boolean {
+  return state === 'running';
 }
 
 /** Waiting to be restarted is not running; reloading is. */
@@ -85,6 +85,7 @@ export interface DueJob {
 export function dueJob(d: Service, observed: Observed): DueJob | undefined {
   const { unit, files } = observed;
   const from = describeState(unit);
+  if (d.spec.state === 'unmanaged') return undefined;
   if (unit.activeState === 'deactivating') return undefined; // what it becomes is looked at again
   if (!wantsRunning(d.spec)) {
     return isStopped(unit) ? undefined : { job: 'stop', change: { what: 'state', from, to: 'stopped' } };

@@ -23,6 +23,8 @@ const SystemdBefore = z.object({
   enabled: z.boolean(),
   running: z.boolean(),
   failing,
+  /** It is left to others whether it runs. */
+  unmanaged: z.boolean().optional(),
 });
 type SystemdBefore = z.infer<typeof SystemdBefore>;
 
@@ -56,6 +58,7 @@ export function beforeSystemd(
   observed: Observed,
   files: Files,
   paths: readonly string[],
+  unmanaged: boolean,
 ): Prepared<Before> {
   const state = observed.unit;
   const save = (file: string): SavedFile => saveFile(files, file, files.read(file));
@@ -68,6 +71,7 @@ export function beforeSystemd(
     masked: isMasked(state),
     enabled: isEnabledAs(true, state),
     ...activity(observed),
+    ...(unmanaged ? { unmanaged } : {}),
   };
   return { existed, before };
 }
@@ -101,7 +105,8 @@ async function undoSystemd(
   const { files, units, clock } = io;
   const now = await units.show(unit, signal);
   // Before its file goes, or nobody knows any more how it is stopped and where its links are.
-  if (!before.running && !isStopped(now)) await units.run('stop', unit, signal);
+  const isOthers = before.unmanaged === true;
+  if (!isOthers && !before.running && !isStopped(now)) await units.run('stop', unit, signal);
   const isEnabled = isEnabledAs(true, now);
   if (!before.enabled && isEnabled) await units.disable(unit);
   if (!before.masked && isMasked(now)) await units.unmask(unit);
@@ -115,7 +120,7 @@ async function undoSystemd(
 
   const after = await units.show(unit, signal);
   if (after.activeState === 'failed' || isRestarting(after)) await units.resetFailed(unit);
-  if (!before.running) return;
+  if (isOthers || !before.running) return;
   // Times too, for an undo that was cut off between the files and this.
   const isOlder = before.files.some((file) => writtenAt(files.read(file.path)) > after.startedAtMs);
   const job = isStopped(after) ? 'start' : changed || isOlder || isRestarting(after) ? 'restart' : undefined;

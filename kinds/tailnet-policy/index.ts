@@ -128,9 +128,9 @@ export const tailnetPolicy = defineKind<TailnetPolicySpec, PolicyFile, Needs, Be
   conditions({ spec, memory }) {
     const isOurs = isAbout(memory, spec) && memory.content === sha256(spec.content!);
     const { warnings = [] } = isOurs ? memory : {};
-    const [type, status] = ['PolicyWarnings', warnings.length > 0 ? 'True' : 'False'] as const;
-    const message = warnings.length > 0 ? `Tailscale took it, and warns: ${warnings.join('; ')}` : 'none';
-    return [{ type, status, reason: warnings.length > 0 ? 'Warned' : 'NoWarnings', message }];
+    if (warnings.length === 0) return [];
+    const message = `Tailscale took it, and warns: ${warnings.join('; ')}`;
+    return [{ type: 'PolicyWarnings', status: 'True', reason: 'Warned', message }];
   },
 
   // The API has no events: it is asked.

@@ -82,3 +82,12 @@ test('a change on trial is asked often, what is not more and more seldom, and wh
   );
   assert.equal(again({ verdict: { ...unknown, againMs: 90_000 } as Verdict }), 90_000);
 });
+
+test('a No that a rollback would not mend stays, and is not Ready', () => {
+  const kept: Verdict = { verdict: 'No', reason: 'CannotBeEnabled', evidence: 'it is static', keep: true };
+  const decision = ask({ verdict: kept, trialMs: 60_000 });
+  assert.deepEqual(
+    [decision.is, 'ready' in decision && decision.ready, 'message' in decision && decision.message],
+    ['Pending', 'False', 'it is static'],
+  );
+});

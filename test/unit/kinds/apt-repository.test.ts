@@ -4,9 +4,10 @@ import { randomBytes } from 'node:crypto';
 import fs from 'node:fs';
 import { test } from 'node:test';
 import fc from 'fast-check';
+import { KeyError } from '../../../kinds/apt-repository/armour.ts';
 import { aptRepository } from '../../../kinds/apt-repository/index.ts';
-import { expiryConcern, pinned } from '../../../kinds/apt-repository/key.ts';
-import { KeyError, readKeys } from '../../../kinds/apt-repository/openpgp.ts';
+import { expiryConcern, expiryFor, pinned } from '../../../kinds/apt-repository/key.ts';
+import { readKeys } from '../../../kinds/apt-repository/openpgp.ts';
 import type { AptRepositorySpec } from '../../../kinds/apt-repository/schema.ts';
 import { indexPaths, sourceText } from '../../../kinds/apt-repository/source.ts';
 import { AptArchive, gpg } from '../../support/apt-archive.ts';
@@ -166,15 +167,36 @@ test('whatever bytes it gets, it says what they are, and never anything else', (
 test('the expiry of a key is seen coming', () => {
   const nowMs = Date.UTC(2026, 0, 1);
   const said = (expiresMs: number | undefined, more: object = {}) => {
-    const keyring = { bytes: Buffer.alloc(0), fingerprints: [], expiresMs };
-    return expiryConcern(spec(more), keyring, nowMs).map(({ status, reason }) => `${status} ${reason}`)[0];
+    const keyring = { bytes: Buffer.alloc(0), fingerprints: [], keys: [{ expiresMs, signing: [] }] };
+    return expiryConcern(spec(more), keyring, { signers: [], nowMs }).map(
+      ({ status, reason }) => `${status} ${reason}`,
+    )[0];
   };
   assert.equal(said(undefined), 'False NeverExpires');
   assert.equal(said(nowMs + 60 * DAY_MS), 'False Valid');
   assert.equal(said(nowMs + 60 * DAY_MS, { keyExpiryWarningDays: 90 }), 'True ExpiresSoon');
   assert.equal(said(nowMs + 10 * DAY_MS), 'True ExpiresSoon');
   assert.equal(said(nowMs - 1), 'True Expired');
-  assert.deepEqual(expiryConcern(spec(), undefined, nowMs), []);
+  assert.deepEqual(expiryConcern(spec(), undefined, { signers: [], nowMs }), []);
+});
+
+test('of a key that signed the index, the end of that very subkey counts', () => {
+  const signing = [
+    { fingerprint: 'AAAA1111', expiresMs: undefined },
+    { fingerprint: 'BBBB2222', expiresMs: 5 },
+  ];
+  const keyring = {
+    bytes: Buffer.alloc(0),
+    fingerprints: [],
+    keys: [
+      { expiresMs: undefined, signing },
+      { expiresMs: 3, signing: [{ fingerprint: 'CCCC3333', expiresMs: 3 }] },
+    ],
+  };
+  assert.equal(expiryFor(keyring, ['2222']), 5);
+  assert.equal(expiryFor(keyring, ['1111']), undefined);
+  assert.equal(expiryFor(keyring, ['1111', '2222']), undefined);
+  assert.equal(expiryFor(keyring, ['9999']), 3, 'signed by nobody that is known: all of them count');
 });
 
 test('sources are written in either form', () => {

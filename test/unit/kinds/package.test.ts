@@ -6,7 +6,7 @@ import path from 'node:path';
 import { test } from 'node:test';
 import { createFiles } from '../../../agent/providers/files.ts';
 import { messageOf, requireUnlocked } from '../../../kinds/apt.ts';
-import { choose, readPolicy, readSimulation } from '../../../kinds/package/apt-output.ts';
+import { choose, pinnedAway, readPolicy, readSimulation } from '../../../kinds/package/apt-output.ts';
 import { readPackage } from '../../../kinds/package/dpkg-status.ts';
 import { packageKind } from '../../../kinds/package/index.ts';
 import { installing, simulate } from '../../../kinds/package/transaction.ts';
@@ -91,7 +91,7 @@ const POLICY = `alloy:
 
 test('the version to install: the candidate, or the newest that fits; never one that is only installed', () => {
   const policy = readPolicy(POLICY);
-  assert.deepEqual(policy, { candidate: '1.8.3-1', versions: ['1.9.0-1', '1.8.3-1', '1.8.2-1'] });
+  assert.deepEqual([policy.candidate, policy.versions], ['1.8.3-1', ['1.9.0-1', '1.8.3-1', '1.8.2-1']]);
   assert.equal(choose(policy, 'latest'), '1.8.3-1');
   assert.equal(choose(policy, '1.*'), '1.8.3-1', 'apt’s choice before a newer one that it would not take');
   assert.equal(choose(policy, '1.9.*'), '1.9.0-1');
@@ -99,7 +99,29 @@ test('the version to install: the candidate, or the newest that fits; never one 
   assert.deepEqual(readPolicy('x:\n  Installed: (none)\n  Candidate: (none)\n  Version table:\n'), {
     candidate: undefined,
     versions: [],
+    priorities: {},
   });
+});
+
+test('what the host’s owner pins away is never chosen, and named', () => {
+  const policy = readPolicy(`agent:
+  Installed: (none)
+  Candidate: 2.0-1
+  Version table:
+     2.0-1 500
+        500 file:/srv/repo ./ Packages
+     1.2-1 -1
+        500 file:/srv/repo ./ Packages
+     1.1-1 100
+        500 file:/srv/repo ./ Packages
+     1.0-1 900
+        500 file:/srv/repo ./ Packages
+`);
+  assert.equal(choose(policy, '1.*'), '1.0-1', 'the one that apt prefers of those that fit');
+  assert.equal(choose(policy, '1.2-1'), undefined);
+  assert.equal(choose(policy, '1.1-1'), '1.1-1');
+  assert.deepEqual(pinnedAway(policy, '1.2-1'), ['1.2-1 (priority -1)']);
+  assert.deepEqual(pinnedAway(policy, '3.*'), []);
 });
 
 test('a simulation tells what would go and what would become older', () => {

@@ -231,7 +231,7 @@ test('a unit file that the document has no longer gives way to the package’s, 
   assert.equal(fs.existsSync(unitFile), false);
 });
 
-test('an enablement that systemd can’t have is refused before anything is written', async (t) => {
+test('a unit of others that can’t be enabled runs all the same, and says what it lacks', async (t) => {
   const { line, systemd, unitFile } = setting(t);
   const vendor = (install: string) => {
     fs.writeFileSync(line.path(`/lib/systemd/system/${UNIT}`), `[Service]\nExecStart=/bin/one\n${install}`);
@@ -242,20 +242,48 @@ test('an enablement that systemd can’t have is refused before anything is writ
   line.assign(web({ enabled: true }));
   await line.expect(KEY, 'False', 'CannotBeEnabled');
   assert.match(line.condition(KEY, 'Ready')!.message, /static: it has no \[Install\]/);
+  assert.deepEqual(systemd.log, [`start ${UNIT}`]);
   await vendor('[Install]\nAlso=web.socket\n');
   line.assign(web({ enabled: true, state: 'running' }));
   await eventually(() => assert.match(line.condition(KEY, 'Ready')!.message, /Service for web\.socket/));
+  systemd.log.length = 0;
+  line.agent.reconcile();
+  await line.agent.idle();
+  assert.deepEqual(systemd.log, [], 'neither enabled nor started again');
+  // What git gives is mended in git, before anything is written.
   line.assign(web({ enabled: true, unitFile: { content: '[Service]\nExecStart=/bin/one\n' } }));
   await eventually(() =>
     assert.match(line.condition(KEY, 'Ready')!.message, /its unitFile has no \[Install\]/),
   );
-  assert.deepEqual(systemd.log, ['daemon-reload'], 'nothing but the test’s own');
   assert.equal(fs.existsSync(unitFile), false);
   await vendor('');
   line.assign(
     web({ enabled: true, dropIns: { 'i.conf': { content: '[Install]\nWantedBy=multi-user.target\n' } } }),
   );
   await line.expect(KEY, 'True');
+});
+
+test('a job that is left to its timer is neither started nor stopped, nor when it is rolled back', async (t) => {
+  const { line, systemd, unitFile } = setting(t);
+  const job = (program: string) =>
+    web({ state: 'unmanaged', unitFile: { content: `[Service]\nType=oneshot\nExecStart=${program}\n` } });
+  line.assign(job('/bin/one'));
+  await line.expect(KEY, 'True');
+  line.assign(job('/bin/two'));
+  await eventually(() => assert.match(fs.readFileSync(unitFile, 'utf8'), /two/));
+  await line.expect(KEY, 'True');
+  await systemd.run('start', UNIT);
+  systemd.log.length = 0;
+  line.assign(job('/bin/three'));
+  await eventually(() => assert.match(fs.readFileSync(unitFile, 'utf8'), /three/));
+  await line.expect(KEY, 'True');
+  line.assign();
+  await line.expectGone(KEY);
+  assert.equal(fs.existsSync(unitFile), false);
+  assert.deepEqual(
+    systemd.log.filter((call) => /^(?:start|stop|restart) /.test(call)),
+    [],
+  );
 });
 
 test('one that a package made static is not Ready, and is healed in all else', async (t) => {
