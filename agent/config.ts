@@ -6,6 +6,7 @@ import path from 'node:path';
 import * as z from 'zod';
 import { Name } from '../api/documents.ts';
 import { inWords } from '../api/errors.ts';
+import { jsonMistake, mistakesIn } from '../api/mistakes.ts';
 
 /** Everything is closed that is not listed. */
 export const AllowList = z.strictObject({
@@ -47,12 +48,23 @@ export const ALLOW_EVERYTHING: AllowList = AllowList.parse(
   ),
 );
 
+function isAddressAndPort(text: string): boolean {
+  const port = /^\S+:(\d{1,5})$/.exec(text)?.[1];
+  return port !== undefined && Number(port) <= 65_535;
+}
+
 export const DEFAULT_AGE_IDENTITY = '/etc/homeostat/age.key';
 
 export const AgentConfig = z.strictObject({
   host: Name,
   /** Base URL of the controller; without one the agent keeps what it last knew. */
-  controller: z.url({ protocol: /^https?$/ }).optional(),
+  controller: z
+    .url({
+      protocol: /^https?$/,
+      error:
+        'write the controller’s URL as text, with http:// or https:// before it, as "http://100.64.0.4:8420"',
+    })
+    .optional(),
   /** Base64 raw Ed25519 keys, any of which may sign bundles. */
   trustedKeys: z.array(z.string()).default([]),
   stateDir: z.string().startsWith('/').default('/var/lib/homeostat'),
@@ -65,7 +77,7 @@ export const AgentConfig = z.strictObject({
   /** Where /metrics, /healthz and /readyz are served. */
   listen: z
     .string()
-    .regex(/^.+:\d+$/, 'address:port')
+    .refine(isAddressAndPort, 'write address:port, as "127.0.0.1:9465"')
     .default('127.0.0.1:9465'),
   /** All files are looked for below this directory: sandboxes only. */
   root: z.string().startsWith('/').optional(),
@@ -76,7 +88,7 @@ export const AgentConfig = z.strictObject({
   /** The Docker engine, as in DOCKER_HOST, which is the default, and after it unix:///var/run/docker.sock. */
   dockerHost: z
     .string()
-    .regex(/^(?:unix:\/\/\/|tcp:\/\/[^/]+:\d+\/?$)/, 'unix:///path of a socket, or tcp://address:port')
+    .regex(/^(?:unix:\/\/\/|tcp:\/\/[^/]+:\d+\/?$)/, 'write unix:///path of a socket, or tcp://address:port')
     .optional(),
   allow: AllowList.prefault({}),
 });
@@ -96,19 +108,27 @@ export function ownPaths(config: AgentConfig, file = DEFAULT_CONFIG_FILE): strin
   return [...paths].filter((own) => own.startsWith(inside)).map((own) => own.slice(inside.length - 1));
 }
 
+const FIELDS = [...Object.keys(AgentConfig.shape), ...Object.keys(AllowList.shape)];
+
 /** @throws Error that says what is wrong with the file, and what would be right. */
 export function readAgentConfig(file: string): AgentConfig {
-  let value: unknown;
+  let text: string;
   try {
-    value = JSON.parse(fs.readFileSync(file, 'utf8'));
+    text = fs.readFileSync(file, 'utf8');
   } catch (error) {
     throw new Error(
       `the agent's configuration ${file} can't be read: ${inWords(error)}; \`homeostat enroll\` writes one`,
     );
   }
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch (error) {
+    throw new Error(`the agent's configuration ${file} is not JSON: ${jsonMistake(text, error)}`);
+  }
   const parsed = AgentConfig.safeParse(value);
-  if (!parsed.success) throw new Error(`${file}:\n${z.prettifyError(parsed.error)}`);
-  return parsed.data;
+  if (parsed.success) return parsed.data;
+  throw new Error(`the agent's configuration ${file} is wrong:\n${mistakesIn(parsed.error, value, FIELDS)}`);
 }
 
 /** Mode 0600: the file says what may be done on the host. */

@@ -5,6 +5,7 @@ import http from 'node:http';
 import path from 'node:path';
 import * as z from 'zod';
 import { inWords } from '../api/errors.ts';
+import { jsonMistake, mistakesIn } from '../api/mistakes.ts';
 import type { Agent } from './agent.ts';
 
 const Command = z.strictObject({
@@ -127,7 +128,19 @@ async function readCommand(request: http.IncomingMessage): Promise<z.infer<typeo
     text += chunk;
     if (text.length > 65_536) throw new Error('the request is too large');
   }
-  return Command.parse(JSON.parse(text || '{}'));
+  return commandIn(text || '{}');
+}
+
+function commandIn(text: string): z.infer<typeof Command> {
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch (error) {
+    throw new Error(`the request is not JSON: ${jsonMistake(text, error)}`);
+  }
+  const parsed = Command.safeParse(value);
+  if (parsed.success) return parsed.data;
+  throw new Error(`the request is wrong: ${mistakesIn(parsed.error, value)}`);
 }
 
 function listening(

@@ -4,6 +4,7 @@ import { createPrivateKey, createPublicKey, type KeyObject, sign, verify } from 
 import * as z from 'zod';
 import { API_VERSION, Dependency, Labels, Mode, Name, Prune } from './documents.ts';
 import { sha256 } from './json.ts';
+import { jsonMistake, mistakesIn } from './mistakes.ts';
 
 /** A document as one host gets it: interpolated, files inlined, defaults of the envelope filled in. */
 export const Resource = z.object({
@@ -154,9 +155,9 @@ function parseJson<T>(schema: z.ZodType<T>, text: string, what: string): T {
   try {
     value = JSON.parse(text);
   } catch (error) {
-    throw new BundleRefused('malformed', `the ${what} is not JSON: ${(error as Error).message}`);
+    throw new BundleRefused('malformed', `the ${what} is not JSON: ${jsonMistake(text, error)}`);
   }
   const parsed = schema.safeParse(value);
   if (parsed.success) return parsed.data;
-  throw new BundleRefused('malformed', `the ${what} is malformed: ${z.prettifyError(parsed.error)}`);
+  throw new BundleRefused('malformed', `the ${what} is malformed: ${mistakesIn(parsed.error, value)}`);
 }

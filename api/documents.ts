@@ -21,7 +21,7 @@ export const Ref = z
   );
 
 export const Labels = z.record(z.string().min(1).max(63), z.string().max(253));
-export const Vars = z.record(
+const Vars = z.record(
   z.string().regex(/^[A-Za-z_][A-Za-z0-9_-]*$/, 'a variable name has letters, digits, "_" and "-"'),
   z.union([z.string(), z.number(), z.boolean()]),
 );
@@ -29,7 +29,7 @@ export const Vars = z.record(
 /** Annotation, "true": the document is for labels that no host may have today, and may go nowhere without a warning. */
 export const OPTIONAL_ANNOTATION = 'homeostat.dev/optional';
 
-export const Metadata = z.strictObject({
+const Metadata = z.strictObject({
   name: Name,
   labels: Labels.optional(),
   annotations: z.record(z.string(), z.string()).optional(),
@@ -102,7 +102,7 @@ export const ResourceDocument = z.strictObject({
 export type ResourceDocument = z.infer<typeof ResourceDocument>;
 
 /** Public half of an age identity (age-encryption.org/v1). Its complaint shows no value: it might be the private half. */
-export const AgeRecipient = z
+const AgeRecipient = z
   .string()
   .refine(
     (text) => /^age1(?:(?:pq|tag|tagpq)1)?[02-9ac-hj-np-z]{50,}$/.test(text),
@@ -111,7 +111,7 @@ export const AgeRecipient = z
 
 export const Mode = z.enum(['observe', 'enforce']);
 
-export const HostSpec = z.strictObject({
+const HostSpec = z.strictObject({
   /** The host's tailnet address, as `${host.address}`. */
   address: z.union([z.ipv4(), z.ipv6()]).optional(),
   /** StableNodeID in the tailnet; requests for this host must then come from that node. */
@@ -141,7 +141,7 @@ export const HostDocument = z.strictObject({
 });
 export type HostDocument = z.infer<typeof HostDocument>;
 
-export const FleetSpec = z.strictObject({
+const FleetSpec = z.strictObject({
   vars: Vars.optional(),
   /** Tailnet logins that may use the operators' routes. */
   operators: z.array(z.string().min(1)).optional(),

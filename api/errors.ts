@@ -33,19 +33,33 @@ export class Waiting extends Error {
 
 const ERRNO: Record<string, string> = {
   EACCES: 'permission denied',
+  EADDRINUSE: 'another program listens there',
+  EADDRNOTAVAIL: 'this host does not have that address',
+  EAI_AGAIN: 'the name can’t be looked up now',
   EBUSY: 'it is in use, or something is mounted there',
+  ECONNREFUSED: 'nothing listens there',
+  ECONNRESET: 'the connection was cut',
   EDQUOT: 'the disk quota is used up',
+  EEXIST: 'something of that name is there already',
+  EHOSTUNREACH: 'that host can’t be reached',
+  EINVAL: 'the system does not accept it',
   EIO: 'the disk reports an input/output error',
   EISDIR: 'it is a directory',
   ELOOP: 'it is a symbolic link, which is never followed',
   EMFILE: 'too many files are open in this process',
+  ENAMETOOLONG: 'the path is too long',
+  ENETUNREACH: 'that network can’t be reached',
   ENFILE: 'too many files are open on this host',
   ENOENT: 'no such file or directory',
   ENOSPC: 'no space is left on the device',
   ENOTDIR: 'a part of the path is not a directory',
   ENOTEMPTY: 'the directory is not empty',
+  ENOTFOUND: 'there is no host of that name',
+  ENOTSOCK: 'it is not a socket',
   EPERM: 'the operation is not permitted',
+  EPIPE: 'nobody reads it any more',
   EROFS: 'the file system is read-only',
+  ETIMEDOUT: 'no answer came in time',
   ETXTBSY: 'the program is being run',
 };
 
@@ -57,9 +71,24 @@ export function errnoOf(error: unknown): string {
 /** An error's cause in words, with the errno for those who search for it. Never throws. */
 export function inWords(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
+  // Of a name with several addresses, each of which failed.
+  if (error instanceof AggregateError && error.message === '') return inWords(error.errors[0]);
   const code = errnoOf(error);
   const words = ERRNO[code];
-  if (words === undefined) return error.message;
-  const path = 'path' in error && typeof error.path === 'string' ? `${error.path}: ` : '';
-  return `${path}${words} (${code})`;
+  // With a code of the system's and a message of our own, the message says more.
+  if (words === undefined || !isSystems(error)) return error.message;
+  return `${placeOf(error)}${words} (${code})`;
+}
+
+/** Whether the message is Node's, as in "listen EADDRINUSE: address already in use 127.0.0.1:8420". */
+function isSystems(error: Error): boolean {
+  return 'syscall' in error || 'path' in error || error.message.includes(errnoOf(error));
+}
+
+function placeOf(error: Error): string {
+  const field = (name: string): unknown => Reflect.get(error, name);
+  const place =
+    field('path') ??
+    (field('port') === undefined ? field('hostname') : `${field('address')}:${field('port')}`);
+  return typeof place === 'string' ? `${place}: ` : '';
 }

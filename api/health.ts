@@ -16,7 +16,7 @@ export {
 } from './resource-health.ts';
 
 /** Three heartbeats of the agent (30 s each) missed, and some seconds. */
-export const UNSEEN_AFTER_MS = 100_000;
+const UNSEEN_AFTER_MS = 100_000;
 /** Keys that a sentence may have to name; the rest is counted. */
 const NAMED = 5;
 

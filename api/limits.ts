@@ -14,7 +14,7 @@ import { inBytes } from './words.ts';
 /** Of a status's JSON. The controller takes no more, and the agent sends no more. */
 export const MAX_STATUS_BYTES = 1024 * 1024;
 /** Of one message, piece of evidence or event, in a status and in the journal; UTF-16 units. */
-export const MAX_TEXT = 4096;
+const MAX_TEXT = 4096;
 
 const CUT = /… \((\d+) characters left out\) …/;
 

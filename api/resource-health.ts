@@ -11,7 +11,7 @@ import {
 import { ago } from './words.ts';
 
 /** For as long a resource may settle; after that somebody has to look at what it waits for. */
-export const SETTLES_WITHIN_MS = 900_000;
+const SETTLES_WITHIN_MS = 900_000;
 /** Reasons for which a resource isn't Ready yet, and nothing is wrong. */
 const IN_PROGRESS = new Set([
   'BeingEdited',

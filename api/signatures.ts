@@ -121,7 +121,7 @@ export function claimedKeyId(headers: VerifyOptions['headers']): string {
 }
 
 /** RFC 9530, section 2. */
-export function contentDigest(body: string | Uint8Array): string {
+function contentDigest(body: string | Uint8Array): string {
   return `sha-256=:${createHash('sha256').update(body).digest('base64')}:`;
 }
 

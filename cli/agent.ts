@@ -1,6 +1,6 @@
 // homeostat agent: runs on every host.
 import type { Command } from 'commander';
-import { DEFAULT_CONFIG_FILE } from '../agent/config.ts';
+import { CONFIG_OPTION } from './socket.ts';
 import { onStopSignal } from './stop-signals.ts';
 import { VERSION } from './version.ts';
 
@@ -8,7 +8,7 @@ export function register(program: Command): void {
   program
     .command('agent')
     .description('keep this host as its manifest says, until told to stop')
-    .option('--config <file>', 'the agent’s configuration', DEFAULT_CONFIG_FILE)
+    .addOption(CONFIG_OPTION)
     .action(async ({ config }: { config: string }) => {
       const { runAgent } = await import('../agent/main.ts');
       await runAgent(config, VERSION, onStopSignal);

@@ -1,7 +1,9 @@
 // Asks a controller's HTTP API in an operator's name, for get and describe.
 import { readFileSync } from 'node:fs';
-import type { Command } from 'commander';
+import { type Command, Option } from 'commander';
+import * as z from 'zod';
 import { inWords } from '../api/errors.ts';
+import { inputFile, orFrom, token, tokenIn, url } from './options.ts';
 
 export interface ClientOptions {
   readonly controller: string;
@@ -11,28 +13,42 @@ export interface ClientOptions {
 
 export function clientOptions(command: Command): Command {
   return command
-    .option(
-      '--controller <url>',
-      'URL of the controller (or HOMEOSTAT_CONTROLLER)',
-      process.env['HOMEOSTAT_CONTROLLER'] ?? 'http://127.0.0.1:8420',
+    .addOption(
+      orFrom('HOMEOSTAT_CONTROLLER', new Option('--controller <url>', 'URL of the controller'))
+        .default('http://127.0.0.1:8420')
+        .argParser(url),
     )
-    .option('--token <token>', 'operator’s token (or HOMEOSTAT_TOKEN); on a tailnet the login may do')
-    .option('--token-file <file>', 'file with the operator’s token');
+    .addOption(
+      orFrom(
+        'HOMEOSTAT_TOKEN',
+        new Option('--token <token>', 'operator’s token; on a tailnet the login may do'),
+      ).argParser(token),
+    )
+    .option('--token-file <file>', 'file with the operator’s token', inputFile);
 }
 
-/** @throws Error in the controller's words, or why it can't be reached. */
-export async function ask(options: ClientOptions, path: string): Promise<unknown> {
+const Refusal = z.object({ error: z.object({ message: z.string() }) });
+
+/**
+ * @param isRight whether the answer has what is read of it.
+ * @throws Error in the controller's words, or why it can't be reached.
+ */
+export async function ask<T>(
+  options: ClientOptions,
+  path: string,
+  isRight: (value: unknown) => value is T,
+): Promise<T> {
   const { request } = await import('undici');
-  const token =
+  const bearer =
     options.tokenFile === undefined
-      ? (options.token ?? process.env['HOMEOSTAT_TOKEN'])
-      : readFileSync(options.tokenFile, 'utf8').trim();
-  const base = options.controller.replace(/\/$/, '');
+      ? options.token
+      : tokenIn(readFileSync(options.tokenFile, 'utf8'), options.tokenFile);
+  const base = options.controller;
   let status: number;
   let text: string;
   try {
     const response = await request(base + path, {
-      headers: token === undefined ? {} : { authorization: `Bearer ${token}` },
+      headers: bearer === undefined ? {} : { authorization: `Bearer ${bearer}` },
       headersTimeout: 15_000,
       bodyTimeout: 15_000,
     });
@@ -47,9 +63,13 @@ export async function ask(options: ClientOptions, path: string): Promise<unknown
   try {
     value = JSON.parse(text);
   } catch {
-    throw new Error(`${base} answers ${status}, and not as a controller does: is it one?`);
+    throw new Error(notOne(base, status));
   }
-  if (status === 200) return value;
-  const message = (value as { error?: { message?: string } }).error?.message;
-  throw new Error(message ?? `the controller answers ${status}`);
+  if (status === 200 && isRight(value)) return value;
+  const refusal = Refusal.safeParse(value);
+  throw new Error(refusal.success ? refusal.data.error.message : notOne(base, status));
+}
+
+function notOne(base: string, status: number): string {
+  return `${base} answers ${status}, and not as a controller does: --controller says where it is`;
 }

@@ -5,12 +5,13 @@ import os from 'node:os';
 import path from 'node:path';
 import type { Command } from 'commander';
 import { dump } from 'js-yaml';
-import { API_VERSION, Name } from '../api/documents.ts';
+import { API_VERSION } from '../api/documents.ts';
 import { convert, mustPass } from './convert/converter.ts';
 import { keepJournalJob } from './convert/journal.ts';
 import { bareSecrets, type Moved, requireBare, secretsOf, withoutSecrets } from './convert/secrets.ts';
 import { readVariables } from './convert/variables.ts';
 import { type GeneratedFile, uninterpolated, writeGenerated } from './generated.ts';
+import { directory, each, inputFile, name, text } from './options.ts';
 
 interface Options {
   readonly out: string;
@@ -27,25 +28,20 @@ export function register(program: Command): void {
   parent
     .command('promtail')
     .description('convert a promtail config to a config of Alloy and its AlloyConfig document')
-    .argument('<file>', 'the promtail config')
-    .option('--out <dir>', 'where to write', '.')
-    .option('--name <name>', 'name of the document', 'alloy')
-    .option('--host <name...>', 'the hosts that it is for; otherwise the document has a placeholder')
-    .option('--alloy <program>', 'the alloy program; default: ALLOY_BIN, or alloy on PATH')
-    .option('--bypass-errors', 'write what can be converted, although something can’t')
-    .addHelpText(
-      'after',
-      '\nExit codes: 0 converted (what has no counterpart is listed), 1 nothing was written, 2 written without what could\nnot be converted (--bypass-errors).',
+    .argument('<file>', 'the promtail config', inputFile)
+    .option('--out <dir>', 'where to write', directory, '.')
+    .option('--name <name>', 'name of the document', name, 'alloy')
+    .option(
+      '--host <name...>',
+      'the hosts that it is for; otherwise the document has a placeholder',
+      each(name),
     )
+    .option('--alloy <program>', 'the alloy program; default: ALLOY_BIN, or alloy on PATH', text(4000))
+    .option('--bypass-errors', 'write what can be converted, although something can’t')
     .action(convertPromtail);
 }
 
 async function convertPromtail(file: string, options: Options): Promise<void> {
-  for (const name of [options.name, ...(options.host ?? [])]) {
-    const parsed = Name.safeParse(name);
-    if (!parsed.success) throw new Error(`"${name}" can't be a name: ${parsed.error.issues[0]?.message}`);
-  }
-  readable(file);
   const alloy = options.alloy ?? process.env['ALLOY_BIN'] ?? 'alloy';
   const yaml = fs.readFileSync(file, 'utf8');
   const secrets = secretsOf(yaml);
@@ -79,14 +75,6 @@ async function convertPromtail(file: string, options: Options): Promise<void> {
   } finally {
     fs.rmSync(scratch, { recursive: true, force: true });
   }
-}
-
-/** @throws Error in words for people. */
-function readable(file: string): void {
-  const stat = fs.statSync(file, { throwIfNoEntry: false });
-  if (stat === undefined) throw new Error(`there is no file ${file}`);
-  if (!stat.isFile()) throw new Error(`${file} is not a file: name the promtail config itself`);
-  fs.accessSync(file, fs.constants.R_OK);
 }
 
 function documentText(file: string, { name, host }: Options): string {

@@ -1,5 +1,6 @@
 // `homeostat describe host NAME`: everything that a controller knows of one host.
 import type { Command } from 'commander';
+import * as z from 'zod';
 import {
   concernsOf,
   longPassOf,
@@ -8,12 +9,27 @@ import {
   resourceState,
   shownState,
 } from '../api/health.ts';
-import type { AgentStatus } from '../api/status.ts';
+import { AgentStatus } from '../api/status.ts';
 import type { HostView } from '../controller/fleet/view.ts';
 import { ask, type ClientOptions, clientOptions } from './controller-client.ts';
-import { table } from './table.ts';
+import { type Format, name, outputOption } from './options.ts';
+import { data, table } from './table.ts';
 
 type HostAnswer = HostView & { readonly status: AgentStatus | null };
+
+/** What is read of it here. */
+const Revision = z.object({ commit: z.string(), sequence: z.number() });
+const Shown = z.object({
+  name: z.string(),
+  labels: z.record(z.string(), z.string()),
+  desired: Revision,
+  running: Revision,
+  status: AgentStatus.nullable(),
+});
+
+function isHostAnswer(value: unknown): value is HostAnswer {
+  return Shown.safeParse(value).success;
+}
 
 export function register(program: Command): void {
   const describe = program.command('describe').description('show one thing in full');
@@ -21,16 +37,13 @@ export function register(program: Command): void {
     describe
       .command('host')
       .description('show a host with its resources, conditions and events')
-      .argument('<name>'),
+      .argument('<name>', 'of its Host document', name),
   )
-    .option('-o, --output <format>', 'json, or text')
-    .addHelpText(
-      'after',
-      '\nExit codes: 0 printed, 1 there is no such host, or the controller could not be reached or refused.',
-    )
-    .action(async (name: string, options: ClientOptions & { output?: string }) => {
-      const host = (await ask(options, `/v1/hosts/${encodeURIComponent(name)}`)) as HostAnswer;
-      console.log(options.output === 'json' ? JSON.stringify(host, null, 2) : text(host));
+    .addOption(outputOption('text', 'json', 'yaml'))
+    .action(async (name: string, options: ClientOptions & { output: Format }) => {
+      const host = await ask(options, `/v1/hosts/${encodeURIComponent(name)}`, isHostAnswer);
+      const { output } = options;
+      console.log(output === 'json' || output === 'yaml' ? await data(host, output) : text(host));
     });
 }
 

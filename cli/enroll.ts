@@ -2,9 +2,9 @@
 // token's fingerprint that it is the right controller, and writes the agent's configuration. Makes the host's age
 // identity too, so that secrets in git can be encrypted to it.
 import { existsSync, readFileSync } from 'node:fs';
-import { hostname } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
-import type { Command } from 'commander';
+import { type Command, Option } from 'commander';
+import * as z from 'zod';
 import {
   AgentConfig,
   AllowList,
@@ -17,6 +17,7 @@ import { EnrollAnswer, type EnrollRequest, isGenuine, type ParsedToken, parseTok
 import { inWords } from '../api/errors.ts';
 import { signRequest } from '../api/signatures.ts';
 import { newSeed, writePrivate } from '../controller/fleet/keys.ts';
+import { directory, file, hostNameHere, inputFile, name, orFrom, token, tokenIn, url } from './options.ts';
 import { ensureIdentity } from './secret/identity.ts';
 
 interface Options {
@@ -32,30 +33,37 @@ export function register(program: Command): void {
   program
     .command('enroll')
     .description('make this host known to a controller')
-    .requiredOption('--controller <url>', 'URL of the controller')
-    .option('--token <token>', 'one-time token, as homeostat token create prints it (or HOMEOSTAT_TOKEN)')
-    .option('--token-file <file>', 'file with the token')
-    .option('--host <name>', 'name of this host’s Host document', hostname().toLowerCase())
+    .requiredOption('--controller <url>', 'URL of the controller', url)
+    .addOption(
+      orFrom(
+        'HOMEOSTAT_TOKEN',
+        new Option('--token <token>', 'one-time token, as homeostat token create prints it'),
+      ).argParser(token),
+    )
+    .option('--token-file <file>', 'file with the token', inputFile)
+    .option('--host <name>', 'name of this host’s Host document; default: this machine’s hostname', name)
     .option(
       '--config <file>',
       'where the agent’s configuration is written; what it allows is kept',
+      file,
       DEFAULT_CONFIG_FILE,
     )
-    .option('--state <dir>', 'where the agent keeps its state and its key; default: the configuration’s')
-    .addHelpText(
-      'after',
-      '\nExit codes: 0 enrolled, 1 refused, not reached, or not the controller that the token is from.',
+    .option(
+      '--state <dir>',
+      'where the agent keeps its state and its key; default: the configuration’s',
+      directory,
     )
-    .action(enroll);
+    .action((options: Partial<Pick<Options, 'host'>> & Omit<Options, 'host'>) =>
+      enroll({ ...options, host: options.host ?? hostNameHere() }),
+    );
 }
 
 async function enroll(options: Options): Promise<void> {
+  const { tokenFile } = options;
   const text =
-    options.tokenFile === undefined
-      ? (options.token ?? process.env['HOMEOSTAT_TOKEN'] ?? '')
-      : readFileSync(options.tokenFile, 'utf8');
-  const token = parseToken(text);
-  if (token?.fingerprint === undefined)
+    tokenFile === undefined ? (options.token ?? '') : tokenIn(readFileSync(tokenFile, 'utf8'), tokenFile);
+  const parsed = parseToken(text);
+  if (parsed?.fingerprint === undefined)
     throw new Error('say --token with what homeostat token create printed, all of it');
   const before = existsSync(options.config) ? readAgentConfig(options.config) : undefined;
   const stateDir =
@@ -64,7 +72,7 @@ async function enroll(options: Options): Promise<void> {
     AgentConfig.parse({ host: options.host }).stateDir;
   const keyFile = before?.keyFile ?? join(stateDir, 'agent.key');
   const seed = existsSync(keyFile) ? readFileSync(keyFile, 'utf8').trim() : newSeed();
-  const answer = await send(options, token, seed);
+  const answer = await send(options, parsed, seed);
   // Nothing is written before the controller has proved itself.
   if (!existsSync(keyFile)) writePrivate(keyFile, `${seed}\n`);
   const ageIdentity = before?.ageIdentity ?? join(dirname(resolve(options.config)), 'age.key');
@@ -79,7 +87,7 @@ async function enroll(options: Options): Promise<void> {
     // Written out empty, so that one sees what there is to open.
     allow: before?.allow ?? AllowList.parse({}),
   });
-  console.log(`${options.host} is enrolled at ${controller}, whose key ${token.fingerprint} it trusts`);
+  console.log(`${options.host} is enrolled at ${controller}, whose key ${parsed.fingerprint} it trusts`);
   const { recipient } = await ensureIdentity(ageIdentity);
   console.log(
     `secrets in git can be encrypted to it: write into Host/${options.host}\n  ageRecipient: ${recipient}`,
@@ -121,7 +129,7 @@ async function send(options: Options, token: ParsedToken, seed: string): Promise
       throw new Error(`the controller at ${options.controller} can't be reached: ${inWords(error)}`);
     }
     if (response.statusCode === 200) return genuine(text, publicKey, token);
-    const { code, message } = errorOf(text, response.statusCode);
+    const { code, message } = errorOf(text);
     const theirs = Date.parse(String(response.headers['date']));
     if (code !== 'ClockSkew' || attempt > 0 || Number.isNaN(theirs)) throw new Error(message);
     console.error('this host’s clock is off; the controller’s is used for this request');
@@ -130,21 +138,27 @@ async function send(options: Options, token: ParsedToken, seed: string): Promise
 }
 
 function genuine(text: string, publicKey: string, token: ParsedToken): EnrollAnswer {
-  const answer = EnrollAnswer.parse(JSON.parse(text));
-  if (isGenuine(answer, publicKey, token.fingerprint ?? '')) return answer;
+  const answer = EnrollAnswer.safeParse(asJson(text));
+  if (!answer.success) throw new Error(NOT_ONE);
+  if (isGenuine(answer.data, publicKey, token.fingerprint ?? '')) return answer.data;
   throw new Error(
     `this is not the controller that the token is from: the token wants key ${token.fingerprint}, and the answer is not signed by it; nothing was written, and the token is used up: make another`,
   );
 }
 
-function errorOf(text: string, status: number): { code: string; message: string } {
+const NOT_ONE = 'what answers there is no controller: --controller says where it is';
+const Refusal = z.object({ error: z.object({ code: z.string(), message: z.string() }) });
+
+function errorOf(text: string): { code: string; message: string } {
+  const refusal = Refusal.safeParse(asJson(text));
+  return refusal.success ? refusal.data.error : { code: '', message: NOT_ONE };
+}
+
+/** @returns undefined when it is none. */
+function asJson(text: string): unknown {
   try {
-    const { error } = JSON.parse(text) as { error: { code: string; message: string } };
-    return error;
+    return JSON.parse(text);
   } catch {
-    return {
-      code: '',
-      message: `the controller answers ${status}, and not as a controller does: is it one?`,
-    };
+    return undefined;
   }
 }

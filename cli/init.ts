@@ -1,7 +1,9 @@
 // homeostat init: a first directory of manifests that is valid as it stands.
 import fs from 'node:fs';
-import path from 'node:path';
 import type { Command } from 'commander';
+import { readDirectory } from '../controller/source/directory.ts';
+import { type GeneratedFile, writeGenerated } from './generated.ts';
+import { directory, name } from './options.ts';
 
 const FILES: Readonly<Record<string, (host: string) => string>> = {
   'fleet.yaml': () => `# What holds for all hosts.
@@ -20,7 +22,7 @@ spec:
 apiVersion: homeostat.dev/v1
 kind: Host
 metadata:
-  name: ${host}
+  name: ${JSON.stringify(host)}
   labels: {}
 spec:
   mode: observe
@@ -44,22 +46,23 @@ export function register(program: Command): void {
   program
     .command('init')
     .description('write a first directory of manifests')
-    .argument('[dir]', 'where to', 'manifests')
-    .option('--host <name>', 'name of the first host', 'my-host')
-    .action((dir: string, { host }: { host: string }) => {
-      const there = Object.keys(FILES).filter((f) => fs.existsSync(path.join(dir, f)));
-      if (there.length > 0)
-        throw new Error(
-          `${there.map((f) => path.join(dir, f)).join(', ')} is there already; nothing was written`,
-        );
-      fs.mkdirSync(dir, { recursive: true });
-      for (const [file, text] of Object.entries(FILES)) fs.writeFileSync(path.join(dir, file), text(host));
-      console.log(`wrote ${Object.keys(FILES).join(', ')} in ${dir}. Next:
+    .argument('[dir]', 'where to', directory, 'manifests')
+    .option('--host <name>', 'name of the first host', name, 'my-host')
+    .action(init);
+}
+
+async function init(dir: string, { host }: { host: string }): Promise<void> {
+  const beside = fs.existsSync(dir) ? readDirectory(dir).files : undefined;
+  const files = Object.entries(FILES).map(([file, text]): [string, GeneratedFile] => [
+    file,
+    { bytes: text(host) },
+  ]);
+  await writeGenerated(dir, new Map(files), new Map(), beside);
+  console.log(`wrote ${Object.keys(FILES).join(', ')} in ${dir}. Next:
 
   homeostat validate ${dir}                                  are the manifests right?
   homeostat plan --dir ${dir} --host ${host} --root /tmp/try     what would change in a sandbox?
   homeostat once --dir ${dir} --host ${host} --root /tmp/try     change it there
 
 then commit them and let a controller serve them: homeostat controller --help`);
-    });
 }

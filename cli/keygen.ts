@@ -14,12 +14,12 @@ export function register(program: Command): void {
   program
     .command('keygen')
     .description('make the controller’s signing key, or change it in two steps')
-    .option(...STATE_OPTION)
+    .addOption(STATE_OPTION)
     .option('--next', 'add a key that does not sign yet: agents that enrol from now on trust it too')
     .option('--promote', 'have the key that was added last sign, from the controller’s next start on')
     .addHelpText(
       'after',
-      '\nTo change the key: --next, then enrol the agents again (or add the key to trustedKeys in their configuration),\nthen --promote. An agent that does not trust the signing key keeps what it runs.\n\nExit codes: 0 done, 1 there is a key already, none to promote, or it could not be written.',
+      '\nTo change the key: --next, then enrol the agents again (or add the key to trustedKeys in their configuration),\nthen --promote. An agent that does not trust the signing key keeps what it runs.',
     )
     .action(({ state, next, promote }: Options) => {
       const file = join(state, KEY_FILE);

@@ -1,7 +1,6 @@
 // A host's manifest from a directory, run on this machine without a controller: what plan and once share.
 
 import fs from 'node:fs';
-import os from 'node:os';
 import path from 'node:path';
 import type { Command } from 'commander';
 import {
@@ -15,7 +14,8 @@ import { createAgent, createLog, type OpenOptions } from '../agent/main.ts';
 import type { Assignment } from '../agent/reconcile/world.ts';
 import { Payload } from '../api/bundle.ts';
 import { didYouMean } from '../api/diagnostics.ts';
-import { compileDirectory, report } from './manifests.ts';
+import { compileDirectory, DIRECTORY_OPTION, report } from './manifests.ts';
+import { directory, file, hostNameHere, name } from './options.ts';
 import { VERSION } from './version.ts';
 
 export interface LocalOptions {
@@ -28,16 +28,18 @@ export interface LocalOptions {
 
 export function localOptions(command: Command): Command {
   return command
-    .option('--dir <dir>', 'directory of manifests', '.')
+    .addOption(DIRECTORY_OPTION)
     .option(
       '--host <name>',
       'which Host document this machine is; default: the one of its configuration, or its hostname',
+      name,
     )
-    .option('--config <file>', 'the agent’s configuration, for its allow-list', DEFAULT_CONFIG_FILE)
-    .option('--root <dir>', 'a sandbox: all paths are below it, and everything is allowed there')
+    .option('--config <file>', 'the agent’s configuration, for its allow-list', file, DEFAULT_CONFIG_FILE)
+    .option('--root <dir>', 'a sandbox: all paths are below it, and everything is allowed there', directory)
     .option(
       '--state <dir>',
       'where to remember what was done; default: the configuration’s, or below the sandbox',
+      directory,
     );
 }
 
@@ -78,12 +80,12 @@ function localConfig({ config, host, root, state }: LocalOptions): AgentConfig {
     return {
       ...own,
       ...(host === undefined ? {} : { host }),
-      ...(state === undefined ? {} : { stateDir: state }),
+      ...(state === undefined ? {} : { stateDir: path.resolve(state) }),
     };
   }
   const full = path.resolve(root);
   return AgentConfig.parse({
-    host: host ?? os.hostname().toLowerCase(),
+    host: host ?? hostNameHere(),
     root: full,
     stateDir: state === undefined ? path.join(full, '.homeostat') : path.resolve(state),
     allow: ALLOW_EVERYTHING,

@@ -6,6 +6,7 @@ import { answers } from '../agent/server.ts';
 import { concernsOf, resourceReason, resourceState } from '../api/health.ts';
 import { type AgentStatus, findCondition } from '../api/status.ts';
 import { type LocalOptions, localOptions, openLocal } from './local.ts';
+import { seconds } from './options.ts';
 import { onStopSignal } from './stop-signals.ts';
 
 type Local = NonNullable<Awaited<ReturnType<typeof openLocal>>>;
@@ -15,10 +16,13 @@ const DRAIN_MS = 10_000;
 
 export function register(program: Command): void {
   localOptions(program.command('once'))
-    .description(
-      'bring this host to what the manifests say, once (exit 0: all ready, 2: not all, 1: an error)',
+    .description('bring this host to what the manifests say, once')
+    .option(
+      '--timeout <seconds>',
+      'how long it may take, gates and dependencies included',
+      seconds(0.1, 86_400),
+      60,
     )
-    .option('--timeout <seconds>', 'how long it may take, gates and dependencies included', Number, 60)
     .action(async (options: LocalOptions & { timeout: number }) => {
       const local = await openLocal(options);
       if (local === undefined) {

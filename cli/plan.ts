@@ -2,9 +2,21 @@
 import { styleText } from 'node:util';
 import type { Command } from 'commander';
 import { createTwoFilesPatch } from 'diff';
+import * as z from 'zod';
 import { type Change, describeChange } from '../kinds/kind.ts';
 import { type LocalOptions, localOptions, openLocal } from './local.ts';
-import { askAgent, SOCKET_OPTION } from './socket.ts';
+import { askAgentFor, SOCKET_OPTION } from './socket.ts';
+
+const Text = z.object({ before: z.string(), after: z.string(), secret: z.boolean() });
+const Plans = z.array(
+  z.object({
+    key: z.string(),
+    changes: z.array(
+      z.object({ what: z.string(), from: z.string(), to: z.string(), text: Text.exactOptional() }),
+    ),
+    error: z.string().exactOptional(),
+  }),
+);
 
 interface Plan {
   readonly key: string;
@@ -14,16 +26,12 @@ interface Plan {
 
 export function register(program: Command): void {
   localOptions(program.command('plan'))
-    .description(
-      'show what would change on this host, and change nothing (exit 0: nothing, 2: something, 1: an error)',
-    )
+    .description('show what would change on this host, and change nothing')
     .option('--running', 'ask the running agent for what it would do with its own manifest')
-    .option(...SOCKET_OPTION)
+    .addOption(SOCKET_OPTION)
     .action(async (options: LocalOptions & { running?: boolean; socket?: string }) => {
       const plans =
-        options.running === true
-          ? ((await askAgent(options, 'GET', '/v1/plan')) as Plan[])
-          : await planLocally(options);
+        options.running === true ? await askAgentFor(Plans, options, '/v1/plan') : await planLocally(options);
       if (plans === undefined) {
         process.exitCode = 1;
         return;

@@ -1,13 +1,18 @@
 // The CLI's side of the agent's unix socket.
 import http from 'node:http';
+import { Option } from 'commander';
+import * as z from 'zod';
 import { DEFAULT_CONFIG_FILE, readAgentConfig } from '../agent/config.ts';
-import { errnoOf } from '../api/errors.ts';
+import { errnoOf, inWords } from '../api/errors.ts';
+import { file, socket } from './options.ts';
 
-export const SOCKET_OPTION = [
+export const SOCKET_OPTION = new Option(
   '--socket <path>',
   'the agent’s socket; default: the one its configuration names',
-] as const;
-export const CONFIG_OPTION = ['--config <file>', 'the agent’s configuration', DEFAULT_CONFIG_FILE] as const;
+).argParser(socket);
+export const CONFIG_OPTION = new Option('--config <file>', 'the agent’s configuration')
+  .default(DEFAULT_CONFIG_FILE)
+  .argParser(file);
 
 export interface SocketOptions {
   readonly socket?: string;
@@ -34,11 +39,32 @@ export async function askAgent(
     request.on('error', (error) => reject(inContext(error, socketPath)));
     request.end(body === undefined ? undefined : JSON.stringify(body));
   });
-  const value: unknown = JSON.parse(text);
+  const value = readAnswer(text, socketPath);
   if (status < 300) return value;
-  throw new Error(
-    (value as { error?: { message?: string } }).error?.message ?? `the agent answered ${status}`,
-  );
+  const refusal = Refusal.safeParse(value);
+  throw new Error(refusal.success ? refusal.data.error.message : noAgent(socketPath));
+}
+
+/** The same, of an answer that has this form. */
+export async function askAgentFor<T>(schema: z.ZodType<T>, options: SocketOptions, path: string): Promise<T> {
+  const answer = schema.safeParse(await askAgent(options, 'GET', path));
+  if (answer.success) return answer.data;
+  throw new Error(noAgent(options.socket ?? readAgentConfig(options.config).socket));
+}
+
+const Refusal = z.object({ error: z.object({ message: z.string() }) });
+
+function readAnswer(text: string, socketPath: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    throw new Error(noAgent(socketPath));
+  }
+}
+
+/** Of an answer that is none of an agent's. */
+function noAgent(socketPath: string): string {
+  return `what answers on ${socketPath} is no homeostat agent, or one of another version: --socket names the agent's socket`;
 }
 
 function inContext(error: Error, socketPath: string): Error {
@@ -48,9 +74,11 @@ function inContext(error: Error, socketPath: string): Error {
       return new Error(
         `no agent answers on ${socketPath}; is it running? (systemctl status homeostat-agent)`,
       );
+    case 'ENOTDIR':
+      return new Error(`there is no socket ${socketPath}: a part of the path is not a directory`);
     case 'EACCES':
       return new Error(`you may not open ${socketPath}; try again with sudo`);
     default:
-      return error;
+      return new Error(`the agent on ${socketPath} can't be asked: ${inWords(error)}`);
   }
 }

@@ -1,6 +1,7 @@
 // homeostat status: what the agent on this host says of itself.
 import { styleText } from 'node:util';
 import type { Command } from 'commander';
+import * as z from 'zod';
 import {
   concernsOf,
   GOOD_STATES,
@@ -18,22 +19,25 @@ import {
 } from '../api/health.ts';
 import { AgentStatus, type BriefStatus, findCondition, type ResourceStatus } from '../api/status.ts';
 import { count } from '../api/words.ts';
-import { askAgent, CONFIG_OPTION, SOCKET_OPTION, type SocketOptions } from './socket.ts';
+import { type Format, outputOption } from './options.ts';
+import { askAgentFor, CONFIG_OPTION, SOCKET_OPTION, type SocketOptions } from './socket.ts';
+import { data } from './table.ts';
+
+const Answer = z.looseObject({ status: AgentStatus });
 
 export function register(program: Command): void {
   program
     .command('status')
-    .description('show what the agent on this host keeps, and how it stands (exit 0: all ready, 2: not all)')
-    .option('-o, --output <format>', 'json, or a table')
-    .option(...SOCKET_OPTION)
-    .option(...CONFIG_OPTION)
-    .action(async (options: SocketOptions & { output?: string }) => {
-      const answer = (await askAgent(options, 'GET', '/v1/status')) as {
-        status: unknown;
-        suspended: string[];
-      };
-      const status = AgentStatus.parse(answer.status);
-      console.log(options.output === 'json' ? JSON.stringify(answer, null, 2) : describe(status));
+    .description('show what the agent on this host keeps, and how it stands')
+    .addOption(outputOption('table', 'wide', 'json', 'yaml'))
+    .addOption(SOCKET_OPTION)
+    .addOption(CONFIG_OPTION)
+    .action(async (options: SocketOptions & { output: Format }) => {
+      const { output } = options;
+      const answer = await askAgentFor(Answer, options, '/v1/status');
+      const { status } = answer;
+      if (output === 'json' || output === 'yaml') console.log(await data(answer, output));
+      else console.log(describe(status, output === 'wide'));
       const { ready, total } = reportOf(status).tally;
       const isWell = ready === total && GOOD_STATES.has(healthHere(status).state);
       process.exitCode = isWell ? 0 : 2;
@@ -52,7 +56,8 @@ export function healthHere(status: AgentStatus): Health {
   });
 }
 
-export function describe(status: AgentStatus): string {
+/** @param wide with where each resource is in git, what runs, and what differs. */
+export function describe(status: AgentStatus, wide = false): string {
   const { desired, running } = status.sequence;
   const commit = status.commit.desired.slice(0, 12) || 'no manifest yet';
   const revision =
@@ -71,7 +76,9 @@ export function describe(status: AgentStatus): string {
   }
   if (total > 0) lines.push('', `${ready} of ${count(total, 'resource')} ready`);
   const width = Math.max(8, ...status.resources.map((r) => r.key.length));
-  for (const r of worstFirst(status)) lines.push(...resourceLines(r, status, width));
+  for (const r of worstFirst(status)) {
+    lines.push(...resourceLines(r, status, width), ...(wide ? wideLines(r) : []));
+  }
   for (const b of status.brief ?? []) lines.push(briefLine(b, status.mode));
   return lines.join('\n');
 }
@@ -88,6 +95,11 @@ function resourceLines(r: ResourceStatus, { mode, at }: AgentStatus, width: numb
     ...(longPass === '' ? [] : [styleText('yellow', `  ${longPass}`)]),
     ...concernsOf(r.conditions).map((c) => styleText('yellow', `  ${c.type}: ${c.message}`)),
   ];
+}
+
+function wideLines(r: ResourceStatus): string[] {
+  const runs = r.runningDigest === '' ? 'nothing was confirmed' : `confirmed ${r.runningDigest.slice(0, 12)}`;
+  return [`    ${r.source}, ${runs}`, ...r.drift.map((line) => `    ${line}`)];
 }
 
 function briefLine(b: BriefStatus, mode: AgentStatus['mode']): string {

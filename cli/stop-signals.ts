@@ -1,7 +1,7 @@
 // What SIGTERM and SIGINT mean to a program that ends in order: the first begins the end, every further one is
 // reported and changes nothing. SIGQUIT and SIGKILL are there for whoever can't wait.
 
-export const STOP_SIGNALS = ['SIGTERM', 'SIGINT'] as const;
+const STOP_SIGNALS = ['SIGTERM', 'SIGINT'] as const;
 export type StopSignal = (typeof STOP_SIGNALS)[number];
 
 /**

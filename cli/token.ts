@@ -1,15 +1,15 @@
 // `homeostat token`: lets hosts enrol, and operators read. Works on the controller's store, beside a running
 // controller or before its first start.
 import { join } from 'node:path';
-import { type Command, InvalidArgumentError } from 'commander';
-import { Name } from '../api/documents.ts';
+import type { Command } from 'commander';
 import { formatToken } from '../api/enroll.ts';
 import { addKey, readKeys } from '../controller/fleet/keys.ts';
 import { Database } from '../controller/store/database.ts';
 import { Store } from '../controller/store/store.ts';
 import { type Token, Tokens } from '../controller/store/tokens.ts';
 import { KEY_FILE, STATE_OPTION, STORE_FILE } from './controller.ts';
-import { table } from './table.ts';
+import { duration, type Format, matching, name, outputOption, text } from './options.ts';
+import { data, table } from './table.ts';
 
 interface State {
   readonly state: string;
@@ -20,39 +20,35 @@ export function register(program: Command): void {
   token
     .command('create')
     .description('print a token; it can’t be shown again')
-    .option('--host <name>', 'one-time token with which this host enrols')
-    .option('--operator <name>', 'bearer token with which a person or program reads the fleet’s state')
-    .option('--ttl <duration>', 'how long it is good: 30m, 1h, 7d; default 1h, for operators 90d', duration)
-    .option(...STATE_OPTION)
-    .addHelpText(
-      'after',
-      '\nThe token is the only line on standard output. Exit codes: 0 printed, 1 it could not be stored.',
+    .option('--host <name>', 'one-time token with which this host enrols', name)
+    .option(
+      '--operator <name>',
+      'bearer token with which a person or program reads the fleet’s state',
+      text(100),
     )
+    .option(
+      '--ttl <duration>',
+      'how long it is good: 30m, 1h, 7d; default 1h, for operators 90d; at most 3650d',
+      duration('3650d'),
+    )
+    .addOption(STATE_OPTION)
+    .addHelpText('after', '\nThe token is the only line on standard output.')
     .action(create);
   token
     .command('list')
     .description('show tokens without their secrets')
-    .option('-o, --output <format>', 'json, or a table')
-    .option(...STATE_OPTION)
-    .action(({ state, output }: State & { output?: string }) => {
-      withStore(state, (tokens) => {
-        const all = tokens.list();
-        if (output === 'json') console.log(JSON.stringify(all, null, 2));
-        else if (all.length === 0) console.log('there are no tokens');
-        else
-          console.log(
-            table(
-              ['ID', 'FOR', 'STATE', 'EXPIRES'],
-              all.map((t) => [t.id, `${t.purpose} ${t.subject}`, stateOf(t), iso(t.expiresAt)]),
-            ),
-          );
-      });
-    });
+    .addOption(outputOption('table', 'wide', 'json', 'yaml'))
+    .addOption(STATE_OPTION)
+    .action(({ state, output }: State & { output: Format }) => list(state, output));
   token
     .command('revoke')
     .description('make a token worthless')
-    .argument('<id>', 'as token list shows it')
-    .option(...STATE_OPTION)
+    .argument(
+      '<id>',
+      'as token list shows it',
+      matching(/^[0-9a-f]{8}$/, 'An id has 8 hexadecimal digits: homeostat token list shows them.'),
+    )
+    .addOption(STATE_OPTION)
     .action((id: string, { state }: State) => {
       withStore(state, (tokens, store) => {
         if (!tokens.revoke(id, Date.now()))
@@ -63,6 +59,27 @@ export function register(program: Command): void {
     });
 }
 
+async function list(state: string, output: Format): Promise<void> {
+  let all: Token[] = [];
+  withStore(state, (tokens) => {
+    all = tokens.list();
+  });
+  if (output === 'json' || output === 'yaml') console.log(await data(all, output));
+  else if (all.length === 0) console.log('there are no tokens');
+  else {
+    const isWide = output === 'wide';
+    const head = ['ID', 'FOR', 'STATE', ...(isWide ? ['CREATED'] : []), 'EXPIRES'];
+    const row = (t: Token): string[] => [
+      t.id,
+      `${t.purpose} ${t.subject}`,
+      stateOf(t),
+      ...(isWide ? [iso(t.createdAt)] : []),
+      iso(t.expiresAt),
+    ];
+    console.log(table(head, all.map(row)));
+  }
+}
+
 function create({
   host,
   operator,
@@ -71,11 +88,9 @@ function create({
 }: State & { host?: string; operator?: string; ttl?: number }): void {
   if ((host === undefined) === (operator === undefined))
     throw new Error('say --host NAME or --operator NAME');
-  if (host !== undefined && !Name.safeParse(host).success)
-    throw new Error(`${host} can't be the name of a Host document`);
   const purpose = host === undefined ? 'operator' : 'enroll';
   const subject = host ?? operator ?? '';
-  const ttlMs = ttl ?? (host === undefined ? 90 * 24 * 3600_000 : 3600_000);
+  const ttlMs = 1000 * (ttl ?? (host === undefined ? 90 * 24 * 3600 : 3600));
   const file = join(state, KEY_FILE);
   const keys = readKeys(file) ?? addKey(file);
   withStore(state, (tokens, store) => {
@@ -108,12 +123,4 @@ function stateOf(token: Token): string {
 
 function iso(ms: number): string {
   return new Date(ms).toISOString().replace(/\.\d+Z$/, 'Z');
-}
-
-function duration(text: string): number {
-  const match = /^(\d{1,6})([smhd])$/.exec(text);
-  if (match === null) throw new InvalidArgumentError('a duration is a number with s, m, h or d, as in 30m');
-  return (
-    Number(match[1]) * { s: 1000, m: 60_000, h: 3600_000, d: 86_400_000 }[match[2] as 's' | 'm' | 'h' | 'd']
-  );
 }

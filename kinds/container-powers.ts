@@ -113,6 +113,6 @@ export function capability(name: string): string {
   return name === 'ALL' || name.startsWith('CAP_') ? name : `CAP_${name}`;
 }
 
-export function isEverywhere(address: string): boolean {
+function isEverywhere(address: string): boolean {
   return address === '0.0.0.0' || /^[0:]+$/.test(address);
 }

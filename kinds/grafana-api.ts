@@ -30,7 +30,7 @@ export type GrafanaConnection = z.infer<typeof GrafanaConnection>;
 
 /** How often to look, since Grafana has no events; default 60. */
 export const PollSeconds = z.int().min(1).max(86_400);
-export const DEFAULT_POLL_SECONDS = 60;
+const DEFAULT_POLL_SECONDS = 60;
 
 /** The uid of a dashboard, a folder or a data source. */
 export const GrafanaUid = z

@@ -79,7 +79,7 @@ export interface Versioned<T> {
 }
 
 /** What runs, for as long as it is the same run; a restart in between is another one. */
-export interface Run {
+interface Run {
   /** An invocation of a unit, a container with the time of its start. */
   readonly id: string;
   /** For how long it has run, milliseconds, as the host knows it: so an agent that was restarted knows it, too. */

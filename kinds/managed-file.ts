@@ -159,7 +159,7 @@ function putBack(files: Files, saved: Exclude<SavedFile, { type: 'absent' }>): v
 }
 
 /** The directories above a path that are not there, the deepest first. */
-export function absentParents(files: Files, file: string): string[] {
+function absentParents(files: Files, file: string): string[] {
   const parents: string[] = [];
   for (let at = path.dirname(file); at !== path.dirname(at); at = path.dirname(at)) {
     if (files.read(at).type !== 'absent') break;

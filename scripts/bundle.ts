@@ -36,12 +36,16 @@ export const CONTROLLER_NODE_ARGUMENTS = ['--max-semi-space-size=4', '--optimize
 export const LOCAL_NODE_ARGUMENTS = ['--max-semi-space-size=1', '--optimize-for-size'] as const;
 
 const LAUNCHER = `#!/bin/sh
-# homeostat, run by the node on PATH; what runs on every host, and the controller, with what keeps them small. glibc reads
+# homeostat, run by the node on PATH; what runs on every host, and the controller, with what keeps them small: the agent
+# has a file of its own, which reads no command line but these (help and mistakes are for the whole program). glibc reads
 # MALLOC_ARENA_MAX as node starts (mallopt(3)); children do not get it.
 set -e
 here=$(dirname "$(readlink -f "$0")")
+case "$1 $2 $#" in
+  "agent  1" | "agent --config 3" | "agent --config="?*" 2")
+    [ "$#" = 3 ] && [ -z "$3" ] || MALLOC_ARENA_MAX=1 exec node ${AGENT_NODE_ARGUMENTS.join(' ')} "$here/agent.cjs" "$@" ;;
+esac
 case "$1" in
-  agent) MALLOC_ARENA_MAX=1 exec node ${AGENT_NODE_ARGUMENTS.join(' ')} "$here/agent.cjs" "$@" ;;
   controller) exec node ${CONTROLLER_NODE_ARGUMENTS.join(' ')} "$here/homeostat.cjs" "$@" ;;
   once | plan) MALLOC_ARENA_MAX=1 exec node ${LOCAL_NODE_ARGUMENTS.join(' ')} "$here/local.cjs" "$@" ;;
   *) exec node "$here/homeostat.cjs" "$@" ;;

@@ -1,4 +1,5 @@
-// `npm run check`: types, lint and format, the rules of the rooms, and that what is generated is up to date.
+// `npm run check`: types, lint and format, the rules of the rooms, that nothing lies idle (knip.jsonc), and that what
+// is generated is up to date.
 import { spawnSync } from 'node:child_process';
 import path from 'node:path';
 
@@ -7,6 +8,7 @@ const bin = (name: string) => path.join(root, 'node_modules', '.bin', name);
 const steps: readonly [name: string, command: string, args: readonly string[]][] = [
   ['types', bin('tsc'), []],
   ['lint and format', bin('biome'), ['ci', '--max-diagnostics=50']],
+  ['nothing is unused', bin('knip'), []],
   ['architecture', process.execPath, ['--test', '--test-reporter=dot', 'test/architecture.test.ts']],
   ['generated documentation', process.execPath, ['scripts/docs.ts', '--check']],
 ];

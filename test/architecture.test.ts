@@ -1,5 +1,6 @@
 // The rules of the rooms, each with its reason. Imports are read from the sources as they are.
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
 import fs from 'node:fs';
 import path from 'node:path';
 import { test } from 'node:test';
@@ -98,7 +99,7 @@ const RULES: readonly { rule: string; reason: string; from: RegExp; to: RegExp; 
   },
   {
     rule: 'the agent loads no fastify, git or sqlite, and YAML only late, for texts of other people that it edits',
-    reason: 'its memory budget is won by what it does not load (measured in ../shared/FACTS.md)',
+    reason: 'its memory budget is won by what it does not load (docs/performance.md)',
     from: /^(agent|kinds|api)\//,
     to: /^(fastify|js-yaml|node:sqlite|diff|commander)$/,
     except: /^kinds\/shared\/yaml\.ts$/,
@@ -156,6 +157,29 @@ test('every kind is one folder of the same shape and one line in kinds/index.ts'
       `kinds/${name} is not in the registry`,
     );
   }
+});
+
+test('only tests with recordings name the folder they are in, because a clone has none and must do without', () => {
+  const tracked = execFileSync('git', ['ls-files'], { cwd: root, encoding: 'utf8' }).trim().split('\n');
+  const allowed =
+    /^test\/(?:architecture\.test\.ts|support\/(?:capabilities\.ts|alloy\/.*)|unit\/support\/alloy-standin\.test\.ts)$/;
+  const wrong = tracked
+    .filter((file) => !allowed.test(file) && fs.existsSync(path.join(root, file)))
+    .filter((file) =>
+      /(?<![\w./])(?:\.\.\/)*shared\/(?:data|cases|findings\/|FACTS|DESIGN|SYSTEM)\b|\/work\/shared|'shared'/.test(
+        fs.readFileSync(path.join(root, file), 'utf8'),
+      ),
+    );
+  assert.deepEqual(wrong, []);
+});
+
+test('no text of zod or of JSON.parse reaches people: api/mistakes.ts has the words for both', () => {
+  const wrong = files
+    .filter((f) => !/^(?:test|scripts)\//.test(f))
+    .filter((f) =>
+      /\bz\.(?:prettify|format|flatten|treeify)Error\(/.test(fs.readFileSync(path.join(root, f), 'utf8')),
+    );
+  assert.deepEqual(wrong, []);
 });
 
 test('zod is imported as a namespace, because its object `z` brings 350 kB that nothing here uses into the agent', () => {

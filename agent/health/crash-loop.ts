@@ -34,7 +34,7 @@ export interface CrashLoopDeps {
 }
 
 /** What a start leads to. Of what was noted, what lies in the future is from a clock that was wrong. */
-export function noteStart({ starts, looping }: Noted, nowMs: number): Noted {
+function noteStart({ starts, looping }: Noted, nowMs: number): Noted {
   const recent = [...starts.filter((at) => at <= nowMs && at > nowMs - WITHIN_MS), nowMs].slice(-STARTS);
   return { starts: recent, looping: looping || recent.length >= STARTS };
 }

@@ -23,7 +23,7 @@ export interface Limits {
   readonly memoryBytes: number;
 }
 
-export type Reason = 'PassHangs' | 'InformerHangs' | 'EventLoopLags' | 'MemoryCeiling';
+type Reason = 'PassHangs' | 'InformerHangs' | 'EventLoopLags' | 'MemoryCeiling';
 export interface Finding {
   readonly reason: Reason;
   readonly message: string;
@@ -31,7 +31,7 @@ export interface Finding {
 
 const MIB = 1024 * 1024;
 /** A pass is told to end after 180 s, a long poll of the controller after less: what is older ignores that. */
-export const LIMITS: Omit<Limits, 'memoryBytes'> = { passMs: 300_000, informerMs: 300_000, lagMs: 15_000 };
+const LIMITS: Omit<Limits, 'memoryBytes'> = { passMs: 300_000, informerMs: 300_000, lagMs: 15_000 };
 const LOOK_MS = 5_000;
 
 /** What is wrong, worst first; nothing, as a rule. */

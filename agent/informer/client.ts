@@ -29,7 +29,7 @@ export class ControllerError extends Error {
   }
 }
 
-export type Pulled = { readonly bundle: SignedBundle; readonly etag: string } | 'unchanged';
+type Pulled = { readonly bundle: SignedBundle; readonly etag: string } | 'unchanged';
 
 const ErrorBody = z.object({ error: z.object({ code: z.string(), message: z.string() }) });
 

@@ -11,7 +11,7 @@ import type { Seal } from '../secrets/seal.ts';
 import { Log } from './log.ts';
 import { type Entry, type Intent, type InventoryEntry, readRecord, sealed } from './records.ts';
 
-export type { Entry, Intent, InventoryEntry, Quarantined, Snapshot } from './records.ts';
+export type { Entry, Intent, InventoryEntry, Snapshot } from './records.ts';
 
 export class Journal {
   readonly #entries = new Map<string, InventoryEntry>();

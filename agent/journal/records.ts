@@ -45,7 +45,6 @@ const Quarantined = Failure.extend({
   basis: z.string().optional(),
   atMs: z.number(),
 });
-export type Quarantined = z.infer<typeof Quarantined>;
 
 const Written = z.object({
   digest: z.string(),

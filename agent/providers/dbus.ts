@@ -4,7 +4,7 @@
 import type { Message as DBusMessage, MessageBus } from '@jellybrick/dbus-next';
 import { after, Ending, firstOf } from './waits.ts';
 
-export interface BusCall {
+interface BusCall {
   readonly destination: string;
   readonly path: string;
   readonly interface: string;

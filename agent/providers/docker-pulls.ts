@@ -78,7 +78,7 @@ export function createPulls(stream: Stream) {
 }
 
 /** In words, over all layers that the engine has told of; undefined for lines that say nothing about it. */
-export function progressOf(
+function progressOf(
   line: Readonly<Record<string, unknown>>,
   layers: Map<string, { current: number; total: number }>,
 ): string | undefined {

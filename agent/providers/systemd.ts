@@ -31,7 +31,7 @@ import {
 } from './systemd-unit.ts';
 import { after, firstOf, onAbort } from './waits.ts';
 
-export const SYSTEM_BUS = 'unix:path=/run/dbus/system_bus_socket';
+const SYSTEM_BUS = 'unix:path=/run/dbus/system_bus_socket';
 
 const PROPERTIES = 'org.freedesktop.DBus.Properties';
 

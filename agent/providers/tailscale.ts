@@ -9,7 +9,7 @@ import { lines } from './lines.ts';
 import { createTailscaleCli } from './tailscale-cli.ts';
 import { statusOf } from './tailscale-status.ts';
 
-export const DEFAULT_SOCKETS = [
+const DEFAULT_SOCKETS = [
   '/var/run/tailscale/tailscaled.sock', // Linux
   '/var/run/tailscaled.socket', // macOS and the BSDs, open-source tailscaled
 ];

@@ -48,7 +48,7 @@ export interface ResourceState {
 }
 
 /** Why what git asks for isn't tried, until what its reason names changes. */
-export interface Parked {
+interface Parked {
   readonly digest: string;
   readonly error: Stalled;
   /** An event on the host tries it again from then on, where that can lift it; monotonic milliseconds. */

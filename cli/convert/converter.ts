@@ -1,6 +1,7 @@
 // What Alloy's own converter makes of a promtail config, and what it says about the rest.
 import fs from 'node:fs';
 import path from 'node:path';
+import { inWords } from '../../api/errors.ts';
 import { markVariables, unmarked, type Variable } from './variables.ts';
 
 const TIMEOUT_MS = 60_000;
@@ -114,5 +115,5 @@ async function run(alloy: string, args: readonly string[]): Promise<{ exitCode: 
     throw new Error(
       `there is no program ${alloy}: converting is Alloy's own work. Install Alloy, or name it with --alloy /path/to/alloy or ALLOY_BIN`,
     );
-  throw new Error(`${alloy} could not be run: ${result.shortMessage}`);
+  throw new Error(`${alloy} can't be run: ${inWords(result.cause ?? result)}`);
 }

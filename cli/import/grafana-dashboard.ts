@@ -10,6 +10,9 @@ import { Grafana } from '../../kinds/grafana-api.ts';
 import { bindInputs } from '../../kinds/grafana-dashboard/model.ts';
 import { openStore, type Stored } from '../../kinds/grafana-dashboard/store.ts';
 import { uninterpolated, writeGenerated } from '../generated.ts';
+import { directory, inputFile, matching, name, text, url } from '../options.ts';
+
+const uid = matching(/^[A-Za-z0-9_-]{1,40}$/, 'A uid has letters, digits, - and _, at most 40.');
 
 interface Options {
   readonly uid: string;
@@ -29,16 +32,15 @@ export function registerGrafanaDashboard(parent: Command): void {
   parent
     .command('grafana-dashboard')
     .description('fetch a dashboard from Grafana, and write a GrafanaDashboard document beside it')
-    .requiredOption('--uid <uid>', 'of the dashboard: it is in its address, /d/UID/…')
-    .option('--run-on <host>', 'the Host that is to keep it, and to have the credentials')
-    .option('--url <url>', 'where Grafana is', 'http://127.0.0.1:3000')
-    .option('--token-file <file>', 'file with the token of a service account (or GRAFANA_TOKEN)')
-    .option('--user <name>', 'a login, instead of a token')
-    .option('--password-file <file>', 'file with its password (or GRAFANA_PASSWORD)')
-    .option('--name <name>', 'of the document and its files; default: from the title')
-    .option('--out <dir>', 'directory of manifests to write to', '.')
+    .requiredOption('--uid <uid>', 'of the dashboard: it is in its address, /d/UID/…', uid)
+    .option('--run-on <host>', 'the Host that is to keep it, and to have the credentials', name)
+    .option('--url <url>', 'where Grafana is', url, 'http://127.0.0.1:3000')
+    .option('--token-file <file>', 'file with the token of a service account (or GRAFANA_TOKEN)', inputFile)
+    .option('--user <name>', 'a login, instead of a token', text(200))
+    .option('--password-file <file>', 'file with its password (or GRAFANA_PASSWORD)', inputFile)
+    .option('--name <name>', 'of the document and its files; default: from the title', name)
+    .option('--out <dir>', 'directory of manifests to write to', directory, '.')
     .option('--json', 'print the dashboard’s JSON alone, and write nothing')
-    .addHelpText('after', '\nExit codes: 0 written or printed, 1 nothing was written, and why.')
     .action(importDashboard);
 }
 
@@ -58,7 +60,7 @@ async function importDashboard(options: Options): Promise<void> {
     if (runOn === undefined) throw new Error('--run-on names the Host that is to keep it; --json needs none');
     const name = options.name ?? nameOf(String(stored.dashboard['title']));
     const [text, document] = [`${name}.json`, `${name}.yaml`];
-    const host = `apiVersion: ${API_VERSION}\nkind: Host\nmetadata: {name: ${runOn}}\nspec: {}\n`;
+    const host = `apiVersion: ${API_VERSION}\nkind: Host\nmetadata: {name: ${JSON.stringify(runOn)}}\nspec: {}\n`;
     const warnings = await writeGenerated(
       options.out,
       new Map([
@@ -117,20 +119,20 @@ function documentOf(
     `apiVersion: ${API_VERSION}`,
     'kind: GrafanaDashboard',
     'metadata:',
-    `  name: ${name}`,
-    `runOn: ${runOn}`,
+    `  name: ${JSON.stringify(name)}`,
+    `runOn: ${JSON.stringify(runOn)}`,
     'spec:',
     '  grafana:',
-    `    url: ${url}`,
+    `    url: ${JSON.stringify(url)}`,
     ...(user === undefined
       ? [`    token: {secretFrom: {file: ${SECRET_FILE}}}`]
       : [
           `    user: ${JSON.stringify(user)}`,
           `    password: {secretFrom: {file: ${SECRET_FILE.replace('token', 'password')}}}`,
         ]),
-    `  uid: ${uid}`,
-    ...(folder === '' ? [] : [`  folder: {uid: ${folder}}`]),
-    `  contentFrom: ${file}`,
+    `  uid: ${JSON.stringify(uid)}`,
+    ...(folder === '' ? [] : [`  folder: {uid: ${JSON.stringify(folder)}}`]),
+    `  contentFrom: ${JSON.stringify(file)}`,
     '',
   ].join('\n');
 }

@@ -4,7 +4,7 @@
 import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
-import type { Command } from 'commander';
+import { type Command, Option } from 'commander';
 import { dump } from 'js-yaml';
 import { AgentConfig, ALLOW_EVERYTHING } from '../../agent/config.ts';
 import { createAgent, createLog, type OpenPorts } from '../../agent/main.ts';
@@ -14,6 +14,7 @@ import { API_VERSION, Name } from '../../api/documents.ts';
 import { kinds } from '../../kinds/index.ts';
 import { describeChange } from '../../kinds/kind.ts';
 import { compileGenerated, type GeneratedFile, writeGenerated } from '../generated.ts';
+import { directory, each, inputDirectory, matching, name } from '../options.ts';
 import { VERSION } from '../version.ts';
 import { gatherAlloy } from './host/alloy.ts';
 import { gatherDocker } from './host/docker.ts';
@@ -30,19 +31,29 @@ interface Options {
   readonly docker?: string;
 }
 
+const unit = matching(/^[A-Za-z0-9:_.@\\-]{1,255}$/, 'Write the name of a unit, as alloy.service.');
+
 export function registerHost(parent: Command): void {
   parent
     .command('host')
     .description('documents of what this host has: Alloy’s config, units, preferences, packages, containers')
-    .option('--out <dir>', 'where to write', 'imported')
-    .option('--host <name>', 'name of the Host document', defaultName())
-    .option('--unit <unit...>', 'further systemd units', [])
-    .option('--docker <address>', 'the Docker engine; default: DOCKER_HOST, or unix:///var/run/docker.sock')
-    .option('--root <dir>', 'a sandbox: files are looked for below it')
-    .addHelpText(
-      'after',
-      '\nNothing on this host is changed. What looks like a secret is never written.\n\nExit codes: 0 written, 1 nothing was written.',
+    .option('--out <dir>', 'where to write', directory, 'imported')
+    .addOption(
+      new Option('--host <name>', 'name of the Host document')
+        .default(defaultName(), 'this machine’s hostname, up to its first dot')
+        .argParser(name),
     )
+    .option('--unit <unit...>', 'further systemd units', each(unit), [] as string[])
+    .option(
+      '--docker <address>',
+      'the Docker engine; default: DOCKER_HOST, or unix:///var/run/docker.sock',
+      matching(
+        /^(?:unix:\/\/\/\S+|tcp:\/\/[^/\s]+:\d+\/?)$/,
+        'Write unix:///path of its socket, or tcp://address:port.',
+      ),
+    )
+    .option('--root <dir>', 'a sandbox: files are looked for below it', inputDirectory)
+    .addHelpText('after', '\nNothing on this host is changed. What looks like a secret is never written.')
     .action(run);
 }
 
@@ -53,8 +64,6 @@ function defaultName(): string {
 
 async function run(options: Options): Promise<void> {
   const { host } = options;
-  const named = Name.safeParse(host);
-  if (!named.success) throw new Error(`"${host}" can't be a host's name: ${named.error.issues[0]?.message}`);
   const state = fs.mkdtempSync(path.join(os.tmpdir(), 'homeostat-import-'));
   const config = AgentConfig.parse({
     host,

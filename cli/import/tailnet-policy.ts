@@ -9,6 +9,7 @@ import { API_VERSION } from '../../api/documents.ts';
 import { inWords } from '../../api/errors.ts';
 import { type Credentials, DEFAULT_API, PolicyApi } from '../../kinds/tailnet-policy/api.ts';
 import { uninterpolated, writeGenerated } from '../generated.ts';
+import { directory, inputFile, matching, name, text, url } from '../options.ts';
 
 interface Options {
   readonly runOn: string;
@@ -31,18 +32,32 @@ export function registerTailnetPolicy(parent: Command): void {
     .description(
       'fetch the tailnet’s policy file, with its comments, and write a TailnetPolicy document beside it',
     )
-    .requiredOption('--run-on <host>', 'the Host that is to keep the policy, and to have the credentials')
-    .option('--out <dir>', 'directory of manifests to write to', '.')
-    .option('--print', 'print document and policy, and write nothing')
-    .option('--tailnet <name>', 'organisation name; "-": the one that the credentials belong to', '-')
-    .option('--api <url>', 'origin of the API', DEFAULT_API)
-    .option('--client-id <id>', 'of an OAuth client (or TAILSCALE_OAUTH_CLIENT_ID)')
-    .option('--client-secret-file <file>', 'file with its secret (or TAILSCALE_OAUTH_CLIENT_SECRET)')
-    .option('--api-key-file <file>', 'file with an API access token, instead (or TAILSCALE_API_KEY)')
-    .addHelpText(
-      'after',
-      '\nNeeds the scope policy_file:read. Exit codes: 0 written, 1 nothing was written, and why.',
+    .requiredOption(
+      '--run-on <host>',
+      'the Host that is to keep the policy, and to have the credentials',
+      name,
     )
+    .option('--out <dir>', 'directory of manifests to write to', directory, '.')
+    .option('--print', 'print document and policy, and write nothing')
+    .option(
+      '--tailnet <name>',
+      'organisation name; "-": the one that the credentials belong to',
+      matching(/^[^\s/?#\0-\x1f\x7f]{1,253}$/, 'Write the name of a tailnet, as example.com, or -.'),
+      '-',
+    )
+    .option('--api <url>', 'origin of the API', url, DEFAULT_API)
+    .option('--client-id <id>', 'of an OAuth client (or TAILSCALE_OAUTH_CLIENT_ID)', text(200))
+    .option(
+      '--client-secret-file <file>',
+      'file with its secret (or TAILSCALE_OAUTH_CLIENT_SECRET)',
+      inputFile,
+    )
+    .option(
+      '--api-key-file <file>',
+      'file with an API access token, instead (or TAILSCALE_API_KEY)',
+      inputFile,
+    )
+    .addHelpText('after', '\nNeeds the scope policy_file:read.')
     .action(importPolicy);
 }
 
@@ -60,7 +75,7 @@ async function importPolicy(options: Options): Promise<void> {
       process.stdout.write(`# ${DOCUMENT}\n${document}\n# ${POLICY}\n${policy}`);
       return;
     }
-    const host = `apiVersion: ${API_VERSION}\nkind: Host\nmetadata: {name: ${options.runOn}}\nspec: {}\n`;
+    const host = `apiVersion: ${API_VERSION}\nkind: Host\nmetadata: {name: ${JSON.stringify(options.runOn)}}\nspec: {}\n`;
     const warnings = await writeGenerated(
       options.out,
       new Map([
@@ -100,14 +115,14 @@ function documentOf({ runOn, api, tailnet }: Options, etag: string, { oauth }: C
     'kind: TailnetPolicy',
     'metadata:',
     '  name: tailnet',
-    `runOn: ${runOn}`,
+    `runOn: ${JSON.stringify(runOn)}`,
     'drift: warn',
     'spec:',
     `  contentFrom: ${POLICY}`,
     '  # What the first write may replace: the policy with this ETag.',
     `  importedFrom: ${etag}`,
     ...(tailnet === '-' ? [] : [`  tailnet: ${JSON.stringify(tailnet)}`]),
-    ...(api === DEFAULT_API ? [] : [`  api: ${api}`]),
+    ...(api === DEFAULT_API ? [] : [`  api: ${JSON.stringify(api)}`]),
     ...(oauth === undefined
       ? [`  apiKey: ${secret('tailscale-api-key')}`]
       : [

@@ -4,8 +4,10 @@ import { accessSync, constants, existsSync, mkdtempSync, readFileSync, rmSync, w
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import type { Command } from 'commander';
+import { DIRECTORY_OPTION } from '../manifests.ts';
+import { file } from '../options.ts';
 import { decryptFile, IDENTITY_OPTION } from './identity.ts';
-import { DIR_OPTION, encryptTo, HOSTS_OPTION, Manifests, writeCiphertext } from './readers.ts';
+import { encryptTo, HOSTS_OPTION, Manifests, writeCiphertext } from './readers.ts';
 
 interface Options {
   readonly identity?: string;
@@ -17,11 +19,10 @@ export function registerEdit(secret: Command): void {
   secret
     .command('edit')
     .description('edit a secret with $EDITOR; a file that is not there yet begins empty')
-    .argument('<file>', 'encrypted file')
-    .option(...IDENTITY_OPTION)
-    .option(...HOSTS_OPTION)
-    .option(...DIR_OPTION)
-    .addHelpText('after', '\nExit codes: 0 written or unchanged, 1 nothing was written.')
+    .argument('<file>', 'encrypted file', file)
+    .addOption(IDENTITY_OPTION)
+    .addOption(HOSTS_OPTION)
+    .addOption(DIRECTORY_OPTION)
     .action(async (file: string, { identity, hosts, dir }: Options) => {
       const manifests = await Manifests.open(dir);
       // Before the editor: nobody wants to hear afterwards that it can't be written.

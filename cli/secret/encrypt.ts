@@ -4,7 +4,9 @@ import { dirname } from 'node:path';
 import { createInterface } from 'node:readline/promises';
 import { Writable } from 'node:stream';
 import type { Command } from 'commander';
-import { DIR_OPTION, encryptTo, HOSTS_OPTION, Manifests, writeCiphertext } from './readers.ts';
+import { DIRECTORY_OPTION } from '../manifests.ts';
+import { file, inputFile } from '../options.ts';
+import { encryptTo, HOSTS_OPTION, Manifests, writeCiphertext } from './readers.ts';
 
 interface Options {
   readonly in: string;
@@ -17,11 +19,15 @@ export function registerEncrypt(secret: Command): void {
   secret
     .command('encrypt')
     .description('encrypt a value to the hosts that use it')
-    .requiredOption('--out <file>', 'where to, beside the manifests; as in secrets/token.age')
-    .option('--in <file>', 'file with the value; -, the default, for standard input', '-')
-    .option(...HOSTS_OPTION)
-    .option(...DIR_OPTION)
-    .addHelpText('after', '\nExit codes: 0 written, 1 nothing was written.')
+    .requiredOption('--out <file>', 'where to, beside the manifests; as in secrets/token.age', file)
+    .option(
+      '--in <file>',
+      'file with the value; -, the default, for standard input',
+      (path: string) => (path === '-' ? path : inputFile(path)),
+      '-',
+    )
+    .addOption(HOSTS_OPTION)
+    .addOption(DIRECTORY_OPTION)
     .action(async ({ in: from, out, hosts, dir }: Options) => {
       const manifests = await Manifests.open(dir);
       const readers = manifests.readersOf(manifests.hostsFor(out, hosts), true);

@@ -2,14 +2,16 @@
 import { existsSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
+import { Option } from 'commander';
 import { decryptWith, readIdentities } from '../../agent/secrets/age.ts';
 import { isAgeArmor } from '../../api/documents.ts';
 import { writePrivate } from '../../controller/fleet/keys.ts';
+import { file as aFile, orFrom } from '../options.ts';
 
-export const IDENTITY_OPTION = [
-  '--identity <file>',
-  'your age identity (or HOMEOSTAT_AGE_IDENTITY); default: ~/.config/homeostat/age.key',
-] as const;
+export const IDENTITY_OPTION = orFrom(
+  'HOMEOSTAT_AGE_IDENTITY',
+  new Option('--identity <file>', 'your age identity; default: ~/.config/homeostat/age.key'),
+).argParser(aFile);
 
 /** Makes the identity where there is none. @returns its public half. @throws Error when the file is none. */
 export async function ensureIdentity(file: string): Promise<{ recipient: string; isNew: boolean }> {
@@ -28,14 +30,13 @@ export async function decryptFile(
   bytes: Buffer,
   identity: string | undefined,
 ): Promise<Buffer> {
-  const file =
-    identity ?? process.env['HOMEOSTAT_AGE_IDENTITY'] ?? join(homedir(), '.config/homeostat/age.key');
+  const from = identity ?? join(homedir(), '.config/homeostat/age.key');
   const text = bytes.toString();
-  const result = await decryptWith(readIdentities(file), isAgeArmor(text) ? text : bytes);
+  const result = await decryptWith(readIdentities(from), isAgeArmor(text) ? text : bytes);
   if (result.outcome === 'decrypted') return result.value;
   if (result.outcome === 'damaged')
     throw new Error(`${name} is no age file, or damaged (${result.why}): take it from git's history`);
   throw new Error(
-    `${name} is not encrypted to you (${file} is ${result.recipients.join(' or ')}): somebody who can read it adds that to secretRecipients of the Fleet and runs homeostat secret rekey`,
+    `${name} is not encrypted to you (${from} is ${result.recipients.join(' or ')}): somebody who can read it adds that to secretRecipients of the Fleet and runs homeostat secret rekey`,
   );
 }

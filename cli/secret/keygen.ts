@@ -1,12 +1,13 @@
 // `homeostat secret keygen`: an identity for a person, or for a host that is not enrolled.
 import type { Command } from 'commander';
+import { file } from '../options.ts';
 import { ensureIdentity } from './identity.ts';
 
 export function registerKeygen(secret: Command): void {
   secret
     .command('keygen')
     .description('make an age identity; its public half is printed')
-    .requiredOption('--out <file>', 'where to; what is there already is kept')
+    .requiredOption('--out <file>', 'where to; what is there already is kept', file)
     .addHelpText(
       'after',
       '\nThe recipient is the only line on standard output: it goes into secretRecipients of the Fleet, for a person, or into ageRecipient of a Host.',

@@ -1,6 +1,7 @@
 // Who has to be able to read an encrypted file: the hosts whose documents name it, and the people of the Fleet.
 import { existsSync, realpathSync, renameSync, writeFileSync } from 'node:fs';
 import { basename, dirname, join, relative, resolve, sep } from 'node:path';
+import { Option } from 'commander';
 import { secretRefsIn } from '../../agent/secrets/store.ts';
 import { didYouMean } from '../../api/diagnostics.ts';
 import { ageFiles } from '../../controller/pipeline/age-files.ts';
@@ -9,12 +10,12 @@ import { readCatalog } from '../../controller/pipeline/compile.ts';
 import { sourceOf } from '../../controller/pipeline/document.ts';
 import { readDirectory } from '../../controller/source/directory.ts';
 import { kinds } from '../../kinds/index.ts';
+import { text } from '../options.ts';
 
-export const DIR_OPTION = ['--dir <dir>', 'directory of manifests', '.'] as const;
-export const HOSTS_OPTION = [
+export const HOSTS_OPTION = new Option(
   '--hosts <hosts>',
   'names (pi,mac), labels (alloy=apt) or all; default: the hosts whose documents name the file',
-] as const;
+).argParser(text(10_000));
 
 export interface Readers {
   readonly recipients: readonly string[];

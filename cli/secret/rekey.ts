@@ -2,8 +2,10 @@
 import { readFileSync } from 'node:fs';
 import { relative } from 'node:path';
 import type { Command } from 'commander';
+import { DIRECTORY_OPTION } from '../manifests.ts';
+import { each, inputFile } from '../options.ts';
 import { decryptFile, IDENTITY_OPTION } from './identity.ts';
-import { DIR_OPTION, encryptTo, HOSTS_OPTION, Manifests, placeOf, writeCiphertext } from './readers.ts';
+import { encryptTo, HOSTS_OPTION, Manifests, placeOf, writeCiphertext } from './readers.ts';
 
 interface Options {
   readonly identity?: string;
@@ -15,15 +17,15 @@ export function registerRekey(secret: Command): void {
   secret
     .command('rekey')
     .description('encrypt secrets anew, after hosts, labels or people changed')
-    .argument('[files...]', 'encrypted files; default: all that documents name')
-    .option(...IDENTITY_OPTION)
-    .option(...HOSTS_OPTION)
-    .option(...DIR_OPTION)
+    .argument('[files...]', 'encrypted files; default: all that documents name', each(inputFile))
+    .addOption(IDENTITY_OPTION)
+    .addOption(HOSTS_OPTION)
+    .addOption(DIRECTORY_OPTION)
     .addHelpText(
       'after',
-      '\nWho could read a value once can read it for ever, from git’s history: change the values too when a host or a person left.\n\nExit codes: 0 all are written, 1 none is.',
+      '\nWho could read a value once can read it for ever, from git’s history: change the values too when a host or a person left.',
     )
-    .action(async (named: string[], { identity, hosts, dir }: Options) => {
+    .action(async (named: string[] = [], { identity, hosts, dir }: Options) => {
       const manifests = await Manifests.open(dir);
       if (named.length === 0 && hosts !== undefined) throw new Error('name the files that --hosts is about');
       const files = named.length > 0 ? named.map(placeOf) : [...manifests.files().keys()].sort();

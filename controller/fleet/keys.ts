@@ -24,7 +24,7 @@ export function readKeys(file: string): SigningKeys | undefined {
     text = readFileSync(file, 'utf8');
   } catch (error) {
     if (errnoOf(error) === 'ENOENT') return undefined;
-    throw new Error(`the signing key can't be read: ${inWords(error)}`);
+    throw new Error(`the signing key ${file} can't be read: ${inWords(error)}`);
   }
   const seeds = seedsOf(text);
   if (seeds.length === 0)

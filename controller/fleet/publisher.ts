@@ -11,7 +11,7 @@ import type { OpenSnapshot } from '../source/git-snapshot.ts';
 import type { CommitInfo, HeadState } from '../source/git-source.ts';
 import type { Fleet } from './fleet.ts';
 
-export interface Source {
+interface Source {
   start(listener: (state: HeadState) => void): Promise<void>;
   stop(): Promise<void>;
   refresh(): Promise<void>;

@@ -23,7 +23,7 @@ export interface Refusal {
   readonly reason: string;
 }
 
-export function summarise(status: AgentStatus, receivedAt: number): StatusSummary {
+function summarise(status: AgentStatus, receivedAt: number): StatusSummary {
   return {
     host: status.host,
     receivedAt,

@@ -3,6 +3,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import * as z from 'zod';
 import { EnrollRequest, parseToken, signEnrollment } from '../../api/enroll.ts';
 import { clip, MAX_STATUS_BYTES } from '../../api/limits.ts';
+import { jsonMistake, mistakesIn } from '../../api/mistakes.ts';
 import { AgentStatus } from '../../api/status.ts';
 import { inBytes } from '../../api/words.ts';
 import { Assignments } from '../fleet/assignments.ts';
@@ -173,12 +174,12 @@ function parseJson(text: string): unknown {
   try {
     return JSON.parse(text);
   } catch (error) {
-    throw new HttpError('BadRequest', `the body is not JSON: ${(error as Error).message}`);
+    throw new HttpError('BadRequest', `the body is not JSON: ${jsonMistake(text, error)}`);
   }
 }
 
-export function read<T>(schema: z.ZodType<T>, value: unknown): T {
+function read<T>(schema: z.ZodType<T>, value: unknown): T {
   const parsed = schema.safeParse(value);
   if (parsed.success) return parsed.data;
-  throw new HttpError('BadRequest', z.prettifyError(parsed.error).slice(0, 1000));
+  throw new HttpError('BadRequest', mistakesIn(parsed.error, value).slice(0, 1000));
 }

@@ -15,7 +15,7 @@ export interface Node {
   readonly size: number;
 }
 
-export interface Fault {
+interface Fault {
   readonly offset: number;
   readonly message: string;
 }

@@ -93,7 +93,7 @@ export function signersOf(text: Buffer): string[] {
 }
 
 /** RFC 9580, 5.5.4. @param body of a public-key packet. @throws KeyError */
-export function fingerprintOf(body: Buffer): string {
+function fingerprintOf(body: Buffer): string {
   const length = Buffer.alloc(4);
   length.writeUInt32BE(body.length);
   const hash = (algorithm: string, ...parts: Uint8Array[]) =>

@@ -183,7 +183,7 @@ export function envFilesOf(at: Project, claims: readonly Claim[]): string[] {
 }
 
 /** A secret variable with its value, as the container should have it. */
-export function secretVariables(d: D, name: string): [string, string][] {
+function secretVariables(d: D, name: string): [string, string][] {
   const service = d.spec.services?.[name] ?? d.spec.extend?.[name];
   return secretsOf(service ?? {}).map(([variable, ref]) => [variable, d.content(ref).bytes.toString()]);
 }

@@ -113,7 +113,7 @@ async function retire({ spec }: D, container: Container, docker: Docker, signal:
   }
 }
 
-export async function stop(docker: Docker, id: string, signal: AbortSignal): Promise<void> {
+async function stop(docker: Docker, id: string, signal: AbortSignal): Promise<void> {
   const timeoutMs = STOP_TIMEOUT_MS;
   await ask(docker, 'POST', `/containers/${id}/stop`, { timeoutMs, signal }); // 304 when it does not run
 }

@@ -1,7 +1,7 @@
 // As much of PromQL as is needed to say why a query returns nothing: which metrics it asks for, and by which
 // labels. No parser: what is not understood is left out of the explanation. Pure.
 
-export interface Matcher {
+interface Matcher {
   readonly label: string;
   readonly operator: '=' | '!=' | '=~' | '!~';
   readonly value: string;

@@ -5,7 +5,7 @@ import type { Clock, FileState, Files } from '../ports.ts';
 import { type Items, parseYaml, requireOnlyOurs, YamlError } from '../shared/yaml.ts';
 import { directoryOf, jobsFileOf, KEYS, NO_PART, type Parts, withParts } from './parts.ts';
 
-export type Config = Extract<FileState, { type: 'file' }>;
+type Config = Extract<FileState, { type: 'file' }>;
 
 export interface Edit {
   readonly path: string;

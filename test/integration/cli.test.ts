@@ -88,6 +88,6 @@ test('what is not there is said, with what would be right', (t) => {
     homeostat('agent', '--config', '/nonexistent/agent.json').stderr,
     /no such file or directory \(ENOENT\); `homeostat enroll` writes one/,
   );
-  assert.match(homeostat('validate', 'nowhere').stderr, /there is no directory nowhere/);
-  assert.match(homeostat('suspend', '--for', 'ever').stderr, /a duration is a number with s, m, h or d/);
+  assert.match(homeostat('validate', 'nowhere').stderr, /There is no directory nowhere/);
+  assert.match(homeostat('suspend', '--for', 'ever').stderr, /A duration is a number with s, m, h or d/);
 });

@@ -116,8 +116,8 @@ test('what is no promtail config is told with its line, and nothing is written',
     convert('promtail.yaml', '--out', 'm').stderr,
     /^promtail\.yaml:2: field not_a_thing not found/m,
   );
-  assert.match(convert('nowhere.yaml').stderr, /there is no file nowhere\.yaml/);
-  assert.match(convert('.').stderr, /\. is not a file/);
+  assert.match(convert('nowhere.yaml').stderr, /<file>: 'nowhere\.yaml' is invalid\. There is no such file/);
+  assert.match(convert('.').stderr, /<file>: '\.' is invalid\. It is a directory: name the file/);
   assert.match(
     convert('promtail.yaml', '--name', 'My Alloy').stderr,
     /"My Alloy" can't be a name: a name has lower/,

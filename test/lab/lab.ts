@@ -6,7 +6,7 @@ import { parseArgs } from 'node:util';
 import { findCondition } from '../../api/status.ts';
 import { activeAlerts, causes, installAlarms } from './alarms.ts';
 import { openHost } from './drift.ts';
-import { installGrafana, missingDashboards, spoilDashboards } from './grafana.ts';
+import { installGrafana, leftOut, missingDashboards, spoilDashboards } from './grafana.ts';
 import { bootHost, type LabHost } from './host.ts';
 import { cleanup, createWorkDirectory, removeStale } from './lifetime.ts';
 import { createNetwork } from './network.ts';
@@ -121,10 +121,11 @@ async function scenario(): Promise<void> {
   const spoilt = performance.now();
   const isRight = await spoilDashboards(mac);
   tell(
-    'mac-mini: a dashboard deleted, another edited, both back',
+    'mac-mini: dashboards deleted and edited, and back',
     await until('dashboards', isRight, 120_000, spoilt),
   );
-  rows[6] = { state: 'ok', standIns: ['Grafana'] };
+  rows[6] =
+    leftOut === undefined ? { state: 'ok', standIns: ['Grafana'] } : { state: 'not yet', why: leftOut };
   await healsEverything(hosts, 'with the controller');
   await metricsAnswer(hosts, addresses);
   await tellsTheTruth(mac, hosts, url);
@@ -289,6 +290,7 @@ if (missing.length > 0) {
   console.error(`the lab can't run here:\n${missing.map((sentence) => `- ${sentence}`).join('\n')}`);
   process.exit(1);
 }
+if (leftOut !== undefined) console.log(`left out: ${leftOut}`);
 const began = performance.now();
 let failed = false;
 try {

@@ -4,7 +4,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { AllowList } from '../../agent/config.ts';
 import { repo } from './binaries.ts';
-import { fillDownloads, GRAFANA_ALLOW } from './grafana.ts';
+import { fillDownloads, GRAFANA_ALLOW, leftOut, withoutDownloaded } from './grafana.ts';
 import type { LabHost } from './host.ts';
 import { alloyPackage, type Repository } from './packages.ts';
 
@@ -165,6 +165,7 @@ export class Fleet {
       await exec(['rm', '-r', '/srv/fleet/grafana'], { check: true });
     } else {
       await exec(['rm', '-r', '/srv/fleet/central'], { check: true });
+      if (leftOut !== undefined) await this.edit('grafana/dashboards.yaml', withoutDownloaded);
       // Of the checks the first: there is no Prometheus on the tailnet that hosts push to, and no Loki.
       const [clientMetrics] = (await this.#host.readFile('/srv/fleet/checks.yaml')).split(/^---$/m);
       await this.#host.writeFile('/srv/fleet/checks.yaml', clientMetrics!);

@@ -57,7 +57,7 @@ services:
 ${more}
 # the end`;
 
-export const DEFAULT_COMMAND = `
+const DEFAULT_COMMAND = `
             - --config.file=/etc/prometheus/prometheus.yml
             # not interpolated: $HOME of the container
             - "--home=$$HOME"

@@ -8,7 +8,7 @@ import { secretLines } from './secrets.ts';
 
 const ETC = '/etc/systemd/system';
 /** Units of the monitoring stack and of what it takes the place of. */
-export const USUAL_UNITS = [
+const USUAL_UNITS = [
   'alloy.service',
   'promtail.service',
   'fluent-bit.service',

@@ -30,7 +30,7 @@ export type Expr =
   | { kind: 'binary'; operator: Operator; at: number; left: Expr; right: Expr }
   | { kind: 'paren'; open: number; inner: Expr; close: number };
 
-export interface Attribute {
+interface Attribute {
   kind: 'attribute';
   name: Ident;
   value: Expr;

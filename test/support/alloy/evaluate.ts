@@ -108,7 +108,7 @@ function fit(value: Value, type: ValueType, expr: Expr, block: Block): Value {
   return fail(`${text} should be ${wanted}, got ${got}`);
 }
 
-export function evaluate(expr: Expr, scope: Scope, block: Block): Value {
+function evaluate(expr: Expr, scope: Scope, block: Block): Value {
   const inner = (other: Expr): Value => evaluate(other, scope, block);
   const fail = (message: string): never => {
     throw new ConfigError([whole(block, expr, message)]);

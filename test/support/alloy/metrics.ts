@@ -120,7 +120,7 @@ function braces(labels: Labels): string {
 }
 
 /** As Go's %g with the shortest digits: an exponent from 1e+06 on and below 1e-04 (recorded: 1.048576e+06). */
-export function formatNumber(value: number): string {
+function formatNumber(value: number): string {
   if (value === Number.POSITIVE_INFINITY) return '+Inf';
   if (value === Number.NEGATIVE_INFINITY) return '-Inf';
   const [mantissa, exponent] = value.toExponential().split('e') as [string, string];

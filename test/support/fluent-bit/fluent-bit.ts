@@ -1,6 +1,6 @@
 /**
  * homeostat's stand-in for Fluent Bit, for tests: **it is not Fluent Bit**. The real one can't be had where homeostat is
- * developed (shared/FACTS.md); tests take it where FLUENT_BIT_BIN names it. This one knows the classic configuration
+ * developed; tests take it where FLUENT_BIT_BIN names it. This one knows the classic configuration
  * format, the systemd input, record_modifier's Allowlist_key and the loki output as their documentation has them
  * (docs.fluentbit.io), and refuses every section and key that it does not know, so that a typo in our config is found.
  *

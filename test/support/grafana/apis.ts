@@ -10,7 +10,7 @@ const GROUPS: Readonly<Record<string, readonly string[]>> = {
   'prometheus.datasource.grafana.app': ['v0alpha1'],
 };
 
-export function discovery(): Obj {
+function discovery(): Obj {
   const groups = Object.entries(GROUPS).map(([name, versions]) => {
     const served = versions.map((version) => ({ groupVersion: `${name}/${version}`, version }));
     return { name, versions: served, preferredVersion: served[0] };

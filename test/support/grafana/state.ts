@@ -39,7 +39,7 @@ export interface KeptFolder {
 }
 
 /** The newest schema that the stand-in migrates to; real ones go on counting. */
-export const SCHEMA_VERSION = 42;
+const SCHEMA_VERSION = 42;
 
 export class GrafanaState {
   readonly dashboards = new Map<string, KeptDashboard>();

@@ -171,8 +171,9 @@ test('an HTTP answer is held against status, text and pattern; the message says 
   await says({ matches: '^tailscaled_\\w+ 1$' }, undefined);
   await says({ contains: 'node_' }, /without "node_" in it: first tailscaled_x 1$/);
   await says({ matches: '^x$' }, /nothing in it fits \/\^x\$\/: first/);
-  world.answer = Object.assign(new Error('connect ECONNREFUSED 198.18.0.8:5252'), { code: 'ECONNREFUSED' });
-  await says({ method: 'HEAD' }, /5252\/metrics does not answer: connect ECONNREFUSED/);
+  const refused = { code: 'ECONNREFUSED', syscall: 'connect', address: '198.18.0.8', port: 5252 };
+  world.answer = Object.assign(new Error('connect ECONNREFUSED 198.18.0.8:5252'), refused);
+  await says({ method: 'HEAD' }, /5252\/metrics does not answer: 198\.18\.0\.8:5252: nothing listens there/);
 });
 
 test('a secret is sent, and neither it nor what answers to it is shown', async (t) => {

@@ -457,7 +457,7 @@ describe('the counters of the stand-in', { skip: noRecordings, concurrency: true
     retried: `${WRITE}samples_retried_total`,
   };
   type Family = keyof typeof FAMILIES;
-  /** shared/FACTS.md, "A config can load, be healthy and deliver nothing". */
+  /** "A config can load, be healthy and deliver nothing". */
   const RISING: Record<string, Family[]> = {
     seed: ['samples_in', 'appended', 'highest_sent', 'samples'],
     'drop-all': [],

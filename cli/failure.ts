@@ -1,0 +1,50 @@
+// The one place that turns whatever a command threw into a message for the person who called it. Commands throw
+// Errors whose message says what is wrong, where, and what would be right; errors of the system get words; everything
+// else is a defect of ours, and is called so.
+import { basename } from 'node:path';
+import * as z from 'zod';
+import { errnoOf, inWords } from '../api/errors.ts';
+import { mistakesIn } from '../api/mistakes.ts';
+
+/** Set to anything, the stack is printed too. */
+const DEBUG_VARIABLE = 'HOMEOSTAT_DEBUG';
+
+function messageOf(error: unknown): string {
+  if (!(error instanceof Error)) return `this is a defect in homeostat: ${String(error)} was thrown`;
+  if (error instanceof z.ZodError) {
+    return `this is a defect in homeostat${placeOf(error)}: what was read does not have the right form: ${mistakesIn(error, undefined)}`;
+  }
+  if (isDefect(error)) {
+    return `this is a defect in homeostat${placeOf(error)}: ${error.message}; ${DEBUG_VARIABLE}=1 shows more`;
+  }
+  return inWords(error);
+}
+
+/** Reports it and has the process end with 1. */
+export function fail(error: unknown): void {
+  console.error(`homeostat: ${messageOf(error)}`);
+  if (process.env[DEBUG_VARIABLE] !== undefined && error instanceof Error) console.error(error.stack);
+  process.exitCode = 1;
+}
+
+/** What a command began before it failed (servers, timers) would keep the process, and whoever waits for its end. */
+export function endIfFailed(): void {
+  if (process.exitCode === 1) process.exit();
+}
+
+/** What only a program can do wrong: of the types that JavaScript and Node throw by themselves. */
+function isDefect(error: Error): boolean {
+  const types = [TypeError, RangeError, ReferenceError, SyntaxError];
+  return types.some((type) => error instanceof type) || errnoOf(error).startsWith('ERR_');
+}
+
+/** As ` (get.ts, line 12)`: the first of our own files in the stack. */
+function placeOf(error: Error): string {
+  const frame = /^ +at .*?([^\s(]+\.[cm]?[jt]s):(\d+):\d+\)?$/m.exec(
+    (error.stack ?? '')
+      .split('\n')
+      .filter((line) => !/node:|node_modules/.test(line))
+      .join('\n'),
+  );
+  return frame === null ? '' : ` (${basename(frame[1]!)}, line ${frame[2]})`;
+}
