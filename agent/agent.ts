@@ -338,6 +338,9 @@ export class Agent {
         desired: assignment?.sequence ?? 0,
         attempted: this.#attempted,
         running: this.#running.sequence,
+        ...(this.cache.highestSequence > (assignment?.sequence ?? 0)
+          ? { seen: this.cache.highestSequence }
+          : {}),
       },
       commit: { desired: assignment?.commit ?? '', running: this.#running.commit },
       conditions: this.#conditions.list(),

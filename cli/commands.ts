@@ -17,6 +17,7 @@ const COMMANDS: readonly [names: readonly string[], load: () => Promise<Register
   [['reconcile', 'suspend', 'resume'], () => import('./control.ts')],
   [['keygen'], () => import('./keygen.ts')],
   [['token'], () => import('./token.ts')],
+  [['forget'], () => import('./forget.ts')],
   [['secret'], () => import('./secret.ts')],
   [['enroll'], () => import('./enroll.ts')],
   [['get'], () => import('./get.ts')],

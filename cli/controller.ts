@@ -7,6 +7,7 @@ import { inWords } from '../api/errors.ts';
 import { parseMirrors } from '../controller/source/downloads.ts';
 import {
   directory,
+  duration,
   each,
   inputFile,
   matching,
@@ -103,6 +104,8 @@ interface Options {
   readonly sdTokenFile?: string;
   readonly poll: number;
   readonly mirror?: ReadonlyMap<string, string>;
+  /** Seconds. */
+  readonly forgetAfter: number;
 }
 
 export function register(program: Command): void {
@@ -139,6 +142,12 @@ export function register(program: Command): void {
       ).argParser(inputFile),
     )
     .option('--poll <seconds>', 'how often to fetch a repository that is elsewhere', seconds(1, 86_400), 30)
+    .option(
+      '--forget-after <duration>',
+      'for how long a host that left git keeps its key and its status here: 12h, 7d',
+      duration('3650d'),
+      7 * 86_400,
+    )
     .addOption(MIRROR_OPTION)
     .addHelpText('after', '\nBad manifests never end it: the last good revision keeps serving.')
     .action(run);
@@ -165,6 +174,7 @@ async function run(options: Options): Promise<void> {
       openReads: options.openReads ?? false,
       names: options.name,
       pollMs: options.poll * 1000,
+      forgetAfterMs: options.forgetAfter * 1000,
       mirrors: options.mirror ?? new Map(),
       ...(branch === undefined ? {} : { branch }),
       ...(subdir === undefined ? {} : { subdir }),
@@ -184,5 +194,10 @@ async function run(options: Options): Promise<void> {
     );
   });
   await controller.start();
-  await stopped;
+  try {
+    await Promise.race([stopped, controller.failed]);
+  } catch (error) {
+    await controller.stop();
+    throw error;
+  }
 }

@@ -16,7 +16,7 @@ import { keyIdOf, privateKeyOf, rawPublicKey } from '../api/bundle.ts';
 import { EnrollAnswer, type EnrollRequest, isGenuine, type ParsedToken, parseToken } from '../api/enroll.ts';
 import { inWords } from '../api/errors.ts';
 import { signRequest } from '../api/signatures.ts';
-import { newSeed, writePrivate } from '../controller/fleet/keys.ts';
+import { EnrollAttempt } from './enroll-attempt.ts';
 import { directory, file, hostNameHere, inputFile, name, orFrom, token, tokenIn, url } from './options.ts';
 import { ensureIdentity } from './secret/identity.ts';
 
@@ -71,11 +71,18 @@ async function enroll(options: Options): Promise<void> {
     before?.stateDir ??
     AgentConfig.parse({ host: options.host }).stateDir;
   const keyFile = before?.keyFile ?? join(stateDir, 'agent.key');
-  const seed = existsSync(keyFile) ? readFileSync(keyFile, 'utf8').trim() : newSeed();
-  const answer = await send(options, parsed, seed);
-  // Nothing is written before the controller has proved itself.
-  if (!existsSync(keyFile)) writePrivate(keyFile, `${seed}\n`);
   const ageIdentity = before?.ageIdentity ?? join(dirname(resolve(options.config)), 'age.key');
+  // A token works once: it is not used up before what comes of it can be kept.
+  const attempt = new EnrollAttempt(keyFile, options.config, ageIdentity);
+  let answer: EnrollAnswer;
+  try {
+    answer = await send(options, parsed, attempt.seed, sequenceSeen(stateDir));
+  } catch (error) {
+    if (error instanceof Refused) attempt.abandon();
+    throw error;
+  }
+  // The key is in use only now that the controller has proved itself.
+  attempt.complete();
   const controller = options.controller.replace(/\/$/, '');
   writeAgentConfig(options.config, {
     ...before,
@@ -97,12 +104,32 @@ async function enroll(options: Options): Promise<void> {
   }
 }
 
-async function send(options: Options, token: ParsedToken, seed: string): Promise<EnrollAnswer> {
+/** The controller answered, and this key is not enrolled. */
+class Refused extends Error {}
+
+/** So that a controller that lost its store goes on above it. */
+function sequenceSeen(stateDir: string): number {
+  const file = join(stateDir, 'highest-sequence');
+  const mark = existsSync(file) ? Number(readFileSync(file, 'utf8')) : 0;
+  return Number.isSafeInteger(mark) && mark > 0 ? mark : 0;
+}
+
+async function send(
+  options: Options,
+  token: ParsedToken,
+  seed: string,
+  sequenceSeen: number,
+): Promise<EnrollAnswer> {
   const { request } = await import('undici');
   const privateKey = privateKeyOf(seed);
   const publicKey = rawPublicKey(privateKey);
   const url = `${options.controller.replace(/\/$/, '')}/v1/enroll`;
-  const question: EnrollRequest = { token: `hs1_${token.id}.${token.secret}`, host: options.host, publicKey };
+  const question: EnrollRequest = {
+    token: `hs1_${token.id}.${token.secret}`,
+    host: options.host,
+    publicKey,
+    sequenceSeen,
+  };
   const body = JSON.stringify(question);
   let nowSeconds = Math.floor(Date.now() / 1000);
   for (let attempt = 0; ; attempt++) {
@@ -126,12 +153,17 @@ async function send(options: Options, token: ParsedToken, seed: string): Promise
       });
       text = await response.body.text();
     } catch (error) {
-      throw new Error(`the controller at ${options.controller} can't be reached: ${inWords(error)}`);
+      throw new Error(
+        `the controller at ${options.controller} can't be reached: ${inWords(error)}; the same command can be repeated with the same token`,
+      );
     }
     if (response.statusCode === 200) return genuine(text, publicKey, token);
     const { code, message } = errorOf(text);
     const theirs = Date.parse(String(response.headers['date']));
-    if (code !== 'ClockSkew' || attempt > 0 || Number.isNaN(theirs)) throw new Error(message);
+    if (code !== 'ClockSkew' || attempt > 0 || Number.isNaN(theirs)) {
+      // What a server could not do, it may have done: then the same key is asked for again.
+      throw response.statusCode < 500 ? new Refused(message) : new Error(message);
+    }
     console.error('this host’s clock is off; the controller’s is used for this request');
     nowSeconds = Math.floor(theirs / 1000);
   }
@@ -141,8 +173,8 @@ function genuine(text: string, publicKey: string, token: ParsedToken): EnrollAns
   const answer = EnrollAnswer.safeParse(asJson(text));
   if (!answer.success) throw new Error(NOT_ONE);
   if (isGenuine(answer.data, publicKey, token.fingerprint ?? '')) return answer.data;
-  throw new Error(
-    `this is not the controller that the token is from: the token wants key ${token.fingerprint}, and the answer is not signed by it; nothing was written, and the token is used up: make another`,
+  throw new Refused(
+    `this is not the controller that the token is from: the token wants key ${token.fingerprint}, and the answer is not signed by it; nothing was written, and the token may be used up: make another`,
   );
 }
 

@@ -32,9 +32,13 @@ export const EXIT_CODES: Readonly<Record<string, ExitCodes>> = {
   suspend: { 0: 'suspended', 1: AGENT },
   resume: { 0: 'resumed', 1: AGENT },
   keygen: { 0: 'made or promoted', 1: `${WRONG}, there is a key already, or none to promote` },
-  'token create': { 0: 'printed', 1: `${WRONG}, or the token could not be stored` },
+  'token create': { 0: 'printed', 1: `${WRONG}, the token could not be stored, or the signing key is lost` },
   'token list': { 0: 'printed', 1: `${WRONG}, or the store can’t be read` },
   'token revoke': { 0: 'revoked', 1: `${WRONG}, or there is no such token` },
+  'forget host': {
+    0: 'forgotten',
+    1: `${WRONG}, nothing is known of it, git names its key, or it could not be stored`,
+  },
   'secret keygen': {
     0: 'the recipient was printed',
     1: `${WRONG}, or the identity can’t be read or written`,

@@ -1,13 +1,11 @@
 // `homeostat token`: lets hosts enrol, and operators read. Works on the controller's store, beside a running
 // controller or before its first start.
-import { join } from 'node:path';
 import type { Command } from 'commander';
 import { formatToken } from '../api/enroll.ts';
-import { addKey, readKeys } from '../controller/fleet/keys.ts';
-import { Database } from '../controller/store/database.ts';
-import { Store } from '../controller/store/store.ts';
-import { type Token, Tokens } from '../controller/store/tokens.ts';
-import { KEY_FILE, STATE_OPTION, STORE_FILE } from './controller.ts';
+import { ownKeys } from '../controller/fleet/own-keys.ts';
+import type { Token } from '../controller/store/tokens.ts';
+import { STATE_OPTION } from './controller.ts';
+import { withState } from './controller-state.ts';
 import { duration, type Format, matching, name, outputOption, text } from './options.ts';
 import { data, table } from './table.ts';
 
@@ -50,7 +48,7 @@ export function register(program: Command): void {
     )
     .addOption(STATE_OPTION)
     .action((id: string, { state }: State) => {
-      withStore(state, (tokens, store) => {
+      withState(state, 'change', ({ tokens, store }) => {
         if (!tokens.revoke(id, Date.now()))
           throw new Error(`there is no token ${id} that could be revoked: homeostat token list shows them`);
         store.audit({ at: Date.now(), who: 'cli', action: 'token-revoke', subject: id, detail: '' });
@@ -61,7 +59,7 @@ export function register(program: Command): void {
 
 async function list(state: string, output: Format): Promise<void> {
   let all: Token[] = [];
-  withStore(state, (tokens) => {
+  withState(state, 'read', ({ tokens }) => {
     all = tokens.list();
   });
   if (output === 'json' || output === 'yaml') console.log(await data(all, output));
@@ -91,9 +89,8 @@ function create({
   const purpose = host === undefined ? 'operator' : 'enroll';
   const subject = host ?? operator ?? '';
   const ttlMs = 1000 * (ttl ?? (host === undefined ? 90 * 24 * 3600 : 3600));
-  const file = join(state, KEY_FILE);
-  const keys = readKeys(file) ?? addKey(file);
-  withStore(state, (tokens, store) => {
+  withState(state, 'create', ({ tokens, store, keyFile }) => {
+    const keys = ownKeys(keyFile, store);
     const nowMs = Date.now();
     const { id, secret } = tokens.create(purpose, subject, nowMs, ttlMs);
     store.audit({ at: nowMs, who: 'cli', action: 'token-create', subject, detail: `${purpose} ${id}` });
@@ -102,17 +99,6 @@ function create({
     );
     console.log(formatToken(id, secret, keys.fingerprint));
   });
-}
-
-function withStore(state: string, work: (tokens: Tokens, store: Store) => void): void {
-  const database = new Database(join(state, STORE_FILE), Date.now);
-  database.open();
-  try {
-    if (database.problem !== undefined) throw new Error(database.problem);
-    work(new Tokens(database), new Store(database));
-  } finally {
-    database.close();
-  }
 }
 
 function stateOf(token: Token): string {

@@ -5,9 +5,11 @@ import { isIP } from 'node:net';
 import { join } from 'node:path';
 import type { FastifyInstance } from 'fastify';
 import type { Logger } from 'pino';
+import { inWords } from '../api/errors.ts';
 import type { Clock } from '../kinds/ports.ts';
 import { Fleet } from './fleet/fleet.ts';
-import { addKey, readKeys } from './fleet/keys.ts';
+import { KeptKey } from './fleet/kept-key.ts';
+import { ownKeys } from './fleet/own-keys.ts';
 import { Publisher } from './fleet/publisher.ts';
 import { buildApp } from './http/app.ts';
 import { createMetrics } from './metrics.ts';
@@ -16,8 +18,10 @@ import { DownloadStore } from './source/downloads.ts';
 import type { Environment } from './source/git.ts';
 import { GitSource } from './source/git-source.ts';
 import { TailscaleWhois } from './source/whois.ts';
-import { Database } from './store/database.ts';
-import { Store } from './store/store.ts';
+import { AuditTrail } from './store/audit-trail.ts';
+import { CONTROLLER_BUSY_MS, Database } from './store/database.ts';
+import { StateLock, StateLocked } from './store/lock.ts';
+import { type AuditEntry, Store } from './store/store.ts';
 import { Tokens } from './store/tokens.ts';
 
 export interface ControllerOptions {
@@ -35,6 +39,8 @@ export interface ControllerOptions {
   readonly hookSecretFile?: string;
   readonly sdTokenFile?: string;
   readonly pollMs?: number;
+  /** How long a host that left git is remembered; default for ever. */
+  readonly forgetAfterMs?: number;
   /** Origins, and what is asked in their place for what manifests have downloaded. */
   readonly mirrors?: ReadonlyMap<string, string>;
 }
@@ -52,6 +58,11 @@ const SAVE_MS = 2_000;
 /** Between two portions, so that requests are answered in between. */
 const SAVE_MORE_MS = 50;
 
+const HEALED = {
+  recovered: 'the file of the store was removed: it was written again from the open one',
+  replaced: 'another copy of the store is in its place: it was read',
+};
+
 const KEY_FILE = 'controller.key';
 const STORE_FILE = 'controller.sqlite';
 const DOWNLOADS = 'downloads';
@@ -66,11 +77,23 @@ export class Controller {
   #whois: TailscaleWhois | undefined;
   #saving: { cancel(): void } | undefined;
   #storeProblem: string | undefined;
+  #lock: StateLock | undefined;
+  #keptKey: KeptKey | undefined;
+  #audits: AuditTrail | undefined;
+  #isDisowned = false;
+  readonly #failed = Promise.withResolvers<never>();
   #stopped = false;
 
   constructor(options: ControllerOptions, ports: ControllerPorts) {
     this.#options = options;
     this.#ports = ports;
+    // Whoever does not ask for it must not be ended by it.
+    this.#failed.promise.catch(() => {});
+  }
+
+  /** Rejects when it must not go on, and has to be stopped. */
+  get failed(): Promise<never> {
+    return this.#failed.promise;
   }
 
   /**
@@ -84,14 +107,24 @@ export class Controller {
     const listen = parseListen(this.#options.listen, this.#options.listenEverywhere ?? false);
     const hookSecret = hookSecretFile === undefined ? undefined : readSecret(hookSecretFile);
     const sdToken = sdTokenFile === undefined ? undefined : readSecret(sdTokenFile);
-    const keyFile = join(stateDir, KEY_FILE);
-    const keys = readKeys(keyFile) ?? addKey(keyFile);
-    const database = new Database(join(stateDir, STORE_FILE), clock.now);
-    database.open();
+    this.#lock = new StateLock(stateDir, this.#options.listen, clock.now);
+    this.#lock.take();
+    const database = new Database(join(stateDir, STORE_FILE), CONTROLLER_BUSY_MS);
+    database.open({ create: true, check: true });
     this.#database = database;
     const store = new Store(database);
+    const keys = ownKeys(join(stateDir, KEY_FILE), store);
+    this.#keptKey = new KeptKey(join(stateDir, KEY_FILE));
     const metrics = createMetrics(version);
-    const fleet = new Fleet({ store, signingKey: keys.privateKey, clock });
+    const audits = new AuditTrail(store, metrics.audited);
+    this.#audits = audits;
+    const { forgetAfterMs } = this.#options;
+    const fleet = new Fleet({
+      store,
+      signingKey: keys.privateKey,
+      clock,
+      ...(forgetAfterMs === undefined ? {} : { forgetAfterMs }),
+    });
     fleet.load();
     this.#fleet = fleet;
     const source = new GitSource(this.#options, { clock, environment });
@@ -109,6 +142,7 @@ export class Controller {
     });
     this.#publisher = publisher;
     this.#whois = tailscaleSocket === undefined ? undefined : new TailscaleWhois(tailscaleSocket);
+    const audit = (entry: Omit<AuditEntry, 'at'>): void => audits.record({ at: clock.now(), ...entry });
     this.#app = buildApp({
       fleet,
       store,
@@ -123,9 +157,10 @@ export class Controller {
       hookSecret,
       sdToken,
       refresh: () => void publisher.refresh(),
-      audit: (entry) => {
-        store.audit({ at: clock.now(), ...entry });
-        metrics.audited();
+      audit,
+      onKeyChange: (host, keyId) => {
+        audit({ who: host, action: 'key-change', subject: host, detail: `key ${keyId}` });
+        log.info({ host, keyId }, 'another key of the host took over');
       },
       onEnroll: metrics.enrolled,
     });
@@ -147,9 +182,14 @@ export class Controller {
     await this.#publisher?.stop();
     await this.#app?.close();
     this.#saving?.cancel();
-    while (this.#fleet?.save(false));
+    // What another controller holds is not ours to write.
+    if (!this.#isDisowned) {
+      while (this.#fleet?.save());
+      this.#audits?.flush();
+    }
     await this.#whois?.close();
     this.#database?.close();
+    this.#lock?.release();
     this.#ports.log.info('controller stopped');
   }
 
@@ -159,16 +199,29 @@ export class Controller {
 
   #save(): void {
     const { log } = this.#ports;
-    const lost = this.#database?.heal() ?? false;
-    const more = this.#fleet?.save(lost) ?? false;
-    if (lost) {
-      while (this.#fleet?.save(false));
-      log.warn('the store was lost: a new one was written from memory');
+    let more = false;
+    try {
+      this.#lock?.keep();
+      if (this.#keptKey?.keep())
+        log.warn('the file of the signing key was removed: it was written again, back it up');
+      const healed = this.#database?.heal();
+      if (healed === 'replaced') this.#fleet?.reload();
+      do more = this.#fleet?.save() ?? false;
+      while (more && healed !== undefined);
+      if (healed !== undefined) log.warn(HEALED[healed]);
+      this.#audits?.flush();
+      for (const host of this.#fleet?.lookAround() ?? []) log.info({ host }, 'host forgotten: it left git');
+    } catch (error) {
+      if (error instanceof StateLocked) {
+        this.#isDisowned = true;
+        return this.#failed.reject(error);
+      }
+      log.error({ error: inWords(error) }, 'the state could not be looked after');
     }
     const problem = this.#database?.problem;
     if (problem !== this.#storeProblem) {
       if (problem === undefined) log.info('the store can be written again');
-      else log.error({ error: problem }, 'the store can not be written');
+      else log.error({ error: problem }, 'the store can not be used');
       this.#storeProblem = problem;
     }
     this.#saveAfter(more ? SAVE_MORE_MS : SAVE_MS);

@@ -2,6 +2,7 @@
 // a host appear with it and go with it; everything else is there, at zero, from the start.
 import { Counter, Gauge, Histogram, Registry } from 'prom-client';
 import { HOST_STATES } from '../api/health.ts';
+import { AGENT_CONDITIONS } from '../api/status.ts';
 import type { Fleet } from './fleet/fleet.ts';
 import { PUBLISH_RESULTS, type PublishResult } from './fleet/publisher.ts';
 import { ERRORS, type ErrorCode } from './http/errors.ts';
@@ -13,7 +14,8 @@ export interface ControllerMetrics {
   published(result: PublishResult, seconds: number): void;
   refused(code: ErrorCode): void;
   enrolled(result: 'enrolled' | ErrorCode): void;
-  audited(): void;
+  /** @param entries how many of them are in the log now. */
+  audited(entries: number): void;
   /** Gauges are read off the fleet just before a scrape. */
   refresh(fleet: Fleet, storeProblem: string | undefined): void;
 }
@@ -91,7 +93,7 @@ export function createMetrics(version: string): ControllerMetrics {
     },
     refused: (code) => refusals.inc({ code }),
     enrolled: (result) => enrollments.inc({ result }),
-    audited: () => audits.inc(),
+    audited: (entries) => audits.inc(entries),
     refresh(fleet, storeProblem) {
       const found = fleet.compilation?.diagnostics ?? [];
       const errors = found.filter((d) => d.severity === 'error').length;
@@ -109,10 +111,13 @@ export function createMetrics(version: string): ControllerMetrics {
           condition.set({ host, condition: state }, view.state === state ? 1 : 0);
         const summary = fleet.statuses.summary(host);
         lastSeen.set({ host }, view.lastSeen === '' ? 0 : Date.parse(view.lastSeen) / 1000);
+        // What a host that left git said last is nobody's to mend: no alert rests on it.
+        if (fleet.assignments.get(host) === undefined) continue;
         observing.set({ host }, (summary?.report.mode ?? view.mode) === 'observe' ? 1 : 0);
         for (const [state, n] of Object.entries(view.resources)) resources.set({ host, state }, n);
-        for (const [type, status] of Object.entries(summary?.report.conditions ?? {})) {
-          agentCondition.set({ host, type }, status === 'True' ? 1 : 0);
+        for (const type of AGENT_CONDITIONS) {
+          const status = summary?.report.conditions[type];
+          if (status !== undefined) agentCondition.set({ host, type }, status === 'True' ? 1 : 0);
         }
         for (const state of SEQUENCES) {
           sequence.set(

@@ -2,12 +2,14 @@
 // gets its envelope signed when its host first asks, and not before: a commit costs little until then.
 import type { KeyObject } from 'node:crypto';
 import { type Envelope, type SignedBundle, signEnvelope } from '../../api/bundle.ts';
-import { API_VERSION, type HostDocument } from '../../api/documents.ts';
+import { API_VERSION, HostDocument } from '../../api/documents.ts';
 import type { HostRevision, Revision } from '../pipeline/compile.ts';
 import type { Assignment, Store } from '../store/store.ts';
 
 /** An agent that says it saw a sequence more than this ahead of the clock is not believed: ten years. */
 const BELIEVABLE_MS = 10 * 365 * 24 * 3600_000;
+
+const COMMIT = /^[0-9a-f]{40,64}$/;
 
 export interface Published {
   readonly sequence: number;
@@ -25,7 +27,10 @@ export class Assignments {
   #documents = new Map<string, HostDocument>();
   #signed = new Map<string, Omit<SignedBundle, 'payload'>>();
   #revision: ReadonlyMap<string, HostRevision> | undefined;
+  /** Of what was published; single hosts may be above it. */
   #highest = 0;
+  /** The highest sequence that each host has reported. */
+  readonly #seen = new Map<string, number>();
   #stored = true;
   /** Payloads that the store lacks; undefined when that is to be found out. */
   #unsaved: { host: string; digest: string }[] | undefined;
@@ -37,8 +42,10 @@ export class Assignments {
 
   /** What was served before the last stop. */
   load(): void {
-    this.#take(this.#store.assignments());
-    this.observe(Number(this.#store.meta('sequence') ?? 0), Number.MAX_SAFE_INTEGER);
+    const assignments = this.#store.assignments();
+    this.#take(assignments);
+    const stored = Number(this.#store.meta('sequence') ?? Math.max(0, ...assignments.map((a) => a.sequence)));
+    if (Number.isSafeInteger(stored)) this.#highest = Math.max(this.#highest, stored);
   }
 
   get(host: string): Assignment | undefined {
@@ -51,9 +58,10 @@ export class Assignments {
     if (known !== undefined) return known;
     const assignment = this.#byHost.get(host);
     if (assignment === undefined) return undefined;
-    const document = JSON.parse(assignment.document) as HostDocument;
-    this.#documents.set(host, document);
-    return document;
+    // One that a later version wrote can't be read: git is, in a moment.
+    const { data } = HostDocument.safeParse(JSON.parse(assignment.document));
+    if (data !== undefined) this.#documents.set(host, data);
+    return data;
   }
 
   all(): IterableIterator<Assignment> {
@@ -89,10 +97,38 @@ export class Assignments {
     return assignment === undefined ? undefined : this.#store.payload(assignment.payloadDigest);
   }
 
-  /** Notes a sequence that an agent saw: no new one may be lower, whatever was lost here. */
-  observe(sequence: number, nowMs: number): void {
-    if (Number.isSafeInteger(sequence) && sequence <= nowMs + BELIEVABLE_MS)
-      this.#highest = Math.max(this.#highest, sequence);
+  /**
+   * Notes what a host has seen: what it is sent must be above that, whatever was lost here. It concerns this host
+   * alone, so that one that lies keeps nobody busy but itself.
+   * @param commit of what it has, where it says so: another one under our own sequence is another controller's.
+   * @returns whether its assignment was raised above that.
+   */
+  observe(host: string, sequence: number, nowMs: number, commit = ''): boolean {
+    if (!Number.isSafeInteger(sequence) || sequence > nowMs + BELIEVABLE_MS) return false;
+    if (sequence > (this.#seen.get(host) ?? 0)) this.#seen.set(host, sequence);
+    const assignment = this.#byHost.get(host);
+    if (assignment === undefined) return false;
+    const isOther = sequence === assignment.sequence && COMMIT.test(commit) && commit !== assignment.commit;
+    if (sequence < assignment.sequence || (sequence === assignment.sequence && !isOther)) return false;
+    const raised = {
+      ...assignment,
+      sequence: this.#above(host, nowMs),
+      issuedAt: new Date(nowMs).toISOString(),
+    };
+    this.#byHost.set(host, raised);
+    this.#signed.delete(host);
+    if (!this.#store.saveAssignment(raised)) this.#stored = false;
+    return true;
+  }
+
+  forget(host: string): void {
+    this.#seen.delete(host);
+  }
+
+  /** The least sequence, from `least` on, that this host takes. */
+  #above(host: string, least: number): number {
+    const seen = Math.max(this.#seen.get(host) ?? 0, this.#byHost.get(host)?.sequence ?? 0);
+    return Math.max(seen + 1, least);
   }
 
   /**
@@ -116,7 +152,7 @@ export class Assignments {
     const issuedAt = new Date(nowMs).toISOString();
     const next = [...revision.hosts].map(([host, { document, payloadDigest }]) => ({
       host,
-      sequence,
+      sequence: this.#above(host, sequence),
       commit: revision.commit,
       payloadDigest,
       issuedAt,
@@ -124,6 +160,8 @@ export class Assignments {
     }));
     const stored = this.#store.saveAssignments(next, { ...meta(sequence), sequence: String(sequence) });
     this.#take(next);
+    this.#highest = sequence;
+    this.#documents = new Map([...revision.hosts].map(([host, { document }]) => [host, document]));
     this.#stored = stored;
     return { sequence, hosts: next.length, changed: changed.length, stored };
   }
@@ -168,6 +206,5 @@ export class Assignments {
     this.#documents = new Map();
     this.#signed = new Map();
     this.#unsaved = undefined;
-    for (const { sequence } of assignments) this.#highest = Math.max(this.#highest, sequence);
   }
 }

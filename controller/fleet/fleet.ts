@@ -1,6 +1,7 @@
 // The controller's state, put together: who enrolled, what is assigned, what the agents say, what git says. HTTP,
 // page, metrics and CLI read it here; the publisher, enrolment and the agents' statuses change it.
 import type { KeyObject } from 'node:crypto';
+import * as z from 'zod';
 import { formatDiagnostic } from '../../api/diagnostics.ts';
 import { FleetDocument } from '../../api/documents.ts';
 import { HOST_STATES } from '../../api/health.ts';
@@ -8,8 +9,9 @@ import type { AgentStatus } from '../../api/status.ts';
 import type { Clock } from '../../kinds/ports.ts';
 import type { Compilation } from '../pipeline/compile.ts';
 import type { CommitInfo } from '../source/git-source.ts';
-import type { EnrolledHost, Store } from '../store/store.ts';
+import type { Store } from '../store/store.ts';
 import { Assignments, type Published } from './assignments.ts';
+import { Members } from './members.ts';
 import { Statuses } from './statuses.ts';
 import { type FleetView, type HostView, summarise, viewHost } from './view.ts';
 import { Waiters } from './waiters.ts';
@@ -21,16 +23,23 @@ export interface FleetDeps {
   readonly store: Store;
   readonly signingKey: KeyObject;
   readonly clock: Clock;
+  /** How long a host that left git is remembered; default for ever. */
+  readonly forgetAfterMs?: number;
 }
 
-interface Serving extends CommitInfo {
-  readonly publishedAt: string;
-  readonly sequence: number;
-}
+const Serving = z.object({
+  commit: z.string(),
+  subject: z.string(),
+  author: z.string(),
+  at: z.string(),
+  publishedAt: z.string(),
+  sequence: z.number(),
+});
+type Serving = z.infer<typeof Serving>;
 
 /** What is told to whoever listens (SSE): that something is to be looked at again. */
 export type FleetChange = {
-  readonly type: 'published' | 'source' | 'status' | 'enrolled';
+  readonly type: 'published' | 'source' | 'status' | 'enrolled' | 'forgotten';
   readonly host?: string;
 };
 
@@ -38,34 +47,48 @@ export class Fleet {
   readonly assignments: Assignments;
   readonly statuses: Statuses;
   readonly waiters: Waiters;
+  readonly members: Members;
   readonly #store: Store;
   readonly #clock: Clock;
-  readonly #enrolled = new Map<string, EnrolledHost>();
   readonly #listeners = new Set<(change: FleetChange) => void>();
   #document: FleetDocument | undefined;
   #serving: Serving | undefined;
   #head: CommitInfo | undefined;
   #compilation: Pick<Compilation, 'revision' | 'diagnostics'> | undefined;
   #sourceProblem: string | undefined;
-  #enrolledStored = true;
 
-  constructor({ store, signingKey, clock }: FleetDeps) {
+  constructor({ store, signingKey, clock, forgetAfterMs = Number.POSITIVE_INFINITY }: FleetDeps) {
     this.#store = store;
     this.#clock = clock;
     this.assignments = new Assignments(store, signingKey);
     this.statuses = new Statuses(store);
     this.waiters = new Waiters(clock);
+    const { assignments, statuses, waiters } = this;
+    const tell = this.#tell.bind(this);
+    this.members = new Members({ store, clock, forgetAfterMs, assignments, statuses, waiters, tell });
   }
 
   /** What the last run left in the store. It is served before git has been looked at. */
   load(): void {
-    for (const host of this.#store.hosts()) this.#enrolled.set(host.name, host);
+    this.members.load();
     this.assignments.load();
     this.statuses.load();
-    const serving = this.#store.meta('serving');
-    if (serving !== undefined) this.#serving = JSON.parse(serving) as Serving;
+    for (const { host, sequence, commit } of this.statuses.all()) this.#noteSeen(host, sequence, commit);
+    const serving = Serving.safeParse(JSON.parse(this.#store.meta('serving') ?? 'null'));
+    if (serving.success) this.#serving = serving.data;
     const document = FleetDocument.safeParse(JSON.parse(this.#store.meta('fleet') ?? 'null'));
     if (document.success) this.#document = document.data;
+  }
+
+  /** Another file is the store now, a backup for one: it is read as at a start, and git's revision is put over it. */
+  reload(): void {
+    const served = [...this.assignments.all()];
+    this.load();
+    for (const { host, sequence, commit } of served)
+      this.assignments.observe(host, sequence, this.#clock.now(), commit);
+    if (this.#head !== undefined && this.#compilation !== undefined)
+      this.compiled(this.#head, this.#compilation);
+    for (const { host } of served) this.waiters.wake(host);
   }
 
   onChange(listener: (change: FleetChange) => void): () => void {
@@ -113,33 +136,11 @@ export class Fleet {
     return published;
   }
 
-  /** The key that signs this host's requests: git's, or else that of its enrolment. */
-  publicKey(host: string): string | undefined {
-    return this.assignments.document(host)?.spec.publicKey ?? this.#enrolled.get(host)?.publicKey;
-  }
-
-  /** The tailnet node that requests for this host must come from. */
-  nodeID(host: string): string | undefined {
-    return this.assignments.document(host)?.spec.nodeID ?? this.#enrolled.get(host)?.nodeID;
-  }
-
-  /** Whether git itself names the host's key, so that none can be enrolled in its place. */
-  pinnedKey(host: string): string | undefined {
-    return this.assignments.document(host)?.spec.publicKey;
-  }
-
-  enroll(host: EnrolledHost, sequenceSeen: number): void {
-    this.#enrolled.set(host.name, host);
-    this.assignments.observe(sequenceSeen, this.#clock.now());
-    if (!this.#store.saveHosts([host])) this.#enrolledStored = false;
-    this.#tell({ type: 'enrolled', host: host.name });
-  }
-
   recordStatus(status: AgentStatus, text: string): void {
     const nowMs = this.#clock.now();
     const before = this.statuses.summary(status.host);
     const wasRefused = this.statuses.refusal(status.host) !== undefined;
-    this.assignments.observe(Math.max(status.sequence.desired, status.sequence.running), nowMs);
+    if (this.#noteSeen(status.host, status.sequence, status.commit)) this.waiters.wake(status.host);
     this.statuses.record(status, text, nowMs);
     const after = this.statuses.summary(status.host);
     const same = JSON.stringify({ ...before, receivedAt: 0 }) === JSON.stringify({ ...after, receivedAt: 0 });
@@ -179,14 +180,14 @@ export class Fleet {
 
   /** Whether this is the tailnet node of a host in the revision that is served. */
   hasNode(nodeID: string): boolean {
-    for (const { host } of this.assignments.all()) if (this.nodeID(host) === nodeID) return true;
+    for (const { host } of this.assignments.all()) if (this.members.isNode(host, nodeID)) return true;
     return false;
   }
 
   host(name: string): HostView | undefined {
     const assignment = this.assignments.get(name);
     const status = this.statuses.summary(name);
-    const enrolled = this.#enrolled.has(name);
+    const enrolled = this.members.has(name);
     const refusal = this.statuses.refusal(name);
     if (assignment === undefined && status === undefined && !enrolled) return undefined;
     const known = {
@@ -195,7 +196,7 @@ export class Fleet {
       document: this.assignments.document(name),
       status,
       refusal,
-      enrolled: enrolled || this.publicKey(name) !== undefined,
+      enrolled: enrolled || this.members.pinned(name).publicKey !== undefined,
     };
     return viewHost(known, this.#clock.now());
   }
@@ -203,7 +204,7 @@ export class Fleet {
   view(): FleetView {
     const names = new Set([...this.assignments.all()].map((a) => a.host));
     for (const { host } of this.statuses.all()) names.add(host);
-    for (const name of this.#enrolled.keys()) names.add(name);
+    for (const name of this.members.names()) names.add(name);
     const hosts = [...names].sort().map((name) => this.host(name)!);
     hosts.sort((a, b) => HOST_STATES.indexOf(a.state) - HOST_STATES.indexOf(b.state));
     const diagnostics = this.#compilation?.diagnostics ?? [];
@@ -225,18 +226,29 @@ export class Fleet {
   }
 
   /**
-   * Writes what is only in memory; everything, into a store that was lost.
+   * Writes what is only in memory.
    * @returns whether there is more to be written soon.
    */
-  save(everything: boolean): boolean {
-    if (everything || !this.#enrolledStored)
-      this.#enrolledStored = this.#store.saveHosts(this.#enrolled.values());
-    if (everything || !this.assignments.isStored) {
+  save(): boolean {
+    this.members.save();
+    if (!this.assignments.isStored) {
       const serving = this.#serving === undefined ? {} : { serving: JSON.stringify(this.#serving) };
       this.assignments.save({ ...serving, fleet: JSON.stringify(this.#document ?? null) });
     }
     this.statuses.flush();
     return this.assignments.savePayloads(PAYLOADS_AT_ONCE);
+  }
+
+  /** Looks at what others wrote, and for hosts that left git. @returns who was forgotten for that. */
+  lookAround(): readonly string[] {
+    const isGitKnown = this.#sourceProblem === undefined && this.#compilation?.revision !== undefined;
+    return this.members.lookAround(isGitKnown);
+  }
+
+  #noteSeen(host: string, sequence: AgentStatus['sequence'], commit: AgentStatus['commit']): boolean {
+    const seen = Math.max(sequence.seen ?? 0, sequence.desired, sequence.running);
+    const known = sequence.desired === seen ? commit.desired : '';
+    return this.assignments.observe(host, seen, this.#clock.now(), known);
   }
 
   #tell(change: FleetChange): void {

@@ -1,12 +1,22 @@
 // The controller's signing keys: one file, mode 0600, one base64 seed a line. The first signs; the others are
 // handed to agents that enrol as trusted too. So a key is changed in two steps, and nobody is locked out: add the
 // next one, and have it sign once every agent trusts it.
-import { generateKeyPairSync, type KeyObject } from 'node:crypto';
-import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { generateKeyPairSync, type KeyObject, randomBytes } from 'node:crypto';
+import {
+  closeSync,
+  fsyncSync,
+  linkSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { dirname } from 'node:path';
 import { keyIdOf, privateKeyOf, rawPublicKey } from '../../api/bundle.ts';
 import { fingerprintOf } from '../../api/enroll.ts';
 import { errnoOf, inWords } from '../../api/errors.ts';
+import { makeDirectory } from '../store/directory.ts';
 
 export interface SigningKeys {
   readonly privateKey: KeyObject;
@@ -28,7 +38,7 @@ export function readKeys(file: string): SigningKeys | undefined {
   }
   const seeds = seedsOf(text);
   if (seeds.length === 0)
-    throw new Error(`${file} holds no key: remove it, and a new one is made; agents must then enrol again`);
+    throw new Error(`${file} holds no key: restore it from a backup (docs/runbooks/controller-down.md)`);
   try {
     const keys = seeds.map(privateKeyOf);
     const trusted = keys.map(rawPublicKey);
@@ -41,6 +51,26 @@ export function readKeys(file: string): SigningKeys | undefined {
   } catch (error) {
     throw new Error(`${file} is not a file of signing keys: ${(error as Error).message}`);
   }
+}
+
+/** The first key. One that another process made at the same moment is the one. */
+export function createKey(file: string): SigningKeys {
+  writeIfMissing(file, `${newSeed()}\n`);
+  return readKeys(file)!;
+}
+
+/** Never over what is there. */
+export function writeIfMissing(file: string, text: string): void {
+  const temporary = `${file}.new-${randomBytes(4).toString('hex')}`;
+  writePrivate(temporary, text);
+  try {
+    linkSync(temporary, file);
+  } catch (error) {
+    if (errnoOf(error) !== 'EEXIST') throw error;
+  } finally {
+    rmSync(temporary, { force: true });
+  }
+  flushDirectory(dirname(file));
 }
 
 /** Adds a key behind those that are there; the only one signs. */
@@ -75,10 +105,21 @@ export function newSeed(): string {
 
 /** Whole or not at all, and for nobody else to read. */
 export function writePrivate(file: string, text: string): void {
-  mkdirSync(dirname(file), { recursive: true, mode: 0o700 });
+  makeDirectory(dirname(file), 0o700);
   const temporary = `${file}.new`;
   writeFileSync(temporary, text, { mode: 0o600, flush: true });
   renameSync(temporary, file);
+  flushDirectory(dirname(file));
+}
+
+/** A name that a power cut takes is a key that is lost. */
+function flushDirectory(directory: string): void {
+  const fd = openSync(directory, 'r');
+  try {
+    fsyncSync(fd);
+  } finally {
+    closeSync(fd);
+  }
 }
 
 function seedsOf(text: string): string[] {

@@ -49,8 +49,22 @@ export class Statuses {
     for (const { host, receivedAt, text } of this.#store.statuses()) {
       const status = parse(text);
       // One that an earlier version wrote and this one can't read: the host reports again within its heartbeat.
-      if (status !== undefined) this.#summaries.set(host, summarise(status, receivedAt));
+      if (status !== undefined && receivedAt >= (this.#summaries.get(host)?.receivedAt ?? 0))
+        this.#summaries.set(host, summarise(status, receivedAt));
     }
+  }
+
+  forget(host: string): void {
+    this.#summaries.delete(host);
+    this.#refusals.delete(host);
+    this.#unsaved.delete(host);
+  }
+
+  /** Whose status another process removed from the store. */
+  removed(): string[] {
+    const stored = this.#store.statusHosts();
+    if (stored === undefined) return [];
+    return [...this.#summaries.keys()].filter((host) => !stored.has(host) && !this.#unsaved.has(host));
   }
 
   record(status: AgentStatus, text: string, receivedAt: number): StatusSummary {

@@ -1,18 +1,22 @@
 // What agents ask for: to be enrolled, what to run, and to say how it went.
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import * as z from 'zod';
-import { EnrollRequest, parseToken, signEnrollment } from '../../api/enroll.ts';
+import { EnrollRequest, type ParsedToken, parseToken, signEnrollment } from '../../api/enroll.ts';
 import { clip, MAX_STATUS_BYTES } from '../../api/limits.ts';
 import { jsonMistake, mistakesIn } from '../../api/mistakes.ts';
 import { AgentStatus } from '../../api/status.ts';
 import { inBytes } from '../../api/words.ts';
 import { Assignments } from '../fleet/assignments.ts';
+import type { HostKey } from '../store/store.ts';
 import type { AppDeps } from './deps.ts';
 import { HttpError } from './errors.ts';
-import type { Identity } from './identity.ts';
+import { type Identity, wrongNode } from './identity.ts';
 
 const Params = z.object({ host: z.string().max(63) });
 const Query = z.object({ wait: z.coerce.number().int().min(0).max(55).default(0) });
+/** How often, and after how long, a store that another process writes is tried again. */
+const BUSY_TRIES = 40;
+const BUSY_WAIT_MS = 50;
 /** Of a status in a sentence of the page. */
 const MAX_REASON = 300;
 
@@ -25,7 +29,7 @@ export function agentRoutes(app: FastifyInstance, deps: AppDeps, identity: Ident
   app.get('/v1/hosts/:host/bundle', { onRequest: preview }, async (request, reply) => {
     const host = hostOf(request);
     const { wait } = read(Query, request.query);
-    await identity.requireHost(host, request, false);
+    const publicKey = await identity.requireHost(host, request, false);
     const known = request.headers['if-none-match'];
     const have = request.headers['homeostat-have-payload'];
     const current = (): string | undefined => {
@@ -41,6 +45,7 @@ export function agentRoutes(app: FastifyInstance, deps: AppDeps, identity: Ident
       if (woken === 'stopping')
         throw new HttpError('Stopping', 'the controller is being stopped: come back in a moment');
       if (woken === 'gone') return reply.hijack();
+      identity.requireStill(host, publicKey);
     }
     const etag = current();
     if (etag === undefined) {
@@ -126,7 +131,7 @@ export function agentRoutes(app: FastifyInstance, deps: AppDeps, identity: Ident
     const token = parseToken(body.token);
     if (token === undefined)
       throw new HttpError('TokenUnknown', 'this is no enrolment token: homeostat token create makes one');
-    const pinned = fleet.pinnedKey(host);
+    const pinned = fleet.members.pinned(host).publicKey;
     if (pinned !== undefined && pinned !== publicKey) {
       throw new HttpError(
         'KeyPinned',
@@ -134,19 +139,43 @@ export function agentRoutes(app: FastifyInstance, deps: AppDeps, identity: Ident
       );
     }
     const peer = await identity.peer(request);
-    const nowMs = deps.clock.now();
-    const result = deps.tokens.redeem(token.id, token.secret, host, nowMs);
-    if (result !== 'ok') throw new HttpError(result, TOKEN_WORDS[result]);
-    const enrolled = { name: host, publicKey, nodeID: peer?.nodeID, enrolledAt: nowMs };
-    fleet.enroll(enrolled, body.sequenceSeen ?? 0);
-    deps.audit({
-      who: peer?.nodeName ?? request.ip,
-      action: 'enroll',
-      subject: host,
-      detail: `token ${token.id}`,
-    });
-    log.info({ host, node: peer?.nodeName ?? '', token: token.id }, 'host enrolled');
+    const { nodeID } = fleet.members.pinned(host);
+    // Before the token is used up: a host at the wrong node could not use its key.
+    if (nodeID !== undefined && deps.whois !== undefined && nodeID !== peer?.nodeID)
+      throw wrongNode(host, nodeID, peer, request);
+    const key = { publicKey, nodeID: peer?.nodeID };
+    const who = peer?.nodeName ?? request.ip;
+    if ((await redeem(token, host, key)) === 'again') {
+      const keys = fleet.members.keys(host);
+      const isFromThere =
+        deps.whois === undefined ||
+        keys.some((k) => k.publicKey === publicKey && (k.nodeID ?? key.nodeID) === key.nodeID);
+      if (!isFromThere) throw new HttpError('TokenUsed', TOKEN_WORDS.TokenUsed);
+      log.info({ host, node: who, token: token.id }, 'enrolment answered again');
+    } else {
+      deps.audit({ who, action: 'enroll', subject: host, detail: `token ${token.id}` });
+      log.info({ host, node: peer?.nodeName ?? '', token: token.id }, 'host enrolled');
+    }
+    // Also of a question that was answered before: the host may have seen more since.
+    fleet.members.seen(host, body.sequenceSeen ?? 0);
     return signEnrollment(host, publicKey, deps.keys.trusted, deps.keys.privateKey);
+  }
+
+  /** Another process may be writing at this moment; it is tried again then. @throws HttpError */
+  async function redeem(token: ParsedToken, host: string, key: HostKey): Promise<'ok' | 'again'> {
+    for (let left = BUSY_TRIES; ; left--) {
+      const current = fleet.members.enrolled(host);
+      const planned = fleet.members.planned(host, key);
+      const { id, secret } = token;
+      const nowMs = deps.clock.now();
+      const { publicKey } = key;
+      const result = deps.tokens.redeem({ id, secret, nowMs, publicKey, current, host: planned });
+      if (result === 'ok') fleet.members.recorded(planned);
+      if (result === 'ok' || result === 'again') return result;
+      if (result !== 'StoreUnavailable' || !deps.tokens.isBusy || left === 0)
+        throw new HttpError(result, TOKEN_WORDS[result]);
+      await deps.clock.sleep(BUSY_WAIT_MS);
+    }
   }
 }
 

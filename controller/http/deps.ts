@@ -27,5 +27,6 @@ export interface AppDeps {
   /** Has git looked at now. */
   readonly refresh: () => void;
   readonly audit: (entry: Omit<AuditEntry, 'at'>) => void;
+  readonly onKeyChange: (host: string, keyId: string) => void;
   readonly onEnroll: (result: 'enrolled' | ErrorCode) => void;
 }

@@ -9,8 +9,9 @@ import { inWords } from '../../api/errors.ts';
 import { CLOCK_WINDOW_SECONDS, claimedKeyId, SignatureRefused, verifyRequest } from '../../api/signatures.ts';
 import type { Clock } from '../../kinds/ports.ts';
 import type { Fleet } from '../fleet/fleet.ts';
+import type { MemberKey } from '../fleet/members.ts';
 import { OPERATOR_CAPABILITY, type Peer, type Whois } from '../source/whois.ts';
-import type { Tokens } from '../store/tokens.ts';
+import { type Tokens, UNREADABLE } from '../store/tokens.ts';
 import { HttpError } from './errors.ts';
 
 export interface IdentityDeps {
@@ -22,6 +23,8 @@ export interface IdentityDeps {
   readonly openReads: boolean;
   /** Names, beside addresses and single words, by which browsers may call the controller. */
   readonly names: readonly string[];
+  /** A key that enrolled while another one worked has taken over. */
+  readonly onKeyChange: (host: string, keyId: string) => void;
   /** Prometheus's, for /sd. */
   readonly sdToken: string | undefined;
 }
@@ -38,20 +41,14 @@ export class Identity {
 
   /** Refuses what can't be right, before a body is read. @throws HttpError */
   preview(host: string, request: FastifyRequest): void {
-    const key = this.#keyOf(host);
-    const claimed = refused(() => claimedKeyId(request.headers));
-    if (claimed !== keyIdOf(key)) {
-      throw new HttpError(
-        'BadSignature',
-        `the request is signed by key ${claimed}, and ${host} enrolled with another: enrol it again, or mend the publicKey of Host/${host}`,
-      );
-    }
+    this.#claimed(host, request);
   }
 
   /**
    * The request is this host's own.
    * @param write whether a second one with the same signature must be refused.
    * @param bodyUnread who sends it is all that is asked: its body is not going to be read.
+   * @returns the key that signed it.
    * @throws HttpError
    */
   async requireHost(
@@ -59,20 +56,28 @@ export class Identity {
     request: FastifyRequest,
     write: boolean,
     bodyUnread = false,
-  ): Promise<void> {
-    this.verify(this.#keyOf(host), request, write, bodyUnread);
-    const nodeID = this.#deps.fleet.nodeID(host);
-    if (nodeID === undefined || this.#deps.whois === undefined) return;
+  ): Promise<string> {
+    const keys = this.#claimed(host, request);
+    const { publicKey } = keys[0]!;
+    this.verify(publicKey, request, write, bodyUnread);
+    const key = await this.#fromItsNode(host, keys, request);
+    if (this.#deps.fleet.members.keyUsed(host, key)) this.#deps.onKeyChange(host, keyIdOf(publicKey));
+    return publicKey;
+  }
+
+  /** A request that waited must not be answered to a key that was revoked meanwhile. @throws HttpError */
+  requireStill(host: string, publicKey: string): void {
+    if (!this.#keysOf(host).some((key) => key.publicKey === publicKey)) throw notEnrolled(host);
+  }
+
+  /** @returns the one of them that may be used from where the request comes. @throws HttpError */
+  async #fromItsNode(host: string, keys: readonly MemberKey[], request: FastifyRequest): Promise<MemberKey> {
+    const isPinned = keys.some((key) => key.nodeID !== undefined);
+    if (!isPinned || this.#deps.whois === undefined) return keys.at(-1)!;
     const peer = await this.peer(request);
-    if (peer?.nodeID === nodeID) return;
-    const from =
-      peer === undefined
-        ? `${request.ip}, which is not on the tailnet`
-        : `node ${peer.nodeName} (${peer.nodeID})`;
-    throw new HttpError(
-      'WrongNode',
-      `requests for ${host} must come from tailnet node ${nodeID}, and this one comes from ${from}`,
-    );
+    const key = keys.findLast(({ nodeID }) => nodeID === undefined || nodeID === peer?.nodeID);
+    if (key !== undefined) return key;
+    throw wrongNode(host, keys.map((k) => k.nodeID).join(' or '), peer, request);
   }
 
   /** @param publicKey base64 raw. @throws HttpError */
@@ -122,6 +127,8 @@ export class Identity {
     if (bearer !== undefined) {
       const token = parseToken(bearer);
       const name = token === undefined ? undefined : tokens.operator(token.id, token.secret, clock.now());
+      if (name === UNREADABLE)
+        throw new HttpError('StoreUnavailable', 'the store can’t be read: see the controller’s log');
       if (name !== undefined) return `token:${name}`;
       throw new HttpError(
         'NotAnOperator',
@@ -190,13 +197,22 @@ export class Identity {
     }
   }
 
-  #keyOf(host: string): string {
-    const key = this.#deps.fleet.publicKey(host);
-    if (key !== undefined) return key;
+  /** Those of the host's keys that the request claims to be signed with. */
+  #claimed(host: string, request: FastifyRequest): MemberKey[] {
+    const keys = this.#keysOf(host);
+    const claimed = refused(() => claimedKeyId(request.headers));
+    const own = keys.filter((key) => keyIdOf(key.publicKey) === claimed);
+    if (own.length > 0) return own;
     throw new HttpError(
-      'NotEnrolled',
-      `${host} is not enrolled here: homeostat token create --host ${host} makes a token for homeostat enroll`,
+      'BadSignature',
+      `the request is signed by key ${claimed}, and ${host} enrolled with another: enrol it again, or mend the publicKey of Host/${host}`,
     );
+  }
+
+  #keysOf(host: string): MemberKey[] {
+    const keys = this.#deps.fleet.members.keys(host);
+    if (keys.length > 0) return keys;
+    throw notEnrolled(host);
   }
 
   #isFirst(publicKey: string, nonce: string, nowSeconds: number): boolean {
@@ -214,6 +230,29 @@ export class Identity {
     nonces.set(nonce, nowSeconds + 2 * CLOCK_WINDOW_SECONDS);
     return true;
   }
+}
+
+function notEnrolled(host: string): HttpError {
+  return new HttpError(
+    'NotEnrolled',
+    `${host} is not enrolled here: homeostat token create --host ${host} makes a token for homeostat enroll`,
+  );
+}
+
+export function wrongNode(
+  host: string,
+  nodeID: string,
+  peer: Peer | undefined,
+  request: FastifyRequest,
+): HttpError {
+  const from =
+    peer === undefined
+      ? `${request.ip}, which is not on the tailnet`
+      : `node ${peer.nodeName} (${peer.nodeID})`;
+  return new HttpError(
+    'WrongNode',
+    `requests for ${host} must come from tailnet node ${nodeID}, and this one comes from ${from}`,
+  );
 }
 
 function bearerOf(request: FastifyRequest): string | undefined {

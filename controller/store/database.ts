@@ -1,42 +1,57 @@
-// The one sqlite file of the controller: opened, migrated, written in transactions. A disk that is full, a file
-// that is gone or damaged must not end the process: writes then go to memory, `problem` says why in words, and
-// `heal` tries to get back to the file.
-import { mkdirSync, renameSync, statSync } from 'node:fs';
+// The one sqlite file of the controller, in transactions. It is opened or refused, never replaced by memory. What
+// breaks it while the controller runs does not end the process: reads go on where they can, writes fail, `problem`
+// says why, and `heal` gets back to the file as soon as that can be done without a guess.
 import { dirname } from 'node:path';
-import { DatabaseSync, type SQLInputValue, type StatementSync } from 'node:sqlite';
+import type { DatabaseSync, SQLInputValue, StatementSync } from 'node:sqlite';
 import { inWords } from '../../api/errors.ts';
-import { MIGRATIONS } from './migrations.ts';
+import {
+  identityOf,
+  isBusy,
+  isDamage,
+  isEmptied,
+  type OpenOptions,
+  openStore,
+  putRecovered,
+  recoverTo,
+  removeLog,
+  storeIdOf,
+} from './store-file.ts';
+
+export { StoreMissing, StoreRefused, StoreTooNew } from './store-file.ts';
 
 export type Row = Record<string, string | number | null>;
 
-/** The store is there and was written by a newer version. Nothing is touched. */
-export class StoreTooNew extends Error {
-  override readonly name = 'StoreTooNew';
-}
+/** What `heal` did: the removed file was written again from the open connection, or another file is read now. */
+export type Healed = 'recovered' | 'replaced' | undefined;
+
+/** A command of the CLI waits for as long as anybody would; a controller must not. */
+export const CLI_BUSY_MS = 5_000;
+export const CONTROLLER_BUSY_MS = 20;
+
+const RESTORE = 'stop the controller and restore its state directory (docs/runbooks/controller-down.md)';
 
 export class Database {
   readonly #file: string;
-  readonly #nowMs: () => number;
+  readonly #busyMs: number;
   #db: DatabaseSync | undefined;
   #statements = new Map<string, StatementSync>();
-  /** Inode of the open file; undefined while only memory is written. */
-  #inode: number | undefined;
+  /** Of the open file, its log, and the directory. */
+  #identity = { file: '', log: '', directory: '' };
   #problem: string | undefined;
+  #isBusy = false;
+  /** It can't be believed any more; only another file ends that. */
+  #damaged: string | undefined;
+  #version = -1;
+  #id = '';
 
-  constructor(file: string, nowMs: () => number) {
+  constructor(file: string, busyMs = CLI_BUSY_MS) {
     this.#file = file;
-    this.#nowMs = nowMs;
+    this.#busyMs = busyMs;
   }
 
-  /** @throws StoreTooNew */
-  open(): void {
-    try {
-      this.#use(this.#openFile());
-    } catch (error) {
-      if (error instanceof StoreTooNew) throw error;
-      this.#problem = `the store ${this.#file} can't be opened, and nothing outlives a restart: ${inWords(error)}`;
-      this.#useMemory();
-    }
+  /** @throws StoreRefused, which says what would mend it. */
+  open(options: Omit<OpenOptions, 'busyMs' | 'waitMs'>): void {
+    this.#use(openStore(this.#file, { ...options, busyMs: this.#busyMs, waitMs: CLI_BUSY_MS }));
   }
 
   close(): void {
@@ -50,20 +65,43 @@ export class Database {
     return this.#problem;
   }
 
-  /**
-   * Gets back to the file when it was lost, damaged or could not be written.
-   * @returns whether a new, empty file is in use, so that everything must be written again.
-   */
-  heal(): boolean {
-    if (this.#inode !== undefined && this.#inode === inodeOf(this.#file)) return false;
+  /** Whether the last write failed because another process was writing: worth another try at once. */
+  get isBusy(): boolean {
+    return this.#isBusy;
+  }
+
+  /** Gets back to the file, and tries a write when the last one failed. */
+  heal(): Healed {
     try {
-      const db = this.#openFile();
-      this.close();
-      this.#use(db);
-      return true;
+      const now = identityOf(this.#file);
+      if (this.#db === undefined) return this.#takeOver();
+      if (now === undefined) return this.#isDirectoryOurs() ? this.#recover() : this.#lost();
+      if (now !== this.#identity.file) return this.#takeOver();
+      const isMissing = identityOf(`${this.#file}-wal`) === undefined;
+      if (this.#damaged === undefined && isMissing) return this.#relog();
     } catch (error) {
-      this.#problem = `the store ${this.#file} can't be written, and nothing outlives a restart: ${inWords(error)}`;
-      return false;
+      this.#problem = inWords(error);
+      return undefined;
+    }
+    if (this.#problem !== undefined) this.#probe();
+    return undefined;
+  }
+
+  /** Whether another process wrote since this was last asked: the CLI works beside the controller. */
+  isChangedByOthers(): boolean {
+    const version = this.read(() => Number(this.get('PRAGMA data_version')?.['data_version']), this.#version);
+    if (version === this.#version) return false;
+    this.#version = version;
+    return true;
+  }
+
+  /** What can't be read is `otherwise`, and a problem of the store. */
+  read<T>(work: () => T, otherwise: T): T {
+    try {
+      return work();
+    } catch (error) {
+      this.#failed(error, 'read');
+      return otherwise;
     }
   }
 
@@ -82,15 +120,24 @@ export class Database {
 
   /**
    * All or nothing. @returns what `work` returned, or undefined when it could not be written: `problem` has why.
+   * @param durable whether it has to outlive a power cut that comes right after.
    */
-  transaction<T>(work: () => T): T | undefined {
+  transaction<T>(work: () => T, durable = false): T | undefined {
     const db = this.#db;
     if (db === undefined) return undefined;
+    this.#isBusy = false;
+    const detached = this.#whyDetached();
+    if (detached !== undefined) {
+      // What `heal` found out says more.
+      this.#problem ??= detached;
+      return undefined;
+    }
     try {
+      if (durable) db.exec('PRAGMA synchronous = FULL');
       db.exec('BEGIN IMMEDIATE');
       const result = work();
       db.exec('COMMIT');
-      if (this.#inode !== undefined) this.#problem = undefined;
+      this.#problem = undefined;
       return result;
     } catch (error) {
       try {
@@ -98,8 +145,10 @@ export class Database {
       } catch {
         // The first error says more.
       }
-      this.#problem = `the store ${this.#file} can't be written: ${inWords(error)}`;
+      this.#failed(error, 'written');
       return undefined;
+    } finally {
+      if (durable && !db.isTransaction) db.exec('PRAGMA synchronous = NORMAL');
     }
   }
 
@@ -113,67 +162,104 @@ export class Database {
     return statement;
   }
 
-  #openFile(): DatabaseSync {
-    mkdirSync(dirname(this.#file), { recursive: true, mode: 0o700 });
-    try {
-      return openAndMigrate(this.#file);
-    } catch (error) {
-      if (!isDamage(error)) throw error;
-      // The agents' sequences and git have what matters; the damaged file is kept for whoever wants to look.
-      renameSync(this.#file, `${this.#file}.damaged-${this.#nowMs()}`);
-      for (const suffix of ['-wal', '-shm']) {
-        try {
-          renameSync(this.#file + suffix, `${this.#file}.damaged-${this.#nowMs()}${suffix}`);
-        } catch {
-          // It was not there.
-        }
-      }
-      return openAndMigrate(this.#file);
+  #failed(error: unknown, done: 'read' | 'written'): void {
+    if (isDamage(error))
+      this.#damaged = `the store ${this.#file} is damaged (${inWords(error)}): what is known is served, nothing is written; ${RESTORE}`;
+    this.#isBusy = isBusy(error);
+    this.#problem = this.#damaged ?? `the store ${this.#file} can't be ${done}: ${inWords(error)}`;
+  }
+
+  /** Why what is written now would be lost: the open file is not the one at its path. */
+  #whyDetached(): string | undefined {
+    if (this.#damaged !== undefined) return this.#damaged;
+    const now = identityOf(this.#file);
+    if (now === undefined) return `the store ${this.#file} is not there any more`;
+    if (now !== this.#identity.file) return `another file is at ${this.#file}`;
+    if (isEmptied(this.#file)) {
+      this.#damaged = `the store ${this.#file} was emptied: what is known is served, nothing is written; ${RESTORE}`;
+      return this.#damaged;
     }
+    return this.#isLogGone() ? `the log ${this.#file}-wal was removed or replaced` : undefined;
+  }
+
+  #isLogGone(): boolean {
+    return (identityOf(`${this.#file}-wal`) ?? '') !== this.#identity.log;
+  }
+
+  #isDirectoryOurs(): boolean {
+    return identityOf(dirname(this.#file)) === this.#identity.directory;
+  }
+
+  #lost(): undefined {
+    this.#problem = `the directory of the store ${this.#file} is gone, or another one is in its place: what is known is served, nothing is written; mount it again, or ${RESTORE}`;
+  }
+
+  /** Its file was removed; the open connection still has all of it. */
+  #recover(): Healed {
+    const old = this.#db;
+    if (old === undefined) return undefined;
+    if (this.#damaged !== undefined) throw new Error(this.#damaged);
+    recoverTo(old, this.#file);
+    // sqlite sees that the file moved, and leaves alone what is at its path.
+    this.close();
+    putRecovered(this.#file);
+    this.#reopen();
+    return 'recovered';
+  }
+
+  /** Its log was removed; the open connection still has it, and writes it into the file. */
+  #relog(): Healed {
+    const done = this.get('PRAGMA wal_checkpoint(TRUNCATE)');
+    if (done?.['busy'] !== 0)
+      throw new Error(`the log ${this.#file}-wal was removed while another process reads`);
+    this.close();
+    this.#reopen();
+    return 'recovered';
+  }
+
+  #reopen(): void {
+    this.#use(this.#openAgain());
+  }
+
+  /** While requests wait. */
+  #openAgain(): DatabaseSync {
+    const busyMs = this.#busyMs;
+    return openStore(this.#file, { create: false, check: true, busyMs, waitMs: busyMs });
+  }
+
+  /** What came in its place is read, and never written over. Only a copy of the same store is meant for sure. */
+  #takeOver(): Healed {
+    // The log of the file that is gone must not be read as that of the new one.
+    if (this.#db !== undefined && !this.#isLogGone()) removeLog(this.#file);
+    const db = this.#openAgain();
+    const id = storeIdOf(db);
+    if (id !== this.#id) {
+      db.close();
+      throw new Error(
+        `another controller's store is at ${this.#file}: what is known is served, nothing is written; start the controller anew if that one is meant, or ${RESTORE}`,
+      );
+    }
+    this.close();
+    this.#use(db);
+    return 'replaced';
+  }
+
+  /** A write that really is one, so that a store that can be written again is known to be. */
+  #probe(): void {
+    this.transaction(() => this.run("INSERT OR REPLACE INTO meta VALUES ('probe', hex(randomblob(4)))"));
   }
 
   #use(db: DatabaseSync): void {
     this.#db = db;
-    this.#inode = inodeOf(this.#file);
     this.#problem = undefined;
-  }
-
-  #useMemory(): void {
-    this.#db = openAndMigrate(':memory:');
-    this.#inode = undefined;
-  }
-}
-
-function openAndMigrate(file: string): DatabaseSync {
-  const db = new DatabaseSync(file);
-  try {
-    // The CLI writes tokens into the same file.
-    db.exec('PRAGMA busy_timeout = 5000; PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;');
-    const { user_version: version } = db.prepare('PRAGMA user_version').get() as { user_version: number };
-    if (version > MIGRATIONS.length) {
-      throw new StoreTooNew(
-        `${file} was written by a newer homeostat (schema ${version}, this one knows ${MIGRATIONS.length}): run that version, or say another --state`,
-      );
-    }
-    MIGRATIONS.slice(version).forEach((step, i) => {
-      db.exec(`BEGIN IMMEDIATE; ${step}; PRAGMA user_version = ${version + i + 1}; COMMIT;`);
-    });
-    return db;
-  } catch (error) {
-    db.close();
-    throw error;
-  }
-}
-
-/** SQLITE_CORRUPT and SQLITE_NOTADB (sqlite.org/rescode.html). */
-function isDamage(error: unknown): boolean {
-  return error instanceof Error && 'errcode' in error && [11, 26].includes(Number(error.errcode) & 0xff);
-}
-
-function inodeOf(file: string): number | undefined {
-  try {
-    return statSync(file).ino;
-  } catch {
-    return undefined;
+    this.#damaged = undefined;
+    this.#version = -1;
+    // Its log is there once something was read.
+    this.#id = storeIdOf(db);
+    this.#identity = {
+      file: identityOf(this.#file) ?? '',
+      log: identityOf(`${this.#file}-wal`) ?? '',
+      directory: identityOf(dirname(this.#file)) ?? '',
+    };
   }
 }

@@ -47,4 +47,18 @@ export const MIGRATIONS: readonly string[] = [
     detail TEXT NOT NULL
   );
   `,
+  `
+  -- The same in every copy of this store, so that a restored backup is told from another controller's store.
+  INSERT INTO meta VALUES ('store-id', lower(hex(randomblob(16))));
+
+  -- A key that enrolled while another one works: it takes over with its first request.
+  ALTER TABLE hosts ADD COLUMN next_key TEXT;
+  ALTER TABLE hosts ADD COLUMN next_node_id TEXT;
+
+  -- With which key a token was used: the same question gets the same answer again.
+  ALTER TABLE tokens ADD COLUMN used_key TEXT;
+
+  -- Hosts that are known and not in git: for how long the controller has seen that.
+  CREATE TABLE departed (host TEXT PRIMARY KEY, since INTEGER NOT NULL, seen_ms INTEGER NOT NULL) WITHOUT ROWID;
+  `,
 ];

@@ -1,6 +1,6 @@
 // What the controller remembers: who enrolled, what each host is to run, what it said last, who did what. Reading
 // is from sqlite; nothing here decides anything.
-import type { Database } from './database.ts';
+import type { Database, Row } from './database.ts';
 
 export interface EnrolledHost {
   readonly name: string;
@@ -10,6 +10,23 @@ export interface EnrolledHost {
   readonly nodeID: string | undefined;
   /** Unix milliseconds. */
   readonly enrolledAt: number;
+  /** Enrolled after the one above, and takes over with its first request. */
+  readonly next?: HostKey | undefined;
+}
+
+export interface HostKey {
+  /** Base64 of the raw Ed25519 key. */
+  readonly publicKey: string;
+  readonly nodeID: string | undefined;
+}
+
+/** A host that is known here and not in git. */
+export interface Departed {
+  readonly host: string;
+  /** Unix milliseconds. */
+  readonly since: number;
+  /** For how long the controller has seen it, by a clock that nobody sets. */
+  readonly seenMs: number;
 }
 
 export interface Assignment {
@@ -47,31 +64,77 @@ export class Store {
     this.#db = db;
   }
 
+  /** Who enrolled or reported: somebody trusts this controller's key. */
+  knownHosts(): number {
+    const sql = 'SELECT count(*) AS n FROM (SELECT name FROM hosts UNION SELECT host FROM statuses)';
+    return Number(this.#db.get(sql)?.['n']);
+  }
+
   get problem(): string | undefined {
     return this.#db.problem;
   }
 
   hosts(): EnrolledHost[] {
-    return this.#db.all('SELECT * FROM hosts').map((row) => ({
-      name: String(row['name']),
-      publicKey: String(row['public_key']),
-      nodeID: row['node_id'] === null ? undefined : String(row['node_id']),
-      enrolledAt: Number(row['enrolled_at']),
+    return this.#db.all('SELECT * FROM hosts').map((row) => {
+      const next = row['next_key'] ?? null;
+      return {
+        name: String(row['name']),
+        publicKey: String(row['public_key']),
+        nodeID: textOf(row['node_id']),
+        enrolledAt: Number(row['enrolled_at']),
+        next: next === null ? undefined : { publicKey: String(next), nodeID: textOf(row['next_node_id']) },
+      };
+    });
+  }
+
+  hostsIfReadable(): EnrolledHost[] | undefined {
+    return this.#db.read(() => this.hosts(), undefined);
+  }
+
+  /** Whose status is stored; undefined when that can't be read. */
+  statusHosts(): Set<string> | undefined {
+    const rows = this.#db.read(() => this.#db.all('SELECT host FROM statuses'), undefined);
+    return rows === undefined ? undefined : new Set(rows.map((row) => String(row['host'])));
+  }
+
+  /** @returns whether it will outlive a restart, and a power cut. */
+  saveHosts(hosts: Iterable<EnrolledHost>): boolean {
+    return this.#write(() => {
+      for (const host of hosts) putHost(this.#db, host);
+    }, true);
+  }
+
+  /** Ends everything that is known of hosts: key, status, tokens that were not used yet. */
+  forgetHosts(hosts: readonly string[], nowMs: number, who: string, detail: string): boolean {
+    return this.#write(() => {
+      for (const host of hosts) {
+        this.#db.run('DELETE FROM hosts WHERE name = ?', host);
+        this.#db.run('DELETE FROM statuses WHERE host = ?', host);
+        this.#db.run('DELETE FROM departed WHERE host = ?', host);
+        this.#db.run(
+          "UPDATE tokens SET revoked_at = ? WHERE purpose = 'enroll' AND subject = ? AND used_at IS NULL AND revoked_at IS NULL",
+          nowMs,
+          host,
+        );
+        putAudit(this.#db, { at: nowMs, who, action: 'forget', subject: host, detail });
+      }
+    }, true);
+  }
+
+  departed(): Departed[] {
+    return this.#db.all('SELECT * FROM departed').map((row) => ({
+      host: String(row['host']),
+      since: Number(row['since']),
+      seenMs: Number(row['seen_ms']),
     }));
   }
 
-  /** @returns whether it will outlive a restart. */
-  saveHosts(hosts: Iterable<EnrolledHost>): boolean {
+  /** Takes the place of all of them. */
+  saveDeparted(departed: Iterable<Departed>): boolean {
     return this.#write(() => {
-      for (const { name, publicKey, nodeID, enrolledAt } of hosts) {
-        this.#db.run(
-          'INSERT OR REPLACE INTO hosts VALUES (?, ?, ?, ?)',
-          name,
-          publicKey,
-          nodeID ?? null,
-          enrolledAt,
-        );
-      }
+      this.#db.run('DELETE FROM departed');
+      for (const { host, since, seenMs } of departed)
+        this.#db.run('INSERT INTO departed VALUES (?, ?, ?)', host, since, seenMs);
     });
   }
 
@@ -108,13 +171,27 @@ export class Store {
     });
   }
 
+  /** Of one host, beside those of the others. */
+  saveAssignment({ host, sequence, commit, payloadDigest, issuedAt, document }: Assignment): boolean {
+    return this.#write(() => {
+      this.#db.run(
+        'INSERT OR REPLACE INTO assignments VALUES (?, ?, ?, ?, ?, ?)',
+        host,
+        sequence,
+        commit,
+        payloadDigest,
+        issuedAt,
+        document,
+      );
+    });
+  }
+
   /** One host for each digest that is assigned and whose text is not stored yet. */
   missingPayloads(): { host: string; digest: string }[] {
-    return this.#db
-      .all(
-        'SELECT min(host) AS host, payload_digest AS digest FROM assignments WHERE payload_digest NOT IN (SELECT digest FROM payloads) GROUP BY payload_digest',
-      )
-      .map((row) => ({ host: String(row['host']), digest: String(row['digest']) }));
+    const sql =
+      'SELECT min(host) AS host, payload_digest AS digest FROM assignments WHERE payload_digest NOT IN (SELECT digest FROM payloads) GROUP BY payload_digest';
+    const rows = this.#db.read(() => this.#db.all(sql), []);
+    return rows.map((row) => ({ host: String(row['host']), digest: String(row['digest']) }));
   }
 
   savePayloads(payloads: readonly { readonly digest: string; readonly text: string }[]): boolean {
@@ -132,7 +209,10 @@ export class Store {
   }
 
   payload(digest: string): string | undefined {
-    const row = this.#db.get('SELECT text FROM payloads WHERE digest = ?', digest);
+    const row = this.#db.read(
+      () => this.#db.get('SELECT text FROM payloads WHERE digest = ?', digest),
+      undefined,
+    );
     return row === undefined ? undefined : String(row['text']);
   }
 
@@ -141,18 +221,17 @@ export class Store {
     return row === undefined ? undefined : String(row['value']);
   }
 
+  saveMeta(key: string, value: string): boolean {
+    return this.#write(() => void this.#db.run('INSERT OR REPLACE INTO meta VALUES (?, ?)', key, value));
+  }
+
   statuses(): StoredStatus[] {
-    return this.#db.all('SELECT * FROM statuses').map((row) => ({
-      host: String(row['host']),
-      receivedAt: Number(row['received_at']),
-      text: String(row['text']),
-    }));
+    return this.#db.all('SELECT * FROM statuses').map(statusOf);
   }
 
   status(host: string): StoredStatus | undefined {
-    const row = this.#db.get('SELECT * FROM statuses WHERE host = ?', host);
-    if (row === undefined) return undefined;
-    return { host, receivedAt: Number(row['received_at']), text: String(row['text']) };
+    const row = this.#db.read(() => this.#db.get('SELECT * FROM statuses WHERE host = ?', host), undefined);
+    return row === undefined ? undefined : statusOf(row);
   }
 
   saveStatuses(statuses: Iterable<StoredStatus>): boolean {
@@ -163,16 +242,10 @@ export class Store {
     });
   }
 
-  audit({ at, who, action, subject, detail }: AuditEntry): boolean {
+  /** @returns whether they are in the log. */
+  audit(...entries: readonly AuditEntry[]): boolean {
     return this.#write(() => {
-      this.#db.run(
-        'INSERT INTO audit (at, who, action, subject, detail) VALUES (?, ?, ?, ?, ?)',
-        at,
-        who,
-        action,
-        subject,
-        detail,
-      );
+      for (const entry of entries) putAudit(this.#db, entry);
     });
   }
 
@@ -186,12 +259,43 @@ export class Store {
     }));
   }
 
-  #write(work: () => void): boolean {
-    return (
-      this.#db.transaction(() => {
-        work();
-        return true;
-      }) ?? false
-    );
+  /** Whether another process wrote since this was last asked. */
+  isChangedByOthers(): boolean {
+    return this.#db.isChangedByOthers();
   }
+
+  #write(work: () => void, durable = false): boolean {
+    const done = (): true => {
+      work();
+      return true;
+    };
+    return this.#db.transaction(done, durable) ?? false;
+  }
+}
+
+/** Inside a transaction. */
+export function putHost(db: Database, { name, publicKey, nodeID, enrolledAt, next }: EnrolledHost): void {
+  db.run(
+    'INSERT OR REPLACE INTO hosts (name, public_key, node_id, enrolled_at, next_key, next_node_id) VALUES (?, ?, ?, ?, ?, ?)',
+    name,
+    publicKey,
+    nodeID ?? null,
+    enrolledAt,
+    next?.publicKey ?? null,
+    next?.nodeID ?? null,
+  );
+}
+
+/** Inside a transaction. */
+export function putAudit(db: Database, { at, who, action, subject, detail }: AuditEntry): void {
+  const sql = 'INSERT INTO audit (at, who, action, subject, detail) VALUES (?, ?, ?, ?, ?)';
+  db.run(sql, at, who, action, subject, detail);
+}
+
+function statusOf(row: Row): StoredStatus {
+  return { host: String(row['host']), receivedAt: Number(row['received_at']), text: String(row['text']) };
+}
+
+function textOf(value: string | number | null | undefined): string | undefined {
+  return value === null || value === undefined ? undefined : String(value);
 }

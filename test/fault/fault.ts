@@ -12,6 +12,7 @@ import { controllerSuite } from './controller/controller.ts';
 import { crash } from './crash/crash.ts';
 import { hostSuite } from './host/host.ts';
 import { destroyAll } from './support/host.ts';
+import { destroyControllers } from './support/real-controller.ts';
 import type { Tally } from './support/tally.ts';
 import { surroundings } from './surroundings/surroundings.ts';
 import { truth } from './truth/truth.ts';
@@ -58,6 +59,7 @@ const suites = {
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
   process.once(signal, async () => {
     await destroyAll();
+    await destroyControllers();
     fs.rmSync(directory, { recursive: true, force: true });
     process.exit(1);
   });

@@ -86,8 +86,8 @@ async function controller(over: Partial<AppDeps> = {}) {
   const folder = join(scratch, String(counter++));
   const clock = new ManualClock();
   const keys = addKey(join(folder, 'controller.key'));
-  const database = new Database(join(folder, 'store.sqlite'), clock.now);
-  database.open();
+  const database = new Database(join(folder, 'store.sqlite'));
+  database.open({ create: true });
   const store = new Store(database);
   const tokens = new Tokens(database);
   const fleet = new Fleet({ store, signingKey: keys.privateKey, clock });
@@ -108,6 +108,7 @@ async function controller(over: Partial<AppDeps> = {}) {
     sdToken: undefined,
     refresh: () => refreshed.push(true),
     audit: (entry) => void store.audit({ at: clock.now(), ...entry }),
+    onKeyChange: () => {},
     onEnroll: metrics.enrolled,
     ...over,
   });
@@ -399,15 +400,16 @@ test('sequences only rise: going back, a lost store, a clock that is behind, age
   c.clock.advance(-3600_000);
   assert.equal(await sequence(MANIFESTS, 'c'), back + 1);
   const { agent } = await enroll(c, 'pi', { sequenceSeen: back + 1000 });
-  assert.equal(await sequence(MANIFESTS, 'd'), back + 1001);
-  await put(agent, c, statusOf('pi', { sequence: { desired: back + 5000, attempted: 0, running: 0 } }));
-  assert.equal(await sequence(MANIFESTS, 'e'), back + 5001);
-  await put(
-    agent,
-    c,
-    statusOf('pi', { sequence: { desired: Number.MAX_SAFE_INTEGER, attempted: 0, running: 0 } }),
-  );
-  assert.equal(await sequence(MANIFESTS, 'f'), back + 5002, 'an agent can’t push it out of reach');
+  const of = (host: string): number => c.fleet.assignments.get(host)!.sequence;
+  assert.deepEqual([of('pi'), of('mac')], [back + 1001, back + 1], 'at once, and for the host that saw it');
+  const seen = (n: number) =>
+    put(agent, c, statusOf('pi', { sequence: { desired: 0, attempted: 0, running: 0, seen: n } }));
+  await seen(back + 5000);
+  assert.deepEqual([of('pi'), of('mac')], [back + 5001, back + 1]);
+  await seen(Number.MAX_SAFE_INTEGER);
+  assert.equal(of('pi'), back + 5001, 'an agent can’t push it out of reach');
+  assert.equal(await sequence(MANIFESTS, 'd'), back + 2);
+  assert.deepEqual([of('pi'), of('mac')], [back + 5002, back + 2], 'and one that lies moves nobody else');
 });
 
 test('a refused commit keeps the last good one, and says so wherever people look', async () => {

@@ -201,10 +201,10 @@ test('a commit reaches an enrolled host, and survives a kill, a lost repository 
   await controller.logged('revision published', { commit: third });
   const three = await serves();
 
-  // Its store is deleted under it: it is written again from memory, key, assignment and all.
+  // Its store is deleted under it: it is written again from the open one, tokens and all.
   for (const suffix of ['', '-wal', '-shm'])
     rmSync(join(box.state, `controller.sqlite${suffix}`), { force: true });
-  await controller.logged('the store was lost: a new one was written from memory');
+  await controller.logged('the file of the store was removed: it was written again from the open one');
   controller.child.kill('SIGKILL');
   await controller.ended;
   controller = await start(box);

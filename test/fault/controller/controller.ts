@@ -9,8 +9,17 @@ import { findCondition } from '../../../api/status.ts';
 import { resource } from '../../support/timeline.ts';
 import { FaultController } from '../support/controller.ts';
 import { FaultHost, settled } from '../support/host.ts';
-import { Tally } from '../support/tally.ts';
+import { bundleInto } from '../support/real-controller.ts';
+import { inParallel, Tally } from '../support/tally.ts';
+import type { Cause } from './cause.ts';
+import { hostCauses } from './hosts.ts';
 import { cuts, flips, type Lie, lies, slow } from './lies.ts';
+import { stateCauses } from './state.ts';
+
+/** What befalls a real controller. */
+const CAUSES: readonly Cause[] = [...stateCauses, ...hostCauses];
+/** Each has a controller of its own. */
+const AT_A_TIME = 3;
 
 export interface ControllerOptions {
   readonly program: string;
@@ -126,8 +135,18 @@ async function heals(host: FaultHost, tally: Tally, what: string): Promise<void>
   });
 }
 
+/** The agent under a controller that lies, and the controller under all that can befall it. */
 export async function controllerSuite(options: ControllerOptions): Promise<Tally> {
   const tally = new Tally('controller');
+  const only = process.env['FAULT_ONLY'] ?? '';
+  const chosen = CAUSES.filter(({ name }) => name.includes(only));
+  await bundleInto(path.dirname(options.program));
+  await inParallel(chosen, AT_A_TIME, ({ name, run }) => tally.check(name, run));
+  if (only === '') await lyingController(options, tally);
+  return tally;
+}
+
+async function lyingController(options: ControllerOptions, tally: Tally): Promise<void> {
   const controller = new FaultController();
   await controller.start();
   const host = new FaultHost({ controller, program: options.program, haste: HASTE });
@@ -155,7 +174,6 @@ export async function controllerSuite(options: ControllerOptions): Promise<Tally
       host.publish(good);
       await host.reaches(settled(host.sequence, { 'File/f': 'Ready' }));
     });
-    return tally;
   } finally {
     await host.destroy();
     await controller.stop();

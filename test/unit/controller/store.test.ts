@@ -1,6 +1,6 @@
 // The store: what is remembered over a restart, and what happens when the disk does not do its part.
 import assert from 'node:assert/strict';
-import { mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
@@ -20,8 +20,8 @@ after(() => rmSync(scratch, { recursive: true, force: true }));
 let counter = 0;
 
 function open(file = join(scratch, `${counter++}.sqlite`)) {
-  const database = new Database(file, () => 5);
-  database.open();
+  const database = new Database(file);
+  database.open({ create: true });
   return { file, database, store: new Store(database), tokens: new Tokens(database) };
 }
 
@@ -40,7 +40,9 @@ test('everything comes back after a restart', () => {
   assert.deepEqual(store.missingPayloads(), [{ host: 'pi', digest: 'd' }]);
   store.savePayloads([{ digest: 'd', text: 'payload' }]);
   assert.deepEqual(store.missingPayloads(), []);
-  store.saveHosts([{ name: 'pi', publicKey: 'k', nodeID: undefined, enrolledAt: 3 }]);
+  const host = { name: 'pi', publicKey: 'k', nodeID: 'n', enrolledAt: 3 };
+  const next = { publicKey: 'k2', nodeID: undefined };
+  store.saveHosts([{ ...host, next }]);
   store.saveStatuses([{ host: 'pi', receivedAt: 4, text: '{}' }]);
   store.audit({ at: 1, who: 'me', action: 'a', subject: 's', detail: '' });
   database.close();
@@ -48,7 +50,7 @@ test('everything comes back after a restart', () => {
   assert.deepEqual(again.assignments(), [assignment]);
   assert.equal(again.payload('d'), 'payload');
   assert.equal(again.meta('sequence'), '7');
-  assert.deepEqual(again.hosts(), [{ name: 'pi', publicKey: 'k', nodeID: undefined, enrolledAt: 3 }]);
+  assert.deepEqual(again.hosts(), [{ ...host, next }]);
   assert.equal(again.status('pi')?.receivedAt, 4);
   assert.equal(again.auditLog(5).length, 1);
 });
@@ -82,13 +84,16 @@ test('a write that fails half-way leaves what was there, and says why', () => {
 });
 
 test('every schema there ever was is brought to the newest; a newer one is left alone', () => {
-  for (let version = 0; version <= MIGRATIONS.length; version++) {
+  for (let version = 1; version <= MIGRATIONS.length; version++) {
     const file = join(scratch, `v${version}.sqlite`);
     const old = new DatabaseSync(file);
     for (const step of MIGRATIONS.slice(0, version)) old.exec(step);
     old.exec(`PRAGMA user_version = ${version}`);
+    old.exec("INSERT INTO hosts (name, public_key, node_id, enrolled_at) VALUES ('pi', 'k', NULL, 3)");
     old.close();
-    assert.deepEqual(open(file).store.assignments(), []);
+    assert.deepEqual(open(file).store.hosts(), [
+      { name: 'pi', publicKey: 'k', nodeID: undefined, enrolledAt: 3, next: undefined },
+    ]);
   }
   const file = join(scratch, 'newer.sqlite');
   const newer = new DatabaseSync(file);
@@ -97,49 +102,46 @@ test('every schema there ever was is brought to the newest; a newer one is left 
   assert.throws(() => open(file), StoreTooNew);
 });
 
-test('a damaged file is put aside, an unusable path is written to memory, a lost file is made anew', () => {
-  const damaged = join(scratch, 'damaged.sqlite');
-  writeFileSync(damaged, 'this is not a database, and it is long enough to be looked at'.repeat(100));
-  const { store } = open(damaged);
-  assert.equal(store.saveAssignments([assignment], {}), true);
-  assert.ok(readdirSync(scratch).some((name) => name.startsWith('damaged.sqlite.damaged-')));
-
-  writeFileSync(join(scratch, 'a-file'), '');
-  const nowhere = open(join(scratch, 'a-file', 'store.sqlite'));
-  assert.match(nowhere.store.problem ?? '', /can't be opened, and nothing outlives a restart/);
-  assert.equal(nowhere.store.saveAssignments([assignment], {}), true, 'it goes on in memory');
-  assert.match(nowhere.store.problem ?? '', /can't be opened/);
-  assert.equal(nowhere.database.heal(), false);
-  rmSync(join(scratch, 'a-file'));
-  assert.equal(nowhere.database.heal(), true, 'and back on disk as soon as that is possible');
-  assert.equal(nowhere.store.problem, undefined);
-
-  const lost = open();
-  lost.store.saveAssignments([assignment], {});
-  rmSync(lost.file);
-  assert.equal(lost.database.heal(), true);
-  assert.deepEqual(lost.store.assignments(), [], 'empty: its owner writes it again');
-  assert.equal(lost.database.heal(), false);
-});
+function redemption(token: { id: string; secret: string }, name: string, nowMs: number, publicKey = 'k') {
+  const host = { name, publicKey, nodeID: undefined, enrolledAt: nowMs };
+  return { ...token, nowMs, publicKey, host, current: undefined };
+}
 
 test('a token works once, for its host, in its time', () => {
-  const { tokens } = open();
-  const { id, secret } = tokens.create('enroll', 'pi', 1_000, 500);
-  assert.equal(tokens.redeem(id, 'x'.repeat(32), 'pi', 1_001), 'TokenUnknown');
-  assert.equal(tokens.redeem('ffffffff', secret, 'pi', 1_001), 'TokenUnknown');
-  assert.equal(tokens.redeem(id, secret, 'mac', 1_001), 'TokenForOtherHost');
-  assert.equal(tokens.redeem(id, secret, 'pi', 1_500), 'TokenExpired');
-  assert.equal(tokens.redeem(id, secret, 'pi', 1_499), 'ok');
-  assert.equal(tokens.redeem(id, secret, 'pi', 1_499), 'TokenUsed');
+  const { tokens, store } = open();
+  const token = tokens.create('enroll', 'pi', 1_000, 500);
+  const { id, secret } = token;
+  const redeem = (host: string, at: number, over = {}) =>
+    tokens.redeem(redemption({ ...token, ...over }, host, at));
+  assert.equal(redeem('pi', 1_001, { secret: 'x'.repeat(32) }), 'TokenUnknown');
+  assert.equal(redeem('pi', 1_001, { id: 'ffffffff' }), 'TokenUnknown');
+  assert.equal(redeem('mac', 1_001), 'TokenForOtherHost');
+  assert.equal(redeem('pi', 1_500), 'TokenExpired');
+  assert.deepEqual(store.hosts(), []);
+  assert.equal(redeem('pi', 1_499), 'ok');
+  assert.equal(store.hosts()[0]?.publicKey, 'k', 'in one step with the token');
+  assert.equal(redeem('pi', 1_499), 'TokenUsed', 'the host is not recorded with that key');
   const revoked = tokens.create('enroll', 'pi', 1_000, 500);
   assert.equal(tokens.revoke(revoked.id, 1_001), true);
-  assert.equal(tokens.redeem(revoked.id, revoked.secret, 'pi', 1_001), 'TokenRevoked');
+  assert.equal(tokens.redeem(redemption(revoked, 'pi', 1_001)), 'TokenRevoked');
   const operator = tokens.create('operator', 'me', 1_000, 500);
-  assert.equal(tokens.redeem(operator.id, operator.secret, 'me', 1_001), 'TokenUnknown', 'it enrols nobody');
+  assert.equal(tokens.redeem(redemption(operator, 'me', 1_001)), 'TokenUnknown', 'it enrols nobody');
   assert.equal(tokens.operator(operator.id, operator.secret, 1_001), 'me');
   assert.equal(tokens.operator(operator.id, operator.secret, 1_500), undefined);
   assert.equal(tokens.operator(id, secret, 1_001), undefined, 'a host is no operator');
   assert.equal(JSON.stringify(tokens.list()).includes(secret), false);
+});
+
+test('the same token with the same key is answered again, for as long as the key is the host’s', () => {
+  const { tokens, store } = open();
+  const token = tokens.create('enroll', 'pi', 1_000, 500);
+  const first = redemption(token, 'pi', 1_100);
+  assert.equal(tokens.redeem(first), 'ok');
+  const current = store.hosts()[0];
+  assert.equal(tokens.redeem({ ...first, current, nowMs: 9_000 }), 'again', 'late, too');
+  assert.equal(tokens.redeem({ ...redemption(token, 'pi', 1_100, 'other'), current }), 'TokenUsed');
+  store.forgetHosts(['pi'], 1_200, 'me', '');
+  assert.equal(tokens.redeem({ ...first, current: undefined }), 'TokenUsed', 'a revoked key stays revoked');
 });
 
 test('what a full disk kept from being written is written once there is room', async () => {
@@ -161,10 +163,10 @@ test('what a full disk kept from being written is written once there is room', a
   database.get('PRAGMA max_page_count = 1'); // as many as there are: sqlite says SQLITE_FULL from here on
   assert.equal((await publish('bb'))?.stored, false);
   assert.ok(fleet.assignments.get('bb'), 'it is served all the same');
-  fleet.save(false);
+  fleet.save();
   assert.match(store.problem ?? '', /full/);
   database.get('PRAGMA max_page_count = 100000');
-  while (fleet.save(false));
+  while (fleet.save());
   assert.equal(store.problem, undefined);
   assert.deepEqual(
     store.assignments().map((a) => a.host),
