@@ -29,27 +29,89 @@ export function sortDiagnostics(diagnostics: readonly Diagnostic[]): Diagnostic[
   );
 }
 
+/** Candidates that one call looks at, and the longest word that it looks for: a hint may not cost more than what it is about. */
+const MAX_CANDIDATES = 500;
+const MAX_WORD = 200;
+
 /** The candidate nearest to `word`, for "did you mean", or undefined when none is near enough to be meant. */
 export function didYouMean(word: string, candidates: Iterable<string>): string | undefined {
   let best: string | undefined;
-  let bestDistance = Math.max(1, Math.floor(word.length / 3)) + 1;
+  let limit = limitFor(word);
+  let count = 0;
   for (const candidate of candidates) {
-    const distance = editDistance(word.toLowerCase(), candidate.toLowerCase(), bestDistance);
-    if (distance < bestDistance) {
+    count += 1;
+    if (count > MAX_CANDIDATES || word.length > MAX_WORD) break;
+    const distance = editDistance(word.toLowerCase(), candidate.toLowerCase(), limit);
+    if (distance < limit) {
       best = candidate;
-      bestDistance = distance;
+      limit = distance;
     }
   }
   return best;
 }
 
+/** Hints from a list of any length (hosts, documents, files), for any number of words: when its work is done up, it has none. */
+export class Suggestions {
+  readonly #candidates: () => Iterable<string>;
+  readonly #known = new Map<string, string | undefined>();
+  #byLength: Map<number, string[]> | undefined;
+  #left = MAX_STEPS;
+
+  constructor(candidates: () => Iterable<string>) {
+    this.#candidates = candidates;
+  }
+
+  near(word: string): string | undefined {
+    if (!this.#known.has(word)) this.#known.set(word, this.#search(word));
+    return this.#known.get(word);
+  }
+
+  #search(word: string): string | undefined {
+    if (this.#left <= 0 || word.length > MAX_WORD) return undefined;
+    let best: string | undefined;
+    let limit = limitFor(word);
+    const before = steps;
+    for (const candidate of this.#ofLength(word.length, limit)) {
+      if (steps - before > this.#left) break;
+      const distance = editDistance(word.toLowerCase(), candidate.toLowerCase(), limit);
+      if (distance >= limit) continue;
+      best = candidate;
+      limit = distance;
+    }
+    this.#left -= steps - before;
+    return best;
+  }
+
+  *#ofLength(length: number, limit: number): Generator<string> {
+    this.#byLength ??= Map.groupBy(this.#candidates(), (candidate) => candidate.length);
+    for (let off = 0; off < limit; off++) {
+      yield* this.#byLength.get(length + off) ?? [];
+      if (off > 0) yield* this.#byLength.get(length - off) ?? [];
+    }
+  }
+}
+
+/** Some 100 ms, in all that one list is asked. */
+const MAX_STEPS = 20_000_000;
+let steps = 0;
+/** How much all hints have cost so far; for tests, which count work and not time. */
+export function suggestionSteps(): number {
+  return steps;
+}
+
+function limitFor(word: string): number {
+  return Math.max(1, Math.floor(word.length / 3)) + 1;
+}
+
 /** Damerau-Levenshtein distance (adjacent swaps count one), cut off at `limit`. */
 function editDistance(a: string, b: string, limit: number): number {
+  steps += 1;
   if (Math.abs(a.length - b.length) >= limit) return limit;
   let beforeLast: number[] = [];
   let last = Array.from({ length: b.length + 1 }, (_, j) => j);
   for (let i = 1; i <= a.length; i++) {
     const row = [i];
+    let least = i;
     for (let j = 1; j <= b.length; j++) {
       const cost = a[i - 1] === b[j - 1] ? 0 : 1;
       let value = Math.min(row[j - 1]! + 1, last[j]! + 1, last[j - 1]! + cost);
@@ -57,7 +119,11 @@ function editDistance(a: string, b: string, limit: number): number {
         value = Math.min(value, beforeLast[j - 2]! + 1);
       }
       row.push(value);
+      least = Math.min(least, value);
     }
+    steps += b.length;
+    // A later row is no smaller than the smallest of the two before it, but for a swap, which costs one.
+    if (least > limit) return limit;
     beforeLast = last;
     last = row;
   }

@@ -141,12 +141,38 @@ export const HostDocument = z.strictObject({
 });
 export type HostDocument = z.infer<typeof HostDocument>;
 
-const FleetSpec = z.strictObject({
+/** A job of Prometheus, whose targets are `${targets.JOB}` and GET /sd/JOB. */
+export const ScrapeJob = z.strictObject({
+  job: z
+    .string()
+    .regex(
+      /^[A-Za-z_][A-Za-z0-9_.-]{0,62}$/,
+      'a job has letters, digits, "_", "-" and ".", begins with a letter, and has at most 63 characters',
+    ),
+  /** On the host's address. */
+  port: z.int().min(1).max(65535),
+  /** Default: /metrics. */
+  path: z.string().startsWith('/', 'a path begins with /, as in /metrics').max(1024).optional(),
+  /** Default: every host that has an address. */
+  hosts: HostSelector.optional(),
+  /** Beside `host`, which is the name of the Host document; values may hold `${host.name}` and the like. */
+  labels: z
+    .record(
+      z.string().regex(/^[A-Za-z_][A-Za-z0-9_]{0,62}$/, 'a label of Prometheus has letters, digits and "_"'),
+      z.string().max(253),
+    )
+    .optional(),
+});
+export type ScrapeJob = z.infer<typeof ScrapeJob>;
+
+export const FleetSpec = z.strictObject({
   vars: Vars.optional(),
   /** Tailnet logins that may use the operators' routes. */
   operators: z.array(z.string().min(1)).optional(),
   /** Public keys of people, age1…, to whom every secret is encrypted too, so that they can edit it. */
   secretRecipients: z.array(AgeRecipient).optional(),
+  /** Jobs of Prometheus that follow the Host documents. */
+  scrape: z.array(ScrapeJob).max(200).optional(),
 });
 export const FleetDocument = z.strictObject({
   apiVersion: z.literal(API_VERSION),

@@ -4,6 +4,7 @@ import { type Command, Option } from 'commander';
 import * as z from 'zod';
 import { inWords } from '../api/errors.ts';
 import { inputFile, orFrom, token, tokenIn, url } from './options.ts';
+import { patiently } from './patiently.ts';
 
 export interface ClientOptions {
   readonly controller: string;
@@ -47,11 +48,13 @@ export async function ask<T>(
   let status: number;
   let text: string;
   try {
-    const response = await request(base + path, {
-      headers: bearer === undefined ? {} : { authorization: `Bearer ${bearer}` },
-      headersTimeout: 15_000,
-      bodyTimeout: 15_000,
-    });
+    const response = await patiently(() =>
+      request(base + path, {
+        headers: bearer === undefined ? {} : { authorization: `Bearer ${bearer}` },
+        headersTimeout: 15_000,
+        bodyTimeout: 15_000,
+      }),
+    );
     status = response.statusCode;
     text = await response.body.text();
   } catch (error) {

@@ -18,6 +18,7 @@ import { inWords } from '../api/errors.ts';
 import { signRequest } from '../api/signatures.ts';
 import { EnrollAttempt } from './enroll-attempt.ts';
 import { directory, file, hostNameHere, inputFile, name, orFrom, token, tokenIn, url } from './options.ts';
+import { patiently } from './patiently.ts';
 import { ensureIdentity } from './secret/identity.ts';
 
 interface Options {
@@ -133,23 +134,21 @@ async function send(
   const body = JSON.stringify(question);
   let nowSeconds = Math.floor(Date.now() / 1000);
   for (let attempt = 0; ; attempt++) {
-    const signed = signRequest({
-      method: 'POST',
-      url,
-      body,
-      privateKey,
-      keyId: keyIdOf(publicKey),
-      createdSeconds: nowSeconds,
-    });
     let response: Awaited<ReturnType<typeof request>>;
     let text: string;
     try {
-      response = await request(url, {
-        method: 'POST',
-        headers: { ...signed, 'content-type': 'application/json' },
-        body,
-        headersTimeout: 15_000,
-        bodyTimeout: 15_000,
+      response = await patiently(() => {
+        // Signed for each try: a signature is taken once.
+        const createdSeconds = nowSeconds;
+        const keyId = keyIdOf(publicKey);
+        const signed = signRequest({ method: 'POST', url, body, privateKey, keyId, createdSeconds });
+        return request(url, {
+          method: 'POST',
+          headers: { ...signed, 'content-type': 'application/json' },
+          body,
+          headersTimeout: 15_000,
+          bodyTimeout: 15_000,
+        });
       });
       text = await response.body.text();
     } catch (error) {

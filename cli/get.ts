@@ -57,6 +57,7 @@ function show(view: FleetView, wide: boolean): void {
     console.error(`commit ${view.head.commit.slice(0, 8)} is refused:`);
     for (const line of view.refused.diagnostics) console.error(`  ${line}`);
   }
+  if (view.defect) console.error(view.defect);
   if (view.sourceProblem) console.error(view.sourceProblem);
   if (view.storeProblem) console.error(view.storeProblem);
 }

@@ -83,6 +83,7 @@ export class Controller {
   #isDisowned = false;
   readonly #failed = Promise.withResolvers<never>();
   #stopped = false;
+  readonly #abort = new AbortController();
 
   constructor(options: ControllerOptions, ports: ControllerPorts) {
     this.#options = options;
@@ -130,7 +131,8 @@ export class Controller {
     const source = new GitSource(this.#options, { clock, environment });
     const { mirrors } = this.#options;
     const directory = join(stateDir, DOWNLOADS);
-    const downloads = new DownloadStore({ directory, ...(mirrors === undefined ? {} : { mirrors }) });
+    const { signal } = this.#abort;
+    const downloads = new DownloadStore({ directory, signal, ...(mirrors === undefined ? {} : { mirrors }) });
     const publisher = new Publisher({
       source,
       fleet,
@@ -179,6 +181,7 @@ export class Controller {
   /** Waiting agents are sent away, running requests end, what is in memory only is written. */
   async stop(): Promise<void> {
     this.#stopped = true;
+    this.#abort.abort();
     await this.#publisher?.stop();
     await this.#app?.close();
     this.#saving?.cancel();

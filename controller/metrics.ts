@@ -95,11 +95,11 @@ export function createMetrics(version: string): ControllerMetrics {
     enrolled: (result) => enrollments.inc({ result }),
     audited: (entries) => audits.inc(entries),
     refresh(fleet, storeProblem) {
-      const found = fleet.compilation?.diagnostics ?? [];
+      const found = [...(fleet.compilation?.diagnostics ?? []), ...fleet.unknownKinds];
       const errors = found.filter((d) => d.severity === 'error').length;
       diagnostics.set({ severity: 'error' }, errors);
       diagnostics.set({ severity: 'warning' }, found.length - errors);
-      refusedHead.set(errors > 0 ? 1 : 0);
+      refusedHead.set(errors > 0 || fleet.defect !== undefined ? 1 : 0);
       sourceUp.set(fleet.sourceProblem === undefined ? 1 : 0);
       storeUp.set(storeProblem === undefined ? 1 : 0);
       waiting.set(fleet.waiters.count);

@@ -162,7 +162,7 @@ test('every kind is one folder of the same shape and one line in kinds/index.ts'
 test('only tests with recordings name the folder they are in, because a clone has none and must do without', () => {
   const tracked = execFileSync('git', ['ls-files'], { cwd: root, encoding: 'utf8' }).trim().split('\n');
   const allowed =
-    /^test\/(?:architecture\.test\.ts|support\/(?:capabilities\.ts|alloy\/.*)|unit\/support\/alloy-standin\.test\.ts)$/;
+    /^test\/(?:architecture\.test\.ts|support\/(?:capabilities\.ts|alloy\/.*)|integration\/(?:cases\.test|inside\/cases)\.ts|unit\/support\/alloy-standin\.test\.ts)$/;
   const wrong = tracked
     .filter((file) => !allowed.test(file) && fs.existsSync(path.join(root, file)))
     .filter((file) =>

@@ -2,17 +2,18 @@
 // page, metrics and CLI read it here; the publisher, enrolment and the agents' statuses change it.
 import type { KeyObject } from 'node:crypto';
 import * as z from 'zod';
-import { formatDiagnostic } from '../../api/diagnostics.ts';
+import { type Diagnostic, formatDiagnostic } from '../../api/diagnostics.ts';
 import { FleetDocument } from '../../api/documents.ts';
 import { HOST_STATES } from '../../api/health.ts';
 import type { AgentStatus } from '../../api/status.ts';
 import type { Clock } from '../../kinds/ports.ts';
-import type { Compilation } from '../pipeline/compile.ts';
+import type { Compilation, Use } from '../pipeline/compile.ts';
 import type { CommitInfo } from '../source/git-source.ts';
 import type { Store } from '../store/store.ts';
 import { Assignments, type Published } from './assignments.ts';
 import { Members } from './members.ts';
 import { Statuses } from './statuses.ts';
+import { unknownKinds } from './unknown-kinds.ts';
 import { type FleetView, type HostView, summarise, viewHost } from './view.ts';
 import { Waiters } from './waiters.ts';
 
@@ -56,6 +57,10 @@ export class Fleet {
   #head: CommitInfo | undefined;
   #compilation: Pick<Compilation, 'revision' | 'diagnostics'> | undefined;
   #sourceProblem: string | undefined;
+  #defect: string | undefined;
+  #uses: readonly Use[] = [];
+  /** Of the served revision; found again when it is asked for, once it or an agent changed. */
+  #unknownKinds: readonly Diagnostic[] | undefined;
 
   constructor({ store, signingKey, clock, forgetAfterMs = Number.POSITIVE_INFINITY }: FleetDeps) {
     this.#store = store;
@@ -102,6 +107,12 @@ export class Fleet {
     this.#tell({ type: 'source' });
   }
 
+  /** The newest commit can't be published, and git is not to blame. */
+  defectFound(message: string): void {
+    this.#defect = message;
+    this.#tell({ type: 'source' });
+  }
+
   /**
    * Takes over what came out of a commit; without a revision the last good one stays.
    * @returns undefined when nothing had to be published.
@@ -113,6 +124,7 @@ export class Fleet {
     this.#head = head;
     this.#compilation = compilation;
     this.#sourceProblem = undefined;
+    this.#defect = undefined;
     const { revision } = compilation;
     if (revision === undefined) {
       this.#tell({ type: 'source' });
@@ -121,6 +133,8 @@ export class Fleet {
     const nowMs = this.#clock.now();
     const before = new Set([...this.assignments.all()].map((a) => a.host));
     this.#document = revision.fleet;
+    this.#uses = revision.uses;
+    this.#unknownKinds = undefined;
     const meta = (sequence: number): Record<string, string> => {
       const serving = { ...head, publishedAt: new Date(nowMs).toISOString(), sequence };
       return { serving: JSON.stringify(serving), fleet: JSON.stringify(revision.fleet ?? null) };
@@ -143,6 +157,8 @@ export class Fleet {
     if (this.#noteSeen(status.host, status.sequence, status.commit)) this.waiters.wake(status.host);
     this.statuses.record(status, text, nowMs);
     const after = this.statuses.summary(status.host);
+    if (before?.version !== after?.version || before?.kinds.join() !== after?.kinds.join())
+      this.#unknownKinds = undefined;
     const same = JSON.stringify({ ...before, receivedAt: 0 }) === JSON.stringify({ ...after, receivedAt: 0 });
     if (!same || wasRefused) this.#tell({ type: 'status', host: status.host });
   }
@@ -160,8 +176,23 @@ export class Fleet {
     return this.#document?.spec.operators ?? [];
   }
 
+  /** The Fleet document of the revision that is served. */
+  get document(): FleetDocument | undefined {
+    return this.#document;
+  }
+
   get compilation(): Pick<Compilation, 'revision' | 'diagnostics'> | undefined {
     return this.#compilation;
+  }
+
+  /** What is right in itself, and not for the hosts that it goes to. */
+  get unknownKinds(): readonly Diagnostic[] {
+    this.#unknownKinds ??= unknownKinds(this.#uses, (host) => this.statuses.summary(host));
+    return this.#unknownKinds;
+  }
+
+  get defect(): string | undefined {
+    return this.#defect;
   }
 
   get sourceProblem(): string | undefined {
@@ -213,11 +244,12 @@ export class Fleet {
       serving: this.#serving ?? null,
       head: this.#head ?? null,
       refused: errors.length === 0 ? null : { diagnostics: errors.slice(0, 200), errors: errors.length },
-      warnings: diagnostics
+      warnings: [...this.unknownKinds, ...diagnostics]
         .filter((d) => d.severity === 'warning')
         .slice(0, 50)
         .map(formatDiagnostic),
       sourceProblem: this.#sourceProblem ?? null,
+      defect: this.#defect ?? null,
       storeProblem: this.#store.problem ?? null,
       hosts,
       at: new Date(this.#clock.now()).toISOString(),

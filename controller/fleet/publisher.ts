@@ -2,13 +2,15 @@
 // one was under way is looked at next, and only the newest of it.
 import type { Logger } from 'pino';
 import { formatDiagnostic } from '../../api/diagnostics.ts';
-import { inWords } from '../../api/errors.ts';
+import { errnoOf, inWords } from '../../api/errors.ts';
 import type { Clock } from '../../kinds/ports.ts';
 import { type Compilation, compile } from '../pipeline/compile.ts';
+import { Defect } from '../pipeline/defect.ts';
 import type { Kinds } from '../pipeline/document.ts';
 import type { Downloads } from '../source/downloads.ts';
 import type { OpenSnapshot } from '../source/git-snapshot.ts';
 import type { CommitInfo, HeadState } from '../source/git-source.ts';
+import { SourceError } from '../source/snapshot.ts';
 import type { Fleet } from './fleet.ts';
 
 interface Source {
@@ -18,8 +20,8 @@ interface Source {
   snapshot(commit: string): Promise<OpenSnapshot>;
 }
 
-export type PublishResult = 'published' | 'unchanged' | 'refused' | 'unreadable';
-export const PUBLISH_RESULTS: readonly PublishResult[] = ['published', 'unchanged', 'refused', 'unreadable'];
+export const PUBLISH_RESULTS = ['published', 'unchanged', 'refused', 'unreadable', 'defect'] as const;
+export type PublishResult = (typeof PUBLISH_RESULTS)[number];
 
 export interface PublisherDeps {
   readonly source: Source;
@@ -31,8 +33,9 @@ export interface PublisherDeps {
   readonly onResult: (result: PublishResult, seconds: number) => void;
 }
 
-/** How soon to try again when a commit could not be read, though git names it. */
+/** How soon to try again when a commit could not be read, though git names it; doubled each time. */
 const RETRY_MS = 5_000;
+const MAX_RETRY_MS = 300_000;
 /** How soon to try again what could not be downloaded; the last good revision serves meanwhile. */
 const DOWNLOAD_AGAIN_MS = 60_000;
 
@@ -43,6 +46,7 @@ export class Publisher {
   #working: Promise<void> | undefined;
   #retry: { cancel(): void } | undefined;
   #stopped = false;
+  #unread = { commit: '', times: 0 };
 
   constructor(deps: PublisherDeps) {
     this.#deps = deps;
@@ -95,39 +99,86 @@ export class Publisher {
   }
 
   async #take(head: CommitInfo): Promise<void> {
-    const { source, fleet, kinds, downloads, clock, log, onResult } = this.#deps;
+    const { source, clock, log, onResult } = this.#deps;
     const begun = clock.monotonic();
-    const seconds = (): number => (clock.monotonic() - begun) / 1000;
     let snapshot: OpenSnapshot | undefined;
     try {
       snapshot = await source.snapshot(head.commit);
-      this.#last = await compile(snapshot, kinds, this.#last, downloads);
+      const compilation = await this.#compile(snapshot);
       if (this.#stopped) return;
-      if (this.#last.again && this.#wanted === undefined) {
-        this.#retry = clock.setTimeout(() => this.#want(head), DOWNLOAD_AGAIN_MS);
-      }
-      const published = fleet.compiled(head, this.#last);
-      if (this.#last.revision === undefined) {
-        const errors = this.#last.diagnostics.filter((d) => d.severity === 'error').map(formatDiagnostic);
-        log.warn(
-          { commit: head.commit, errors: errors.length, first: errors.slice(0, 20) },
-          'commit refused',
-        );
-        onResult('refused', seconds());
-      } else if (published === undefined) onResult('unchanged', seconds());
-      else {
-        const fields = { commit: head.commit, ...published, durationSeconds: seconds() };
-        log.info(fields, 'revision published');
-        onResult('published', seconds());
-      }
+      const result = this.#publish(head, compilation, begun);
+      onResult(result, (clock.monotonic() - begun) / 1000);
     } catch (error) {
       if (this.#stopped) return;
-      log.warn({ commit: head.commit, error: inWords(error) }, 'commit can not be read');
-      fleet.sourceChanged(`commit ${head.commit.slice(0, 12)} can't be read: ${inWords(error)}`);
-      onResult('unreadable', seconds());
-      this.#retry = clock.setTimeout(() => this.#want(head), RETRY_MS);
+      const result = isUnreadable(error) ? this.#unreadable(head, error) : this.#defect(head, error);
+      onResult(result, (clock.monotonic() - begun) / 1000);
     } finally {
-      await snapshot?.close();
+      await snapshot
+        ?.close()
+        .catch((error: unknown) => log.warn({ error: inWords(error) }, 'git did not end'));
     }
   }
+
+  /** What the last compilation found out only saves work: a defect that hangs on it is not worth a commit. */
+  async #compile(snapshot: OpenSnapshot): Promise<Compilation> {
+    const { kinds, downloads, log } = this.#deps;
+    try {
+      this.#last = await compile(snapshot, kinds, this.#last, downloads);
+    } catch (error) {
+      if (isUnreadable(error) || this.#last === undefined || this.#stopped) throw error;
+      log.error({ err: error }, 'a defect of homeostat: compiling from nothing');
+      this.#last = undefined;
+      this.#last = await compile(snapshot, kinds, undefined, downloads);
+    }
+    return this.#last;
+  }
+
+  #publish(head: CommitInfo, compilation: Compilation, begun: number): PublishResult {
+    const { fleet, clock, log } = this.#deps;
+    if (compilation.again && this.#wanted === undefined) this.#again(head, DOWNLOAD_AGAIN_MS);
+    const published = fleet.compiled(head, compilation);
+    if (compilation.revision === undefined) {
+      const errors = compilation.diagnostics.filter((d) => d.severity === 'error').map(formatDiagnostic);
+      log.warn({ commit: head.commit, errors: errors.length, first: errors.slice(0, 20) }, 'commit refused');
+      return 'refused';
+    }
+    if (published === undefined) return 'unchanged';
+    const durationSeconds = (clock.monotonic() - begun) / 1000;
+    log.info({ commit: head.commit, ...published, durationSeconds }, 'revision published');
+    return 'published';
+  }
+
+  #unreadable(head: CommitInfo, error: unknown): PublishResult {
+    const { fleet, log } = this.#deps;
+    const times = this.#unread.commit === head.commit ? this.#unread.times : 0;
+    this.#unread = { commit: head.commit, times: times + 1 };
+    log.warn({ commit: head.commit, error: inWords(error) }, 'commit can not be read');
+    fleet.sourceChanged(`commit ${head.commit.slice(0, 12)} can't be read: ${inWords(error)}`);
+    this.#again(head, Math.min(MAX_RETRY_MS, RETRY_MS * 2 ** times));
+    return 'unreadable';
+  }
+
+  /** The same commit would fail in the same way: the next one is tried, and the last good one serves. */
+  #defect(head: CommitInfo, error: unknown): PublishResult {
+    const { fleet, log } = this.#deps;
+    const where = error instanceof Defect ? ` at ${error.where}` : '';
+    log.error(
+      { commit: head.commit, err: error },
+      'a defect of homeostat keeps a commit from being published',
+    );
+    fleet.defectFound(
+      `commit ${head.commit.slice(0, 12)} can't be published because of a defect of homeostat${where}: ${inWords(error)}; please report it, and commit without what it is about`,
+    );
+    return 'defect';
+  }
+
+  #again(head: CommitInfo, ms: number): void {
+    this.#retry?.cancel();
+    this.#retry = this.#deps.clock.setTimeout(() => this.#want(head), ms);
+  }
+}
+
+/** git, the disk or the network: anything else is not as it was written to be. */
+function isUnreadable(error: unknown): boolean {
+  return error instanceof SourceError || /^E[A-Z0-9]+$/.test(errnoOf(error));
 }

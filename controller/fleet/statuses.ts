@@ -12,6 +12,7 @@ export interface StatusSummary {
   readonly sequence: AgentStatus['sequence'];
   readonly commit: AgentStatus['commit'];
   readonly version: string;
+  readonly kinds: readonly string[];
   readonly platform: string;
   readonly report: HostReport;
 }
@@ -30,6 +31,7 @@ function summarise(status: AgentStatus, receivedAt: number): StatusSummary {
     sequence: status.sequence,
     commit: status.commit,
     version: status.agent.version,
+    kinds: status.agent.kinds,
     platform: status.agent.platform,
     report: reportOf(status),
   };

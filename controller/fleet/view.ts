@@ -42,6 +42,8 @@ export interface FleetView {
   readonly warnings: readonly string[];
   /** Why git can't be read. */
   readonly sourceProblem: string | null;
+  /** Why the newest commit can't be published, though git and the manifests are not to blame. */
+  readonly defect: string | null;
   /** Why the store can't be written. */
   readonly storeProblem: string | null;
   readonly hosts: readonly HostView[];
@@ -126,6 +128,7 @@ export function summarise(view: Omit<FleetView, 'summary' | 'healthy'>): {
   ].filter((part) => part !== '');
   if (view.refused !== null) parts.push('the newest commit is refused');
   if (view.sourceProblem !== null) parts.push('git can’t be read');
+  if (view.defect !== null) parts.push('a defect of homeostat holds the newest commit back');
   if (view.storeProblem !== null) parts.push('the store can’t be written');
   const healthy = parts.length === 0;
   if (total === 0) {

@@ -53,7 +53,9 @@ export function buildApp(deps: AppDeps): FastifyInstance {
 
   app.get('/healthz', async () => ({ ok: true }));
   app.get('/readyz', async (_request, reply) => {
-    const problem = fleet.isReady ? undefined : (fleet.sourceProblem ?? 'git has not been read yet');
+    const problem = fleet.isReady
+      ? undefined
+      : (fleet.defect ?? fleet.sourceProblem ?? 'git has not been read yet');
     return reply
       .code(problem === undefined ? 200 : 503)
       .send(problem === undefined ? { ok: true } : { ok: false, problem });

@@ -3,7 +3,7 @@ import type { FastifyInstance } from 'fastify';
 import * as z from 'zod';
 import type { HostDocument } from '../../api/documents.ts';
 import type { Fleet } from '../fleet/fleet.ts';
-import { JOB_NAMES, targetsOf } from '../pipeline/targets.ts';
+import { jobsOf, targetsOf } from '../pipeline/targets.ts';
 import type { AppDeps } from './deps.ts';
 import { HttpError } from './errors.ts';
 import type { Identity } from './identity.ts';
@@ -17,10 +17,10 @@ export function sdRoutes(app: FastifyInstance, { fleet }: AppDeps, identity: Ide
     // An error has Prometheus keep the targets that it knows; an empty list would have it drop them.
     if (!fleet.isServing)
       throw new HttpError('NothingServed', 'no revision is served yet: keep the targets you have');
-    const targets = targetsOf(job, documents(fleet));
-    if (targets === undefined)
-      throw new HttpError('NotFound', `there is no job ${job}: there is ${JOB_NAMES.join(', ')}`);
-    return targets;
+    const targets = targetsOf(fleet.document, job, documents(fleet));
+    if (targets !== undefined) return targets;
+    const jobs = jobsOf(fleet.document).join(', ') || 'none';
+    throw new HttpError('NotFound', `there is no job ${job}: Fleet.spec.scrape has ${jobs}`);
   });
 }
 

@@ -7,6 +7,7 @@ import { contentSites, pathOf } from './bind.ts';
 import type { Catalog, Placement } from './catalog.ts';
 import type { Content } from './content.ts';
 import { diagnosticAt, type ParsedResource } from './document.ts';
+import { nameHosts } from './findings.ts';
 import { scopeOf } from './host.ts';
 import type { Path } from './yaml.ts';
 
@@ -60,7 +61,7 @@ export function unreadable(
     const needed = new Set([...known, ...people]).size;
     const { resource, path: at } = sites[0]!;
     if (count === undefined || count >= needed) continue;
-    const message = `${path} is encrypted to ${count} recipient${count === 1 ? '' : 's'}, and ${needed} have to read it (${[...hosts].sort().join(', ')}${people.length > 0 ? `, and ${people.length} of Fleet.secretRecipients` : ''}): run \`homeostat secret rekey\``;
+    const message = `${path} is encrypted to ${count} recipient${count === 1 ? '' : 's'}, and ${needed} have to read it (${nameHosts([...hosts].sort())}${people.length > 0 ? `, and ${people.length} of Fleet.secretRecipients` : ''}): run \`homeostat secret rekey\``;
     diagnostics.push(diagnosticAt(resource, at, 'value', message, 'warning'));
   }
   return diagnostics;

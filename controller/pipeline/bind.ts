@@ -83,7 +83,7 @@ export function pathOf(resource: ParsedResource, site: ContentSite, scope: Scope
 export const NO_HOST: Scope = {
   host: { name: '', labels: {} },
   vars: {},
-  targets: { of: () => undefined },
+  targets: { of: () => undefined, names: [] },
 };
 
 export function bind(

@@ -1,6 +1,6 @@
 // All documents of one commit, by name: which hosts there are, which documents go where, and what is wrong that
 // only shows when they are seen together.
-import { type Diagnostic, didYouMean } from '../../api/diagnostics.ts';
+import { type Diagnostic, Suggestions } from '../../api/diagnostics.ts';
 import { OPTIONAL_ANNOTATION } from '../../api/documents.ts';
 import {
   diagnosticAt,
@@ -94,20 +94,26 @@ function sharedIdentities(hosts: ReadonlyMap<string, ParsedHost>): Diagnostic[] 
   return diagnostics;
 }
 
+/** Where a document goes. */
+export interface Placed {
+  readonly hosts: readonly string[];
+  has(host: string): boolean;
+  readonly diagnostics: readonly Diagnostic[];
+}
+
 /** Answers which hosts a document goes to. Kept while the hosts stay the same. */
 export class Placement {
   readonly hosts: ReadonlyMap<string, ParsedHost>;
   readonly #index: LabelIndex;
   readonly #all: readonly string[];
-  readonly #known = new WeakMap<
-    ParsedResource,
-    { hosts: readonly string[]; diagnostics: readonly Diagnostic[] }
-  >();
+  readonly #names: Suggestions;
+  readonly #known = new WeakMap<ParsedResource, Placed>();
 
   constructor(hosts: ReadonlyMap<string, ParsedHost>) {
     this.hosts = hosts;
     this.#index = new LabelIndex([...hosts.values()].map((host) => [host.name, labelsOf(host)]));
     this.#all = this.#index.all;
+    this.#names = new Suggestions(() => this.#all);
   }
 
   /** Whether it would answer the same for these hosts. */
@@ -117,13 +123,16 @@ export class Placement {
     return true;
   }
 
-  of(resource: ParsedResource): {
-    readonly hosts: readonly string[];
-    readonly diagnostics: readonly Diagnostic[];
-  } {
+  of(resource: ParsedResource): Placed {
     let known = this.#known.get(resource);
     if (known === undefined) {
-      known = this.#select(resource);
+      const { hosts, diagnostics } = this.#select(resource);
+      let names: ReadonlySet<string> | undefined;
+      const has = (host: string): boolean => {
+        names ??= new Set(hosts);
+        return names.has(host);
+      };
+      known = { hosts, has, diagnostics };
       this.#known.set(resource, known);
     }
     return known;
@@ -149,7 +158,7 @@ export class Placement {
     const isRunOn = resource.document.hosts === undefined;
     names.forEach((name, i) => {
       if (this.hosts.has(name)) return;
-      const near = didYouMean(name, this.#all);
+      const near = this.#names.near(name);
       const message = `there is no Host/${name}: ${near === undefined ? 'add a Host document, or remove the name' : `did you mean ${near}?`}`;
       diagnostics.push(diagnosticAt(resource, isRunOn ? ['runOn'] : ['hosts', 'names', i], 'value', message));
     });

@@ -1,37 +1,25 @@
 // From the files of one commit to what every host gets: parse, check, place, bind, render. All that is wrong is
 // told at once; with one error there is no revision, and the last good one keeps serving. What a compilation
 // found out is kept for the next, which looks only at what changed.
-import { type Diagnostic, didYouMean, hasErrors, sortDiagnostics } from '../../api/diagnostics.ts';
-import type { FleetDocument, HostDocument } from '../../api/documents.ts';
+import { type Diagnostic, hasErrors, Suggestions, sortDiagnostics } from '../../api/diagnostics.ts';
 import type { Downloads } from '../source/downloads.ts';
-import { isManifest, MAX_MANIFEST_BYTES, type Snapshot, type SnapshotFile } from '../source/snapshot.ts';
+import type { Snapshot } from '../source/snapshot.ts';
 import { ageFiles, unreadable } from './age-files.ts';
-import { type Bound, bind, contentPaths, NO_HOST } from './bind.ts';
+import { type Bound, bind, contentPaths } from './bind.ts';
 import { buildCatalog, type Catalog, Placement } from './catalog.ts';
-import { Contents, mebibytes } from './content.ts';
+import { Contents } from './content.ts';
 import { findCycles } from './cycles.ts';
-import { checkDocument, diagnosticAt, type Kinds, type Parsed, type ParsedResource } from './document.ts';
+import { at } from './defect.ts';
+import type { Kinds, ParsedResource } from './document.ts';
 import { Fetched } from './downloads.ts';
-import { Findings, HOSTS } from './findings.ts';
-import { type HostRender, type Missing, payloadText, renderHost, scopeOf } from './host.ts';
-import { render } from './render.ts';
+import { Findings } from './findings.ts';
+import { type HostRender, renderHost, scopeOf } from './host.ts';
+import { type FileEntry, readFiles } from './manifests.ts';
+import { explainMissing, homeless } from './references.ts';
+import { type Revision, revisionsOf, usesOf } from './revision.ts';
 import { Targets } from './targets.ts';
-import { readYaml } from './yaml.ts';
 
-/** What one host gets at one commit. */
-export interface HostRevision {
-  readonly document: HostDocument;
-  /** JSON of the api's Payload; put together at each reading. */
-  readonly payloadText: string;
-  /** Hex SHA-256 of that text. */
-  readonly payloadDigest: string;
-}
-
-export interface Revision {
-  readonly commit: string;
-  readonly fleet: FleetDocument | undefined;
-  readonly hosts: ReadonlyMap<string, HostRevision>;
-}
+export type { HostRevision, Revision, Use } from './revision.ts';
 
 export interface Compilation {
   /** Missing when there is any error. */
@@ -44,14 +32,6 @@ export interface Compilation {
   readonly again: boolean;
   /** For the next compilation. */
   readonly memory: Memory;
-}
-
-interface FileEntry {
-  readonly oid: string;
-  readonly parsed: readonly Parsed[];
-  readonly diagnostics: readonly Diagnostic[];
-  /** A document in it could not be read, so that its name is unknown. */
-  readonly incomplete: boolean;
 }
 
 interface Memory {
@@ -68,7 +48,7 @@ interface Memory {
 /**
  * @param previous whatever came out of the last compilation, good or bad; only speed depends on it.
  * @param downloads where documents that name downloads get them; without it each of them is an error.
- * @throws what the snapshot's files throw when they can't be read.
+ * @throws what the snapshot's files throw when they can't be read, and Defect.
  */
 export async function compile(
   snapshot: Snapshot,
@@ -77,35 +57,24 @@ export async function compile(
   downloads?: Downloads,
 ): Promise<Compilation> {
   const memory = previous?.memory.kinds === kinds ? previous.memory : undefined;
-  const files = await readFiles(snapshot, kinds, memory);
+  const files = await readFiles(snapshot, kinds, memory?.files);
   const entries = [...files.values()];
   const catalog = catalogOf(entries);
   const placement = memory?.placement.fits(catalog.hosts) ? memory.placement : new Placement(catalog.hosts);
-  const targets = memory?.targets.fits(catalog.hosts) ? memory.targets : new Targets(catalog.hosts);
+  const targets = memory?.targets.fits(catalog.fleet, catalog.hosts)
+    ? memory.targets
+    : new Targets(catalog.fleet, catalog.hosts);
   const whole = { catalog, placement, targets };
   const { bounds, contents, fetched } = await bindAll(snapshot, whole, memory, downloads);
   const hosts = renderAll(whole, bounds, memory);
 
   const findings = new Findings();
   for (const entry of entries) for (const d of entry.diagnostics) findings.add(d);
-  for (const d of catalog.diagnostics) findings.add(d);
-  for (const d of findCycles(catalog.resources)) findings.add(d);
-  if (!catalog.incomplete) {
-    for (const resource of catalog.resources.values())
-      for (const d of placement.of(resource).diagnostics) findings.add(d);
-  }
-  for (const [name, host] of hosts) {
-    for (const r of host.rendered) for (const d of r.findings) findings.add(d, name);
-    for (const d of host.findings) findings.add(d, name);
-    for (const m of host.missing) {
-      const target = catalog.resources.get(m.ref);
-      // A document that is there and could not be rendered was reported for that.
-      if (catalog.incomplete || (target && (target.broken || placement.of(target).hosts.includes(name))))
-        continue;
-      findings.add(explainMissing(m, catalog), name);
-    }
-  }
-  for (const d of homeless(catalog, placement, bounds)) findings.add(d);
+  for (const path of [...(snapshot.submodules ?? [])].sort()) findings.add(submoduleWarning(path));
+  findTogether(whole, findings);
+  const references = new Suggestions(() => catalog.resources.keys());
+  findByHost(whole, hosts, references, findings);
+  for (const d of homeless(whole, bounds, references)) findings.add(d);
   const encrypted = ageFiles(catalog, placement);
   for (const d of unreadable(encrypted, catalog, (path) => contents.get(path))) findings.add(d);
 
@@ -123,8 +92,42 @@ export async function compile(
   if (hasErrors(diagnostics)) return result;
   return {
     ...result,
-    revision: { commit: snapshot.commit, fleet: catalog.fleet?.document, hosts: revisionsOf(hosts) },
+    revision: {
+      commit: snapshot.commit,
+      fleet: catalog.fleet?.document,
+      hosts: revisionsOf(hosts),
+      uses: usesOf(catalog, placement),
+    },
   };
+}
+
+/** What only shows when all documents are seen together. */
+function findTogether({ catalog, placement, targets }: Whole, findings: Findings): void {
+  for (const d of catalog.diagnostics) findings.add(d);
+  for (const d of findCycles(catalog.resources)) findings.add(d);
+  // What seems to be missing may be in what could not be read.
+  if (catalog.incomplete) return;
+  for (const [d, host] of targets.findings()) findings.add(d, host);
+  for (const resource of catalog.resources.values())
+    for (const d of at(resource, () => placement.of(resource)).diagnostics) findings.add(d);
+}
+
+function findByHost(
+  { catalog, placement }: Whole,
+  hosts: ReadonlyMap<string, HostRender>,
+  references: Suggestions,
+  findings: Findings,
+): void {
+  for (const [name, host] of hosts) {
+    for (const r of host.rendered) for (const d of r.findings) findings.add(d, name);
+    for (const d of host.findings) findings.add(d, name);
+    for (const m of host.missing) {
+      const target = catalog.resources.get(m.ref);
+      // A document that is there and could not be rendered was reported for that.
+      if (catalog.incomplete || (target && (target.broken || placement.of(target).has(name)))) continue;
+      findings.add(explainMissing(m, catalog, references), name);
+    }
+  }
 }
 
 /**
@@ -140,53 +143,6 @@ function catalogOf(entries: readonly FileEntry[]): Catalog {
     entries.flatMap((entry) => entry.parsed),
     entries.some((entry) => entry.incomplete),
   );
-}
-
-async function readFiles(
-  snapshot: Snapshot,
-  kinds: Kinds,
-  memory: Memory | undefined,
-): Promise<Map<string, FileEntry>> {
-  const paths = [...snapshot.files.keys()].filter(isManifest).sort();
-  const files = await Promise.all(
-    paths.map(async (path) => {
-      const file = snapshot.files.get(path)!;
-      const known = memory?.files.get(path);
-      return [path, known?.oid === file.oid ? known : await readFile(path, file, kinds)] as const;
-    }),
-  );
-  return new Map(files);
-}
-
-async function readFile(path: string, file: SnapshotFile, kinds: Kinds): Promise<FileEntry> {
-  const refused = (message: string): FileEntry => ({
-    oid: file.oid,
-    parsed: [],
-    diagnostics: [{ file: path, line: 0, column: 0, severity: 'error', message }],
-    incomplete: true,
-  });
-  if (file.refused !== undefined) return refused(file.refused);
-  if (file.size > MAX_MANIFEST_BYTES) {
-    return refused(
-      `the file has ${mebibytes(file.size)}, and a manifest has at most ${mebibytes(MAX_MANIFEST_BYTES)}: divide it, or have large texts in files of their own (contentFrom)`,
-    );
-  }
-  const bytes = await file.read();
-  let text: string;
-  try {
-    text = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes);
-  } catch {
-    return refused('the file is not UTF-8 text: save it as UTF-8');
-  }
-  const yaml = readYaml(path, text);
-  const checked = yaml.documents.map((document) => checkDocument(path, document, kinds));
-  const parsed = checked.flatMap((c) => (c.parsed === undefined ? [] : [c.parsed]));
-  return {
-    oid: file.oid,
-    parsed,
-    diagnostics: [...yaml.diagnostics, ...checked.flatMap((c) => c.diagnostics)],
-    incomplete: yaml.diagnostics.length > 0 || parsed.length < checked.length,
-  };
 }
 
 /** All documents of the commit, and what only shows when they are seen together. */
@@ -208,15 +164,18 @@ async function bindAll(
   for (const resource of catalog.resources.values()) {
     const scopes = () =>
       placement.of(resource).hosts.map((name) => scopeOf(catalog.hosts.get(name)!, catalog.fleet, targets));
-    paths.set(resource, contentPaths(resource, scopes));
-    fetched.want(resource, scopes);
+    at(resource, () => {
+      paths.set(resource, contentPaths(resource, scopes));
+      fetched.want(resource, scopes);
+    });
   }
   await Promise.all([contents.load([...paths.values()].flatMap((set) => [...set])), fetched.load()]);
   const bounds = new Map<string, Bound>();
   for (const [resource, set] of paths) {
+    const before = memory?.bounds.get(resource.key);
     bounds.set(
       resource.key,
-      bind(resource, set, contents, fetched.of(resource), memory?.bounds.get(resource.key)),
+      at(resource, () => bind(resource, set, contents, fetched.of(resource), before)),
     );
   }
   return { bounds, contents, fetched };
@@ -265,59 +224,8 @@ function prunedOfTheFleet(placement: Placement, bounds: ReadonlyMap<string, Boun
     .sort((a, b) => (a.key < b.key ? -1 : 1));
 }
 
-/** Documents that go to no host are checked all the same, as far as that goes without one. */
-function homeless(catalog: Catalog, placement: Placement, bounds: ReadonlyMap<string, Bound>): Diagnostic[] {
-  const diagnostics: Diagnostic[] = [];
-  for (const resource of catalog.resources.values()) {
-    const nowhere = placement.of(resource).hosts.length === 0;
-    if (!nowhere && !resource.broken) continue;
-    for (const [i, ref] of dependenciesOf(resource).entries()) {
-      if (catalog.incomplete || catalog.resources.has(ref)) continue;
-      diagnostics.push(noSuchDocument(resource, ref, ['dependsOn', i, 'ref'], catalog));
-    }
-    const bound = bounds.get(resource.key);
-    if (nowhere && bound !== undefined && !bound.dynamic)
-      diagnostics.push(...render(bound, NO_HOST).findings);
-  }
-  return diagnostics;
-}
-
-function dependenciesOf(resource: ParsedResource): string[] {
-  const { dependsOn } = resource.document;
-  return Array.isArray(dependsOn)
-    ? dependsOn.flatMap((d) => (typeof d?.ref === 'string' ? [d.ref] : []))
-    : [];
-}
-
-function explainMissing({ bound, ref, path }: Missing, catalog: Catalog): Diagnostic {
-  const { resource } = bound;
-  if (!catalog.resources.has(ref)) return noSuchDocument(resource, ref, path, catalog);
-  const message = `${ref} is not on ${HOSTS}, where ${resource.key} goes: let both have the same hosts`;
-  return diagnosticAt(resource, path, 'value', message);
-}
-
-function noSuchDocument(
-  resource: ParsedResource,
-  ref: string,
-  path: Missing['path'],
-  catalog: Catalog,
-): Diagnostic {
-  const near = didYouMean(ref, catalog.resources.keys());
-  const hint = near === undefined ? 'add it, or remove the reference' : `did you mean ${near}?`;
-  return diagnosticAt(resource, path, 'value', `there is no ${ref}: ${hint}`);
-}
-
-function revisionsOf(hosts: ReadonlyMap<string, HostRender>): Map<string, HostRevision> {
-  return new Map(
-    [...hosts].map(([name, host]) => [
-      name,
-      {
-        document: host.inputs.host.document,
-        payloadDigest: host.payloadDigest,
-        get payloadText() {
-          return payloadText(host);
-        },
-      },
-    ]),
-  );
+function submoduleWarning(file: string): Diagnostic {
+  const message =
+    'this is a git submodule, and of submodules nothing is read: if manifests are in it, commit them to this repository';
+  return { file, line: 0, column: 0, severity: 'warning', message };
 }

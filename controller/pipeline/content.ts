@@ -1,8 +1,14 @@
 // The files that `contentFrom` and `ageFrom` name: found relative to the manifest, inside the manifests' tree, read once per
 // content, and kept from one compilation to the next while git's object name stays the same.
 import { posix } from 'node:path';
-import { didYouMean } from '../../api/diagnostics.ts';
-import { MAX_CONTENT_BYTES, type Snapshot, type SnapshotFile } from '../source/snapshot.ts';
+import { Suggestions } from '../../api/diagnostics.ts';
+import {
+  MAX_CONTENT_BYTES,
+  MAX_TOTAL_BYTES,
+  type Snapshot,
+  type SnapshotFile,
+  standInProblem,
+} from '../source/snapshot.ts';
 import { isDynamic, isFleetwide } from './interpolate.ts';
 
 /** A file's text, or why there is none. Identity means: the same file with the same content. */
@@ -42,15 +48,19 @@ export class Contents {
   readonly #snapshot: Snapshot;
   readonly #known: ReadonlyMap<string, Content>;
   readonly #loaded = new Map<string, Content>();
+  readonly #tree: Tree;
+  #bytes = 0;
 
   constructor(snapshot: Snapshot, previous: Contents | undefined) {
     this.#snapshot = snapshot;
+    this.#tree = new Tree(snapshot);
     this.#known = previous === undefined ? new Map() : previous.#loaded;
   }
 
   /** Reads what is not known yet; afterwards `get` answers for these paths. */
   async load(paths: Iterable<string>): Promise<void> {
-    await Promise.all([...new Set(paths)].map((path) => this.#load(path)));
+    // In one order, so that the same files are left out each time if they are too many.
+    await Promise.all([...new Set(paths)].sort().map((path) => this.#load(path)));
   }
 
   get(path: string): Content {
@@ -64,20 +74,18 @@ export class Contents {
     const file = this.#snapshot.files.get(path);
     const known = this.#known.get(path);
     const oid = file?.oid ?? '';
-    if (known !== undefined && known.oid === oid && file !== undefined) this.#loaded.set(path, known);
+    if (file !== undefined && file.size <= MAX_CONTENT_BYTES) this.#bytes += file.size;
+    if (this.#bytes > MAX_TOTAL_BYTES) this.#loaded.set(path, refuse(path, 'too many', tooMuch(path)));
+    else if (known !== undefined && known.oid === oid && file !== undefined) this.#loaded.set(path, known);
     else this.#loaded.set(path, await this.#read(path, oid, file));
   }
 
   async #read(path: string, oid: string, file: SnapshotFile | undefined): Promise<Content> {
-    const refused = (problem: (field: FileField) => string): Content => ({
-      path,
-      oid,
-      text: '',
-      dynamic: false,
-      fleetwide: false,
-      problem,
-    });
-    if (file === undefined) return refused(this.#missing(path));
+    const refused = (problem: Problem): Content => refuse(path, oid, problem);
+    if (file === undefined) {
+      const why = this.#tree.missing(path);
+      return refused((field) => `${field} names ${why}`);
+    }
     const { refused: why, size } = file;
     if (why !== undefined) return refused((field) => `${field} names ${path}, and ${why}`);
     if (size > MAX_CONTENT_BYTES) {
@@ -87,6 +95,8 @@ export class Contents {
       );
     }
     const bytes = await file.read();
+    const standIn = standInProblem(bytes);
+    if (standIn !== undefined) return refused((field) => `${field} names ${path}, and ${standIn}`);
     try {
       const text = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes);
       return { path, oid, text, dynamic: isDynamic(text), fleetwide: isFleetwide(text) };
@@ -98,15 +108,54 @@ export class Contents {
       );
     }
   }
+}
 
-  #missing(path: string): (field: FileField) => string {
-    const paths = [...this.#snapshot.files.keys()];
-    if (paths.some((other) => other.startsWith(`${path}/`)))
-      return (field) => `${field} names the directory ${path}: name a file in it`;
-    const near = didYouMean(path, paths);
-    const hint = near === undefined ? ' in this commit' : `: did you mean ${near}?`;
-    return (field) => `${field} names ${path}, and there is no such file${hint}`;
+type Problem = NonNullable<Content['problem']>;
+
+function refuse(path: string, oid: string, problem: Problem): Content {
+  return { path, oid, text: '', dynamic: false, fleetwide: false, problem };
+}
+
+function tooMuch(path: string): Problem {
+  const limit = mebibytes(MAX_TOTAL_BYTES);
+  return (field) =>
+    `${field} names ${path}, and all such files together have more than ${limit}: take some away`;
+}
+
+/** The paths of a snapshot, for explaining why one is not among them; indexed when that is first asked. */
+class Tree {
+  readonly #snapshot: Snapshot;
+  readonly #paths: Suggestions;
+  #folders: Set<string> | undefined;
+  #byName: Map<string, string[]> | undefined;
+
+  constructor(snapshot: Snapshot) {
+    this.#snapshot = snapshot;
+    this.#paths = new Suggestions(() => snapshot.files.keys());
   }
+
+  missing(path: string): string {
+    this.#folders ??= new Set([...this.#snapshot.files.keys()].flatMap(parents));
+    if (this.#folders.has(path)) return `the directory ${path}: name a file in it`;
+    const submodule = parents(path).find((folder) => this.#snapshot.submodules?.has(folder));
+    if (submodule !== undefined)
+      return `${path}, which is in the git submodule ${submodule}, and of submodules nothing is read: commit the file itself`;
+    const near = this.#near(path);
+    return `${path}, and there is no such file${near === undefined ? ' in this commit' : `: did you mean ${near}?`}`;
+  }
+
+  /** A file that was moved keeps its name, as a rule. */
+  #near(path: string): string | undefined {
+    this.#byName ??= Map.groupBy(this.#snapshot.files.keys(), (other) => posix.basename(other));
+    const same = this.#byName.get(posix.basename(path)) ?? [];
+    return this.#paths.near(path) ?? (same.length === 1 ? same[0] : undefined);
+  }
+}
+
+/** The folders that a path is in; a path is at most so deep (MAX_PATH_DEPTH), or is not asked about. */
+function parents(path: string): string[] {
+  const parts = path.split('/').slice(0, 64);
+  return parts.slice(0, -1).map((_, i) => parts.slice(0, i + 1).join('/'));
 }
 
 export function mebibytes(bytes: number): string {

@@ -1,16 +1,19 @@
-// Cycles in dependsOn: documents that would wait for each other for ever. Each is named in full, once.
+// Cycles in dependsOn: documents that would wait for each other for ever. Each is named once, and of a document that
+// is in many of them, one: where everything depends on everything, there are more cycles than could be read.
 import type { Diagnostic } from '../../api/diagnostics.ts';
 import { diagnosticAt, type ParsedResource } from './document.ts';
 
 /** Whatever hosts they go to: a document may only depend on what is on all of its hosts, so a cycle is on one. */
 export function findCycles(resources: ReadonlyMap<string, ParsedResource>): Diagnostic[] {
   const diagnostics: Diagnostic[] = [];
-  const state = new Map<string, 'open' | 'done'>();
+  /** Where it is in the trail, or that it was left. */
+  const state = new Map<string, number | 'done'>();
   const trail: string[] = [];
+  const reported = new Set<string>();
   // Iterative: 10,000 documents in one chain must not exhaust the stack.
   const stack: { key: string; next: number }[] = [];
   const enter = (key: string): void => {
-    state.set(key, 'open');
+    state.set(key, trail.length);
     trail.push(key);
     stack.push({ key, next: 0 });
   };
@@ -32,9 +35,9 @@ export function findCycles(resources: ReadonlyMap<string, ParsedResource>): Diag
       if (!resources.has(ref)) continue;
       const seen = state.get(ref);
       if (seen === undefined) enter(ref);
-      else if (seen === 'open') {
-        const cycle = [...trail.slice(trail.indexOf(ref)), ref].join(' → ');
-        const message = `dependsOn goes in a circle: ${cycle}; remove one of these dependencies`;
+      else if (seen !== 'done' && !reported.has(frame.key)) {
+        reported.add(frame.key);
+        const message = `dependsOn goes in a circle: ${cycle(trail, seen)}; remove one of these dependencies`;
         diagnostics.push(diagnosticAt(resource, ['dependsOn', i, 'ref'], 'value', message));
       }
     }
@@ -45,4 +48,17 @@ export function findCycles(resources: ReadonlyMap<string, ParsedResource>): Diag
 function refsOf(resource: ParsedResource): string[] {
   const { dependsOn } = resource.document;
   return Array.isArray(dependsOn) ? dependsOn.map((d) => String(d?.ref)) : [];
+}
+
+/** Named in full up to here; of a longer one, its ends. */
+const MAX_NAMED = 12;
+
+function cycle(trail: readonly string[], start: number): string {
+  const length = trail.length - start;
+  const half = MAX_NAMED / 2;
+  const names =
+    length <= MAX_NAMED
+      ? trail.slice(start)
+      : [...trail.slice(start, start + half), `… ${length - MAX_NAMED} more …`, ...trail.slice(-half)];
+  return [...names, trail[start]].join(' → ');
 }

@@ -29,6 +29,7 @@ export interface Problem {
 /**
  * @param raw a scalar's text as it stands in the file; '' where there is none.
  * @param what names the thing that has the fields, as in "a File has …".
+ * @param skip whether a problem is none yet.
  */
 export function describeIssues(
   error: z.ZodError,
@@ -36,26 +37,33 @@ export function describeIssues(
   value: unknown,
   raw: (path: readonly PropertyKey[]) => string,
   what: string,
+  skip: (problem: Problem) => boolean = () => false,
 ): Problem[] {
   const describer = new Describer(schema, value, raw, what);
   const misspelt = new Set<string>();
   for (const issue of error.issues) {
     if (issue.code !== 'unrecognized_keys') continue;
     const fields = fieldsAt(schema, issue.path);
-    for (const key of issue.keys) misspelt.add([...issue.path, didYouMean(key, fields)].join('\n'));
+    for (const key of issue.keys.slice(0, MAX_PROBLEMS))
+      misspelt.add([...issue.path, didYouMean(key, fields)].join('\n'));
   }
   // What is missing because its name has a typo is one mistake, not two.
-  return error.issues
-    .filter(
-      (issue) =>
-        !(
-          issue.code === 'invalid_type' &&
-          isAbsent(value, issue.path) &&
-          misspelt.has(issue.path.join('\n'))
-        ),
-    )
-    .flatMap((issue) => describer.problems(issue, []));
+  const said = (issue: Issue): boolean =>
+    issue.code === 'invalid_type' && isAbsent(value, issue.path) && misspelt.has(issue.path.join('\n'));
+  const problems: Problem[] = [];
+  for (const issue of error.issues) {
+    if (said(issue)) continue;
+    problems.push(...describer.problems(issue, []).filter((problem) => !skip(problem)));
+    if (problems.length > MAX_PROBLEMS) break;
+  }
+  if (problems.length <= MAX_PROBLEMS) return problems;
+  const { path } = problems[MAX_PROBLEMS]!;
+  const message = `there is more that is wrong with ${what}: mend what is reported first`;
+  return [...problems.slice(0, MAX_PROBLEMS), { path, at: 'value', message, aboutText: false }];
 }
+
+/** Of one document: a machine wrote what has more. */
+const MAX_PROBLEMS = 100;
 
 function isAbsent(value: unknown, path: readonly PropertyKey[]): boolean {
   return valueAt(value, path) === undefined;
@@ -90,7 +98,7 @@ class Describer {
           typeof value === 'string',
         );
       case 'unrecognized_keys':
-        return issue.keys.map((key) => this.#unknownField(path, key));
+        return issue.keys.slice(0, MAX_PROBLEMS + 1).map((key) => this.#unknownField(path, key));
       case 'invalid_value': {
         const values = issue.values.map(show);
         if (value === undefined) return one(`${name} is missing: it must be ${oneOf(values)}`);
@@ -177,7 +185,7 @@ class Describer {
   #misspelt(path: readonly PropertyKey[], value: unknown): string | undefined {
     if (typeof value !== 'object' || value === null) return undefined;
     const fields = fieldsAt(this.#schema, path);
-    for (const key of Object.keys(value)) {
+    for (const key of Object.keys(value).slice(0, MAX_PROBLEMS)) {
       if (fields.includes(key)) continue;
       const near = didYouMean(key, fields);
       if (near !== undefined) return near;

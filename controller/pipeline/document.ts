@@ -10,16 +10,21 @@ import {
   Name,
   ResourceDocument,
 } from '../../api/documents.ts';
+import { inWords } from '../../api/errors.ts';
 import type { AnyKind } from '../../kinds/kind.ts';
-import { describeIssues } from './describe-issue.ts';
+import { describeIssues, type Problem } from './describe-issue.ts';
 import { isMapping, valueAt } from './document-values.ts';
 import { isDynamic, isFleetwide } from './interpolate.ts';
+import type { Place } from './lines.ts';
 import { show } from './words.ts';
-import type { Path, Place, YamlDocument } from './yaml.ts';
+import type { Path, YamlDocument } from './yaml.ts';
 
 export type Kinds = ReadonlyMap<string, AnyKind>;
 
 const ENVELOPE = Object.keys(ResourceDocument.shape);
+
+/** Of a document's keys, those that are looked at for typos. */
+const MAX_KEYS = 50;
 
 const PLACES = ['hosts', 'runOn'] as const;
 type PlaceField = (typeof PLACES)[number];
@@ -126,7 +131,17 @@ class Checker {
       );
       return { diagnostics: this.#diagnostics };
     }
-    const parsed = this.#parse(value);
+    let parsed: Parsed | undefined;
+    try {
+      parsed = this.#parse(value);
+    } catch (error) {
+      const kind = String(value['kind']).slice(0, 63);
+      this.#report(
+        [],
+        'value',
+        `this ${kind} can't be checked (${inWords(error)}): this is a defect of homeostat`,
+      );
+    }
     return parsed === undefined
       ? { diagnostics: this.#diagnostics }
       : { parsed, diagnostics: this.#diagnostics };
@@ -208,9 +223,9 @@ class Checker {
   #placement(kind: AnyKind, value: Record<string, unknown>): boolean {
     const { wanted, refused, how } = PLACEMENTS[kind.scope];
     const given = PLACES.filter((place) => value[place] !== undefined);
-    const misspelt = Object.keys(value).some(
-      (key) => !ENVELOPE.includes(key) && wanted.some((place) => didYouMean(key, ENVELOPE) === place),
-    );
+    const misspelt = Object.keys(value)
+      .slice(0, MAX_KEYS)
+      .some((key) => !ENVELOPE.includes(key) && wanted.some((place) => didYouMean(key, ENVELOPE) === place));
     const wrong = given.find((place) => place === refused) ?? (given.length > 1 ? 'runOn' : undefined);
     if (wrong !== undefined)
       this.#report([wrong], 'key', `"${wrong}" doesn't belong here: a ${kind.kind} ${how}`);
@@ -233,15 +248,14 @@ class Checker {
     const result = schema.safeParse(value);
     if (result.success) return true;
     const raw = (path: Path): string => this.#yaml.locate([...prefix, ...path]).raw;
-    let fits = true;
-    for (const problem of describeIssues(result.error, schema, value, raw, what)) {
-      // A text that a host's values enter is judged when they are in it.
-      const text = valueAt(value, problem.path);
-      if (problem.aboutText && typeof text === 'string' && isDynamic(text)) continue;
-      this.#report([...prefix, ...problem.path], problem.at, problem.message);
-      fits = false;
-    }
-    return fits;
+    // A text that a host's values enter is judged when they are in it.
+    const isOpen = ({ path, aboutText }: Problem): boolean => {
+      const text = valueAt(value, path);
+      return aboutText && typeof text === 'string' && isDynamic(text);
+    };
+    const problems = describeIssues(result.error, schema, value, raw, what, isOpen);
+    for (const { path, at, message } of problems) this.#report([...prefix, ...path], at, message);
+    return problems.length === 0;
   }
 
   #name(value: Record<string, unknown>): string | undefined {

@@ -17,6 +17,15 @@ export function downloadsOf(kind: AnyKind, spec: unknown): readonly Download[] {
   return parsed.success ? kind.downloads(parsed.data) : [];
 }
 
+/** Nothing for one that the kind can't read: rendering it says so, at its place. */
+function wantedBy(kind: AnyKind, spec: unknown): readonly Download[] {
+  try {
+    return downloadsOf(kind, spec);
+  } catch {
+    return [];
+  }
+}
+
 const NONE: ReadonlyMap<string, Downloaded> = new Map();
 
 export class Fetched {
@@ -39,7 +48,7 @@ export class Fetched {
     const specs = dynamic
       ? [...scopes()].flatMap((scope) => [filledIn(spec, scope, false), filledIn(spec, scope, true)])
       : [spec];
-    const wanted = specs.flatMap((s) => downloadsOf(kind, s));
+    const wanted = specs.flatMap((s) => wantedBy(kind, s));
     for (const download of wanted) this.#wanted.set(downloadKey(download), download);
     this.#keys.set(resource, wanted.map(downloadKey));
   }

@@ -28,7 +28,8 @@ export class Findings {
   }
 }
 
-function nameHosts(hosts: readonly string[]): string {
+/** @param hosts sorted. */
+export function nameHosts(hosts: readonly string[]): string {
   if (hosts.length <= 1) return `host ${hosts[0] ?? '?'}`;
   if (hosts.length <= 3) return `hosts ${hosts.slice(0, -1).join(', ')} and ${hosts.at(-1)}`;
   return `hosts ${hosts.slice(0, 2).join(', ')} and ${hosts.length - 2} more`;

@@ -6,6 +6,7 @@ import { API_VERSION, type HostDocument } from '../../api/documents.ts';
 import { canonical } from '../../api/json.ts';
 import { type Bound, NO_HOST } from './bind.ts';
 import { labelsOf } from './catalog.ts';
+import { at } from './defect.ts';
 import { diagnosticAt, type ParsedFleet, type ParsedHost, sourceOf } from './document.ts';
 import type { Scope } from './interpolate.ts';
 import { type Rendered, render } from './render.ts';
@@ -66,7 +67,7 @@ export function renderHost(inputs: HostInputs, previous: HostRender | undefined)
   const reusable =
     (sameHost && previous.rendered.filter(({ bound }) => sameTargets || !bound.fleetwide)) || [];
   const known = new Map(reusable.map((r) => [r.bound, r] as const));
-  const rendered = bounds.map((bound) => known.get(bound) ?? render(bound, scope));
+  const rendered = bounds.map((bound) => known.get(bound) ?? at(bound.resource, () => render(bound, scope)));
   const present = new Set(rendered.map((r) => r.key));
   const missing = rendered.flatMap((r) =>
     r.references
@@ -109,6 +110,9 @@ function sameInputs(a: HostInputs, b: HostInputs): boolean {
   return a.bounds.every((bound, i) => bound === b.bounds[i]);
 }
 
+/** PATH_MAX of Linux, and a word before it; each claim is looked up by each of its beginnings. */
+const MAX_CLAIM = 4200;
+
 /** A claim, and every claim that it is a part of, must have one owner (claimsOverlap of kinds/kind.ts). */
 function twoOwners(rendered: readonly Rendered[]): Diagnostic[] {
   const owners = new Map<string, Rendered>();
@@ -122,6 +126,12 @@ function twoOwners(rendered: readonly Rendered[]): Diagnostic[] {
   };
   for (const r of rendered) {
     for (const claim of new Set(r.claims)) {
+      if (claim.length > MAX_CLAIM) {
+        const { resource } = r.bound;
+        const message = `${resource.key} has a name of ${claim.length} characters (${claim.slice(0, 60)}…), and at most ${MAX_CLAIM} are good for anything: shorten it`;
+        diagnostics.push(diagnosticAt(resource, ['spec'], 'value', message));
+        continue;
+      }
       const owner = owners.get(claim);
       if (owner === undefined) owners.set(claim, r);
       else if (owner !== r) clash(claim, owner, r, claim);

@@ -2,6 +2,7 @@
 // written as the JSON that will be signed. Pure.
 
 import type { Diagnostic } from '../../api/diagnostics.ts';
+import { inWords } from '../../api/errors.ts';
 import { canonical } from '../../api/json.ts';
 import type { AnyKind, Claim, Finding } from '../../kinds/kind.ts';
 import { recipientCount } from './age-header.ts';
@@ -12,8 +13,9 @@ import { diagnosticAt, sourceOf } from './document.ts';
 import { isMapping, valueAt } from './document-values.ts';
 import { downloadKey, downloadsOf } from './downloads.ts';
 import { HOSTS } from './findings.ts';
-import { interpolate, isDynamic, type Scope, type Unknown } from './interpolate.ts';
-import type { Path, Place } from './yaml.ts';
+import { interpolate, isDynamic, type Scope } from './interpolate.ts';
+import { linesOf, placeInSpec } from './places.ts';
+import type { Path } from './yaml.ts';
 
 export interface Rendered {
   readonly key: string;
@@ -29,6 +31,9 @@ export interface Rendered {
 
 /** Where what a file holds goes. */
 const INLINED = { contentFrom: 'content', ageFrom: 'age' } as const satisfies Record<FileField, string>;
+
+/** Unknown names of one text that are reported one by one. */
+const MAX_UNKNOWN = 20;
 
 const shared = new WeakMap<Bound, Rendered>();
 
@@ -66,18 +71,20 @@ class Renderer {
       ref,
       path: ['dependsOn', i, 'ref'] as Path,
     }));
-    if (kind !== undefined && this.#findings.length === 0 && this.#fits(spec)) {
+    if (kind !== undefined && this.#findings.length === 0) {
       try {
-        this.#putDownloads(kind, spec);
-        for (const finding of kind.check?.(spec) ?? []) this.#finding(finding);
-        claims = kind.owns(spec);
-        for (const ref of kind.inputs?.(spec) ?? [])
-          references.push({ ref, path: findText(spec, ref) ?? ['spec'] });
+        if (this.#fits(spec)) {
+          this.#putDownloads(kind, spec);
+          for (const finding of kind.check?.(spec) ?? []) this.#finding(finding);
+          claims = kind.owns(spec);
+          for (const ref of kind.inputs?.(spec) ?? [])
+            references.push({ ref, path: findText(spec, ref) ?? ['spec'] });
+        }
       } catch (error) {
         this.#report(
           ['spec'],
           this.#where(
-            `kind ${kind.kind} can't read this spec (${(error as Error).message}): this is a defect of homeostat`,
+            `kind ${kind.kind} can't read this spec (${inWords(error)}): this is a defect of homeostat`,
           ),
         );
       }
@@ -99,7 +106,7 @@ class Renderer {
 
   #value(value: unknown, path: Path): unknown {
     if (typeof value === 'string') {
-      return interpolate(value, this.#scope, (unknown) => this.#unknownInSpec(path, value, unknown));
+      return this.#filledIn(value, (offset, message) => this.#unknownInSpec(path, value, offset, message));
     }
     if (Array.isArray(value)) return value.map((item, i) => this.#value(item, [...path, i]));
     if (!isMapping(value)) return value;
@@ -138,7 +145,24 @@ class Renderer {
   }
 
   #text(content: Content): string {
-    return interpolate(content.text, this.#scope, (unknown) => this.#unknownInFile(content, unknown));
+    const lines = linesOf(content);
+    return this.#filledIn(content.text, (offset, message) => {
+      this.#findings.push({ file: content.path, ...lines.placeOf(offset), severity: 'error', message });
+    });
+  }
+
+  /** Of many unknown names in one text the first are reported, and how many there are. */
+  #filledIn(text: string, report: (offset: number, message: string) => void): string {
+    let count = 0;
+    let next = 0;
+    const filled = interpolate(text, this.#scope, ({ offset, message }) => {
+      count += 1;
+      if (count <= MAX_UNKNOWN) report(offset, message());
+      else if (count === MAX_UNKNOWN + 1) next = offset;
+    });
+    if (count > MAX_UNKNOWN)
+      report(next, `${count - MAX_UNKNOWN} more names from here on have no value, either`);
+    return filled;
   }
 
   /** Nothing of the file is shown: it may be a secret that nobody encrypted. */
@@ -202,24 +226,10 @@ class Renderer {
     return this.#bound.dynamic ? `on ${HOSTS}, ${message}` : message;
   }
 
-  #unknownInSpec(path: Path, text: string, { offset, message }: Unknown): void {
+  #unknownInSpec(path: Path, text: string, offset: number, message: string): void {
     const { resource } = this.#bound;
-    const located = resource.yaml.locate(path);
-    // The text as written may have other escapes than the value; the reference itself has none.
-    const reference = text.slice(offset, text.indexOf('}', offset) + 1);
-    const nth = text.slice(0, offset).split(reference).length - 1;
-    let at = -1;
-    for (let i = 0; i <= nth; i++) at = located.raw.indexOf(reference, at + 1);
-    this.#findings.push({
-      file: resource.file,
-      ...(at < 0 ? located.value : located.at(at)),
-      severity: 'error',
-      message,
-    });
-  }
-
-  #unknownInFile(content: Content, { offset, message }: Unknown): void {
-    this.#findings.push({ file: content.path, ...placeIn(content.text, offset), severity: 'error', message });
+    const place = placeInSpec(resource, path, text, offset);
+    this.#findings.push({ file: resource.file, ...place, severity: 'error', message });
   }
 
   /** What a kind says, in the file that the text came from, where it knows the line. */
@@ -264,9 +274,4 @@ function findText(value: unknown, text: string, path: Path = ['spec']): Path | u
     if (found !== undefined) return found;
   }
   return undefined;
-}
-
-function placeIn(text: string, offset: number): Place {
-  const before = text.slice(0, offset);
-  return { line: before.split('\n').length, column: offset - before.lastIndexOf('\n') };
 }

@@ -1,7 +1,7 @@
 // Which hosts a label selector means, and whether it means what its writer thinks: a selector that matches nothing,
 // and one that excludes a label or value that is only misspelt, are told. Pure.
-import { didYouMean } from '../../api/diagnostics.ts';
-import type { LabelRequirement, LabelSelector } from '../../api/documents.ts';
+import { Suggestions } from '../../api/diagnostics.ts';
+import type { HostSelector, LabelRequirement, LabelSelector } from '../../api/documents.ts';
 
 type Labels = Readonly<Record<string, string>>;
 
@@ -19,6 +19,8 @@ export class LabelIndex {
   /** label → value → hosts, sorted. */
   readonly #hosts = new Map<string, Map<string, string[]>>();
   readonly #answers = new Map<string, readonly string[]>();
+  readonly #keys = new Suggestions(() => this.#hosts.keys());
+  readonly #values = new Map<string, Suggestions>();
 
   constructor(hosts: Iterable<readonly [name: string, labels: Labels]>) {
     this.#labels = new Map(hosts);
@@ -110,15 +112,24 @@ export class LabelIndex {
   #near(requirement: LabelRequirement): string | undefined {
     const values = this.#hosts.get(requirement.key);
     if (values === undefined) {
-      const near = didYouMean(requirement.key, this.#hosts.keys());
+      const near = this.#keys.near(requirement.key);
       return near === undefined ? undefined : `the label "${near}"`;
     }
+    const suggestions = this.#values.get(requirement.key) ?? new Suggestions(() => values.keys());
+    this.#values.set(requirement.key, suggestions);
     for (const value of requirement.values ?? []) {
-      const near = values.has(value) ? undefined : didYouMean(value, values.keys());
+      const near = values.has(value) ? undefined : suggestions.near(value);
       if (near !== undefined) return `${requirement.key}: ${near}`;
     }
     return undefined;
   }
+}
+
+/** Whether one host is meant; an index answers it for many. */
+export function selects(selector: HostSelector, name: string, labels: Labels): boolean {
+  if ('all' in selector) return true;
+  if ('names' in selector) return selector.names.includes(name);
+  return requirementsOf(selector).every((requirement) => holds(requirement, labels));
 }
 
 function requirementsOf({ matchLabels = {}, matchExpressions = [] }: LabelSelector): LabelRequirement[] {

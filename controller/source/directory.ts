@@ -1,61 +1,74 @@
-// A plain directory as a snapshot, for `validate`, `plan` and `once`: what lies there now, committed or not.
-import { lstatSync, readdirSync, readFileSync, realpathSync, statSync } from 'node:fs';
-import { join, sep } from 'node:path';
+// A plain directory as a snapshot, for `validate`, `plan` and `once`: what lies there now, committed or not, with the
+// limits and refusals that the same files have when they come from a commit.
+import {
+  type BigIntStats,
+  lstatSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  realpathSync,
+  statSync,
+} from 'node:fs';
+import { join } from 'node:path';
 import { errnoOf, inWords } from '../../api/errors.ts';
-import { type Snapshot, type SnapshotFile, SourceError } from './snapshot.ts';
+import { addLinks } from './links.ts';
+import {
+  checkCount,
+  checkLinks,
+  isSkipped,
+  pathProblem,
+  refusedFile,
+  type Snapshot,
+  type SnapshotFile,
+  SourceError,
+} from './snapshot.ts';
+import { asCommitted } from './worktree.ts';
 
-const SKIPPED = new Set(['.git', 'node_modules']);
+interface Found {
+  readonly files: Map<string, SnapshotFile>;
+  readonly links: Map<string, string>;
+  readonly submodules: Set<string>;
+}
 
 /**
  * Symbolic links that lead out of the directory are refused where they are used.
  * @throws SourceError when it is no directory, or can't be read.
  */
 export function readDirectory(root: string): Snapshot {
-  const files = new Map<string, SnapshotFile>();
+  const found: Found = { files: new Map(), links: new Map(), submodules: new Set() };
+  let files: Map<string, SnapshotFile>;
   try {
     const base = realpathSync(root);
     if (!statSync(base).isDirectory()) throw new SourceError(`${root} is not a directory`);
-    walk(base, base, '', files);
+    walk(root, base, '', found);
+    files = asCommitted(base, found.files);
   } catch (error) {
     if (error instanceof SourceError) throw error;
     throw new SourceError(errnoOf(error) === 'ENOENT' ? `there is no directory ${root}` : inWords(error));
   }
-  return { commit: 'working-tree', files };
+  checkLinks(found.links.size, root);
+  addLinks(files, found.links);
+  return { commit: 'working-tree', files, submodules: found.submodules };
 }
 
-function walk(base: string, directory: string, prefix: string, files: Map<string, SnapshotFile>): void {
-  for (const name of readdirSync(directory).sort()) {
-    if (SKIPPED.has(name)) continue;
-    const full = join(directory, name);
+function walk(root: string, directory: string, prefix: string, found: Found): void {
+  const names = readdirSync(directory).sort();
+  // Another repository lies in this one: git keeps none of its files.
+  if (prefix !== '' && names.includes('.git')) return void found.submodules.add(prefix.slice(0, -1));
+  for (const name of names) {
     const path = `${prefix}${name}`;
-    const stat = lstatSync(full);
-    if (stat.isDirectory()) walk(base, full, `${path}/`, files);
-    else if (stat.isFile()) files.set(path, fileAt(full));
-    else if (stat.isSymbolicLink()) files.set(path, linkAt(base, full));
+    if (isSkipped(path)) continue;
+    const full = join(directory, name);
+    const stat = lstatSync(full, { bigint: true });
+    const problem = pathProblem(path);
+    if (stat.isDirectory()) walk(root, full, `${path}/`, found);
+    else if (problem !== undefined) found.files.set(path, refusedFile(problem));
+    else if (stat.isFile()) found.files.set(path, fileAt(full, stat));
+    else if (stat.isSymbolicLink()) found.links.set(path, readlinkSync(full));
+    checkCount(found.files.size + found.links.size, root);
   }
 }
 
-function fileAt(full: string): SnapshotFile {
-  const { size, mtimeMs, ino } = statSync(full);
-  return { oid: `${ino}-${mtimeMs}-${size}`, size, read: async () => readFileSync(full) };
-}
-
-function linkAt(base: string, full: string): SnapshotFile {
-  const refused = (why: string): SnapshotFile => ({
-    oid: why,
-    size: 0,
-    refused: why,
-    read: async () => Buffer.alloc(0),
-  });
-  let target: string;
-  try {
-    target = realpathSync(full);
-  } catch {
-    return refused('it is a symbolic link that leads nowhere: put the file itself there');
-  }
-  if (!target.startsWith(base + sep))
-    return refused('it is a symbolic link that leads out of the manifests: put the file itself there');
-  if (!statSync(target).isFile())
-    return refused('it is a symbolic link to a directory: put the files themselves there');
-  return fileAt(target);
+function fileAt(full: string, { size, mtimeNs, ino }: BigIntStats): SnapshotFile {
+  return { oid: `${ino}-${mtimeNs}-${size}`, size: Number(size), read: async () => readFileSync(full) };
 }

@@ -3,6 +3,7 @@
 // directory may be filled by hand: a file whose name is its SHA-256 is as good as a download.
 import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import pRetry, { AbortError } from 'p-retry';
 import { inWords } from '../../api/errors.ts';
 import { sha256 } from '../../api/json.ts';
 import { MAX_CONTENT_BYTES } from './snapshot.ts';
@@ -34,10 +35,17 @@ export interface DownloadOptions {
   readonly mirrors?: ReadonlyMap<string, string>;
   /** How a download that can't be reached counts; a wrong digest is always an error. Default: error. */
   readonly unreachable?: 'error' | 'warning';
+  /** All tries of one download together. Default 30,000. */
   readonly timeoutMs?: number;
+  /** Before the second try; twice that before the third. Default 1,000. */
+  readonly retryMs?: number;
+  /** Cuts off what is under way. */
+  readonly signal?: AbortSignal;
 }
 
 const TIMEOUT_MS = 30_000;
+const RETRY_MS = 1_000;
+const RETRIES = 2;
 
 export class DownloadStore implements Downloads {
   readonly #options: DownloadOptions;
@@ -63,9 +71,7 @@ export class DownloadStore implements Downloads {
     const from = this.#address(wanted.url);
     let bytes: Buffer;
     try {
-      const answer = await fetchCapped(from, this.#options.timeoutMs ?? TIMEOUT_MS);
-      if (answer.status !== 200) return this.#unreachable(from, `it answers ${answer.status}`);
-      bytes = answer.bytes;
+      bytes = await this.#fetch(from);
     } catch (error) {
       return this.#unreachable(from, causeOf(error));
     }
@@ -76,6 +82,20 @@ export class DownloadStore implements Downloads {
     }
     this.#write(found, bytes);
     return asText(wanted.url, bytes);
+  }
+
+  /** A fault that may pass is waited for a little; an answer that another try would get again is not. */
+  #fetch(from: string): Promise<Buffer> {
+    const { timeoutMs = TIMEOUT_MS, retryMs = RETRY_MS, signal: stop } = this.#options;
+    const deadline = AbortSignal.timeout(timeoutMs);
+    const signal = stop === undefined ? deadline : AbortSignal.any([deadline, stop]);
+    const attempt = async (): Promise<Buffer> => {
+      const { status, bytes } = await fetchCapped(from, signal);
+      if (status === 200) return bytes;
+      const answered = new Error(`it answers ${status}`);
+      throw status >= 500 || status === 408 || status === 429 ? answered : new AbortError(answered);
+    };
+    return pRetry(attempt, { retries: RETRIES, minTimeout: retryMs, factor: 2, signal });
   }
 
   #address(url: string): string {
@@ -124,18 +144,18 @@ function asText(url: string, bytes: Buffer): Downloaded {
 }
 
 /** @throws Error when no whole answer came in time, or one that is too large. */
-async function fetchCapped(url: string, timeoutMs: number): Promise<{ status: number; bytes: Buffer }> {
+async function fetchCapped(url: string, signal: AbortSignal): Promise<{ status: number; bytes: Buffer }> {
   // Loaded with the first download. Honours HTTPS_PROXY and NO_PROXY.
   const { EnvHttpProxyAgent, fetch } = await import('undici');
   const dispatcher = new EnvHttpProxyAgent();
   try {
-    const response = await fetch(url, { dispatcher, signal: AbortSignal.timeout(timeoutMs) });
+    const response = await fetch(url, { dispatcher, signal });
     const chunks: Uint8Array[] = [];
     let size = 0;
     for await (const chunk of response.body ?? []) {
       size += chunk.length;
       if (size > MAX_CONTENT_BYTES)
-        throw new Error(`it has more than ${MAX_CONTENT_BYTES / 1024 / 1024} MiB`);
+        throw new AbortError(`it has more than ${MAX_CONTENT_BYTES / 1024 / 1024} MiB`);
       chunks.push(chunk);
     }
     return { status: response.status, bytes: Buffer.concat(chunks) };

@@ -2,17 +2,17 @@
 // once; one elsewhere is mirrored in the state directory and fetched every 30 s, or when a hook says so. What it
 // reports is the branch's commit, or in words why there is none: the last good revision then keeps serving.
 
-import { createHash } from 'node:crypto';
-import { existsSync, readFileSync, statSync } from 'node:fs';
-import { mkdir } from 'node:fs/promises';
-import { join, resolve } from 'node:path';
-import { didYouMean } from '../../api/diagnostics.ts';
+import { existsSync } from 'node:fs';
+import { resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { inWords } from '../../api/errors.ts';
 import type { Clock } from '../../kinds/ports.ts';
-import { type Environment, Git, withoutSecrets } from './git.ts';
+import { type Environment, type Git, withoutSecrets } from './git.ts';
 import { type OpenSnapshot, openSnapshot } from './git-snapshot.ts';
+import { findLocalRepository, headOf, type LocalRepository, openWindow } from './local-repository.ts';
+import { MIRRORED, Mirror, noBranch } from './mirror.ts';
 import { RefWatch } from './ref-watch.ts';
-import { SourceError } from './snapshot.ts';
+import { type SnapshotFile, SourceError } from './snapshot.ts';
 
 export interface SourceOptions {
   /** A path, or a URL that git can fetch from. */
@@ -25,10 +25,14 @@ export interface SourceOptions {
   readonly stateDir: string;
   /** How often to fetch, or to look in case an event was lost. Default 30,000. */
   readonly pollMs?: number;
+  /** How long one file may take to be read. Default 30,000. */
+  readonly answerMs?: number;
+  /** Between two tries of one look at a repository elsewhere. Default 1,000. */
+  readonly retryMs?: number;
 }
 
 export interface SourcePorts {
-  readonly clock: Pick<Clock, 'setTimeout'>;
+  readonly clock: Pick<Clock, 'setTimeout' | 'monotonic'>;
   readonly environment: Environment;
 }
 
@@ -45,15 +49,16 @@ export type HeadState = { readonly head: CommitInfo } | { readonly error: string
 
 /** How soon to look again for a repository that can't be read. */
 const RETRY_MS = 2_000;
-const FETCH_TIMEOUT_MS = 120_000;
-const MIRRORED = 'refs/homeostat/head';
 
 export class GitSource {
   readonly #options: SourceOptions;
   readonly #ports: SourcePorts;
-  readonly #remote: boolean;
+  /** Of a repository on this machine. */
+  readonly #path: string | undefined;
+  readonly #mirror: Mirror | undefined;
   readonly #abort = new AbortController();
   #git: Git | undefined;
+  #window: { readonly repository: LocalRepository; readonly git: Git } | undefined;
   #watch: RefWatch | undefined;
   #timer: { cancel(): void } | undefined;
   #listener: ((state: HeadState) => void) | undefined;
@@ -64,7 +69,14 @@ export class GitSource {
   constructor(options: SourceOptions, ports: SourcePorts) {
     this.#options = options;
     this.#ports = ports;
-    this.#remote = isRemote(options.repo);
+    const { repo, branch, stateDir, retryMs } = options;
+    this.#path = pathOf(repo);
+    if (this.#path !== undefined) return;
+    const patience = retryMs === undefined ? {} : { retryMs };
+    this.#mirror = new Mirror(
+      { repo, branch, stateDir, ...patience },
+      { ...ports, signal: this.#abort.signal },
+    );
   }
 
   /** Looks once before it settles, and reports each change of what it sees to the listener. Never throws. */
@@ -94,8 +106,45 @@ export class GitSource {
 
   /** @throws SourceError */
   async snapshot(commit: string): Promise<OpenSnapshot> {
+    // What was damaged when it was last read is fetched anew first.
+    if (this.#mirror?.isSuspect) await this.refresh();
     if (this.#git === undefined) throw new SourceError('the repository was not found yet');
-    return openSnapshot(this.#git, commit, normaliseSubdir(this.#options.subdir), this.#abort.signal);
+    const { answerMs } = this.#options;
+    const complete = this.#mirror !== undefined;
+    const options = { complete, signal: this.#abort.signal, ...(answerMs === undefined ? {} : { answerMs }) };
+    try {
+      const snapshot = await openSnapshot(this.#git, commit, normaliseSubdir(this.#options.subdir), options);
+      return this.#mirror === undefined ? snapshot : this.#guarded(snapshot, this.#mirror);
+    } catch (error) {
+      if (!/has no folder|more than \d+ files/.test(String(error))) this.#suspect(error);
+      throw error;
+    }
+  }
+
+  /** A mirror whose files can't be read is damaged. */
+  #guarded(snapshot: OpenSnapshot, mirror: Mirror): OpenSnapshot {
+    const files = new Map<string, SnapshotFile>();
+    let closed = false;
+    for (const [path, file] of snapshot.files) {
+      const read = async (): Promise<Buffer> => {
+        try {
+          return await file.read();
+        } catch (error) {
+          if (!closed && !this.#abort.signal.aborted) mirror.suspect(inWords(error));
+          throw error;
+        }
+      };
+      files.set(path, { ...file, read });
+    }
+    const close = (): Promise<void> => {
+      closed = true;
+      return snapshot.close();
+    };
+    return { ...snapshot, files, close };
+  }
+
+  #suspect(error: unknown): void {
+    if (!this.#abort.signal.aborted) this.#mirror?.suspect(inWords(error));
   }
 
   async #lookUntilQuiet(): Promise<void> {
@@ -108,11 +157,15 @@ export class GitSource {
         this.#report({ head: await this.#head(git) });
       } catch (error) {
         failed = true;
+        // Our own git directory may be what is wrong: it is made anew, which costs little.
+        this.#window = undefined;
         if (this.#abort.signal.aborted) return;
         this.#report({ error: withoutSecrets(inWords(error)) });
       }
       const pollMs = this.#options.pollMs ?? 30_000;
-      const delay = failed && !this.#remote ? Math.min(RETRY_MS, pollMs) : pollMs;
+      const delay = failed && this.#mirror === undefined ? Math.min(RETRY_MS, pollMs) : pollMs;
+      // Stopped meanwhile: a timer would outlive it.
+      if (this.#abort.signal.aborted) return;
       this.#timer = this.#ports.clock.setTimeout(() => void this.refresh(), delay);
     }
   }
@@ -125,79 +178,81 @@ export class GitSource {
   }
 
   async #ready(): Promise<Git> {
-    const { repo, branch } = this.#options;
+    const { branch, stateDir } = this.#options;
     if (branch !== undefined && !isBranchName(branch))
       throw new SourceError(`"${branch}" can't be the name of a branch`);
-    if (this.#remote) {
-      this.#git ??= await this.#createMirror(repo);
-      const refspec = `+${branch === undefined ? 'HEAD' : `refs/heads/${branch}`}:${MIRRORED}`;
-      const args = [
-        'fetch',
-        '--quiet',
-        '--no-tags',
-        '--no-write-fetch-head',
-        '--end-of-options',
-        repo,
-        refspec,
-      ];
-      await this.#git.run(args, { signal: this.#abort.signal, timeoutMs: FETCH_TIMEOUT_MS });
-      return this.#git;
+    if (this.#mirror !== undefined) this.#git = await this.#mirror.fetch();
+    else {
+      const repository = findLocalRepository(resolve(this.#path ?? ''));
+      const before = this.#window;
+      const same =
+        before?.repository.gitDir === repository.gitDir &&
+        before.repository.commonDir === repository.commonDir;
+      if (!same || !this.#watch?.isCurrent()) {
+        const git = await openWindow(repository, stateDir, this.#ports.environment, this.#abort.signal);
+        this.#window = { repository, git };
+      }
+      this.#git = this.#window!.git;
+      await this.#arm(repository);
     }
-    const gitDir = findGitDir(resolve(repo));
-    if (this.#git?.gitDir !== gitDir) this.#git = new Git(gitDir, this.#ports.environment);
-    await this.#arm(gitDir);
     return this.#git;
   }
 
   /** The watch is on directories by their inode: one that was removed and made again is watched anew. */
-  async #arm(gitDir: string): Promise<void> {
+  async #arm({ gitDir, commonDir }: LocalRepository): Promise<void> {
     if (this.#watch?.isCurrent()) return;
     await this.#watch?.stop();
     if (this.#abort.signal.aborted) return;
-    this.#watch = new RefWatch(gitDir, commonDir(gitDir), () => void this.refresh());
+    this.#watch = new RefWatch(gitDir, commonDir, () => void this.refresh());
     await this.#watch.start();
   }
 
-  async #createMirror(repo: string): Promise<Git> {
-    const name = createHash('sha256').update(repo).digest('hex').slice(0, 12);
-    const gitDir = join(this.#options.stateDir, `mirror-${name}.git`);
-    const git = new Git(gitDir, this.#ports.environment);
-    if (!existsSync(join(gitDir, 'HEAD'))) {
-      await mkdir(this.#options.stateDir, { recursive: true, mode: 0o700 });
-      await git.run(['init', '--quiet', '--bare'], { signal: this.#abort.signal });
-    }
-    return git;
+  #ref(): string {
+    const { branch } = this.#options;
+    if (this.#window === undefined) return MIRRORED;
+    return branch === undefined ? headOf(this.#window.repository) : `refs/heads/${branch}`;
   }
 
   async #head(git: Git): Promise<CommitInfo> {
-    const { branch } = this.#options;
-    const ref = this.#remote ? MIRRORED : branch === undefined ? 'HEAD' : `refs/heads/${branch}`;
     const format = '--format=%H%x00%s%x00%an%x00%cI';
+    // Without a walk, since the parents of a shallow clone's commit are not there.
+    const args = ['log', '-1', '--no-walk', '--no-show-signature', format, `${this.#ref()}^{commit}`, '--'];
+    const { signal } = this.#abort;
     try {
-      const out = await git.run(['log', '-1', '--no-show-signature', format, `${ref}^{commit}`, '--'], {
-        signal: this.#abort.signal,
-      });
+      const out = await git.run(args, { signal });
       const [commit = '', subject = '', author = '', at = ''] = out.toString('utf8').trimEnd().split('\0');
       return { commit, subject, author, at };
     } catch (error) {
-      throw await this.#explainHead(git, error);
+      if (this.#mirror !== undefined) this.#suspect(error);
+      else if (
+        /unknown revision|bad revision|ambiguous argument|does not have any commits/i.test(String(error))
+      )
+        throw await this.#noBranch(git);
+      throw error;
     }
   }
 
-  async #explainHead(git: Git, error: unknown): Promise<unknown> {
-    if (!/unknown revision|bad revision|ambiguous argument|does not have any commits/i.test(String(error)))
-      return error;
+  async #noBranch(git: Git): Promise<SourceError> {
+    const { signal } = this.#abort;
     const out = await git
-      .run(['for-each-ref', '--format=%(refname:short)', 'refs/heads/'])
+      .run(['for-each-ref', '--format=%(refname:short)', 'refs/heads/'], { signal })
       .catch(() => Buffer.alloc(0));
-    const branches = out.toString('utf8').split('\n').filter(Boolean);
-    const { branch, repo } = this.#options;
-    if (branch === undefined || branches.length === 0) {
-      return new SourceError(`${withoutSecrets(repo)} has no commit yet: commit the manifests`);
-    }
-    const near = didYouMean(branch, branches);
-    const hint = near === undefined ? `it has ${branches.slice(0, 5).join(', ')}` : `did you mean ${near}?`;
-    return new SourceError(`${withoutSecrets(repo)} has no branch ${branch}: ${hint}`);
+    return noBranch(
+      this.#options.repo,
+      this.#options.branch,
+      out.toString('utf8').split('\n').filter(Boolean),
+    );
+  }
+}
+
+/** Where a repository on this machine is: a path, or a file: URL; undefined for one elsewhere. */
+function pathOf(repo: string): string | undefined {
+  if (!isRemote(repo)) return repo;
+  if (!/^file:/i.test(repo)) return undefined;
+  try {
+    return fileURLToPath(repo);
+  } catch {
+    return undefined;
   }
 }
 
@@ -212,25 +267,6 @@ function isBranchName(name: string): boolean {
   return (
     !/^[-/.]|\.\.|[\s~^:?*[\\\x00-\x1f\x7f]|@\{|\/$|\.lock$|\.$/.test(name) && name !== '' && name !== '@'
   );
-}
-
-/** The git directory of a bare repository, a repository, or a linked worktree (gitrepository-layout(5)). */
-function findGitDir(repo: string): string {
-  if (!existsSync(repo)) throw new SourceError(`there is no repository at ${repo}`);
-  const dotGit = join(repo, '.git');
-  if (existsSync(dotGit)) {
-    if (statSync(dotGit).isDirectory()) return dotGit;
-    const link = /^gitdir: (.*)$/m.exec(readFileSync(dotGit, 'utf8'))?.[1];
-    if (link !== undefined) return resolve(repo, link.trim());
-  }
-  if (existsSync(join(repo, 'HEAD')) && existsSync(join(repo, 'objects'))) return repo;
-  throw new SourceError(`${repo} is not a git repository: make it one with git init, or say another --repo`);
-}
-
-/** Where a worktree's branches are. */
-function commonDir(gitDir: string): string {
-  const file = join(gitDir, 'commondir');
-  return existsSync(file) ? resolve(gitDir, readFileSync(file, 'utf8').trim()) : gitDir;
 }
 
 function normaliseSubdir(subdir: string | undefined): string {

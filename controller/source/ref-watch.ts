@@ -10,6 +10,7 @@ export class RefWatch {
   readonly #directories: readonly string[];
   readonly #wake: () => void;
   #watcher: FSWatcher | undefined;
+  readonly #stopped = Promise.withResolvers<void>();
   #identity = '';
 
   constructor(gitDir: string, commonDir: string, wake: () => void) {
@@ -32,12 +33,15 @@ export class RefWatch {
     watcher.on('error', () => {
       this.#identity = '';
     });
-    await new Promise<void>((resolve) => watcher.once('ready', resolve));
+    const ready = new Promise<void>((resolve) => watcher.once('ready', resolve));
+    // A watch that is stopped before it is ready never becomes so.
+    await Promise.race([ready, this.#stopped.promise]);
   }
 
   async stop(): Promise<void> {
     const watcher = this.#watcher;
     this.#watcher = undefined;
+    this.#stopped.resolve();
     await watcher?.close();
   }
 

@@ -34,6 +34,11 @@ function problems(view: FleetView): Html[] {
     panels.push(html`<div class="panel" role="alert"><p>${shortCommit(head.commit)} “${head.subject}” is refused: ${count(refused.errors, 'error')}; ${keeps}</p>
 <pre>${refused.diagnostics.join('\n')}${more > 0 ? `\n… and ${more} more` : ''}</pre></div>`);
   }
+  if (view.defect !== null) {
+    panels.push(
+      html`<div class="panel warn" role="alert"><p>a defect of homeostat; what is served stays</p><pre>${sentence(view.defect)}</pre></div>`,
+    );
+  }
   if (view.sourceProblem !== null) {
     panels.push(
       html`<div class="panel warn" role="alert"><p>git can’t be read; what is served stays</p><pre>${sentence(view.sourceProblem)}</pre></div>`,

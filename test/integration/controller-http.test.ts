@@ -645,6 +645,14 @@ test('operators are told by login, capability or token; pages of others get noth
 });
 
 const SCRAPED = `apiVersion: homeostat.dev/v1
+kind: Fleet
+metadata: {name: fleet}
+spec:
+  scrape:
+    - {job: tailscale-clients, port: 5252, labels: {tailscale_machine: '\${host.name}'}}
+    - {job: node-exporter, port: 9100, hosts: {matchLabels: {telemetry: lean}}}
+---
+apiVersion: homeostat.dev/v1
 kind: Host
 metadata: {name: raspberry-pi, labels: {alloy: apt}}
 spec: {address: 198.18.0.8, nodeID: nPi}
@@ -689,7 +697,7 @@ test('Prometheus gets its targets from the revision that is served, in the form 
   for (const job of ['nope', 'constructor', '__proto__']) {
     const answer = await targets(job);
     assert.equal(codeOf(answer), 'NotFound');
-    assert.match(answer.body, /there is tailscale-clients, node-exporter/);
+    assert.match(answer.body, /Fleet.spec.scrape has tailscale-clients, node-exporter/);
   }
   await c.publish(`${SCRAPED}---\n- broken\n`, 'b'.repeat(40));
   assert.equal((await targets('tailscale-clients')).json().length, 2, 'a refused commit changes nothing');

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { dirname, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { after, test } from 'node:test';
 import { readDirectory } from '../../controller/source/directory.ts';
 import { gitEnvironment, withoutSecrets } from '../../controller/source/git.ts';
@@ -13,6 +13,7 @@ import {
   isRemote,
   type SourceOptions,
 } from '../../controller/source/git-source.ts';
+import { startGitServer } from '../support/git-server.ts';
 import { realClock } from './controller-support.ts';
 
 const scratch = mkdtempSync(join(tmpdir(), 'homeostat-source-'));
@@ -51,7 +52,7 @@ async function follow(options: Partial<SourceOptions> & { repo: string }) {
   const states: HeadState[] = [];
   let wake = (): void => {};
   const source = new GitSource(
-    { stateDir: join(scratch, 'state'), pollMs: 60_000, ...options },
+    { stateDir: join(scratch, 'state'), pollMs: 60_000, retryMs: 1, ...options },
     { clock: realClock, environment: process.env },
   );
   await source.start((state) => {
@@ -142,8 +143,9 @@ test('a remote repository is mirrored, and fetched when a hook says so', async (
   const repo = repository();
   repo.write('a.yaml', 'a: 1\n');
   const first = repo.commit();
+  const server = await startGitServer(scratch);
   const { source, states, next } = await follow({
-    repo: `file://${repo.path}`,
+    repo: `${server.url}/${basename(repo.path)}/.git`,
     stateDir: join(scratch, 'mirror'),
   });
   try {
@@ -161,12 +163,13 @@ test('a remote repository is mirrored, and fetched when a hook says so', async (
     await snapshot.close();
     renameSync(repo.path, `${repo.path}-away`);
     await source.refresh();
-    assert.match(JSON.stringify(states.at(-1)), /git fetch failed/);
+    assert.match(JSON.stringify(states.at(-1)), /git ls-remote failed: .* not found/);
     renameSync(`${repo.path}-away`, repo.path);
     await source.refresh();
     assert.ok(isAt(forced)(states.at(-1)!));
   } finally {
     await source.stop();
+    await server.stop();
   }
 });
 
@@ -201,7 +204,7 @@ test('what can not be followed is said in words', async () => {
     [{ branch: '--upload-pack=x' }, /can't be the name of a branch/],
     [{ repo: join(scratch, 'nothing') }, /there is no repository at/],
     [{ repo: scratch }, /is not a git repository/],
-    [{ repo: 'ext::sh -c true' }, /git fetch failed/],
+    [{ repo: 'ext::sh -c true' }, /git ls-remote failed: transport 'ext' not allowed/],
     [{ repo: 'https://user:secret@127.0.0.1:1/x.git' }, /Failed to connect to 127\.0\.0\.1(?!.*secret)/],
   ] as const) {
     const { source, states } = await follow({ repo: repo.path, ...options });
@@ -260,10 +263,10 @@ test('what is a URL, what git may see, what is kept out of messages', () => {
     ['https://x/y', 'file:///x', 'git@host:x/y.git', '/srv/x.git', './x', 'x', 'host:path'].map(isRemote),
     [true, true, true, false, false, false, true],
   );
-  const env = gitEnvironment({ PATH: '/bin', GIT_DIR: '/evil', GIT_EXTERNAL_DIFF: 'x', HOME: '/root' });
-  assert.deepEqual(
-    [env['PATH'], env['GIT_DIR'], env['GIT_EXTERNAL_DIFF'], env['GIT_TERMINAL_PROMPT']],
-    ['/bin', undefined, undefined, '0'],
-  );
+  const around = { PATH: '/bin', GIT_DIR: '/evil', GIT_EXTERNAL_DIFF: 'x', HOME: '/root' };
+  const names = ['PATH', 'GIT_DIR', 'GIT_EXTERNAL_DIFF', 'GIT_TERMINAL_PROMPT', 'HOME', 'GIT_CONFIG_GLOBAL'];
+  const seen = (way: 'read' | 'contact') => names.map((name) => gitEnvironment(around, way)[name]);
+  assert.deepEqual(seen('read'), ['/bin', undefined, undefined, '0', '/nonexistent', '/dev/null']);
+  assert.deepEqual(seen('contact'), ['/bin', undefined, undefined, '0', '/root', undefined]);
   assert.equal(withoutSecrets('x https://u:p@h/y z'), 'x https://…@h/y z');
 });

@@ -12,12 +12,13 @@ import { FaultHost, settled } from '../support/host.ts';
 import { bundleInto } from '../support/real-controller.ts';
 import { inParallel, Tally } from '../support/tally.ts';
 import type { Cause } from './cause.ts';
+import { gitCauses } from './git.ts';
 import { hostCauses } from './hosts.ts';
 import { cuts, flips, type Lie, lies, slow } from './lies.ts';
 import { stateCauses } from './state.ts';
 
 /** What befalls a real controller. */
-const CAUSES: readonly Cause[] = [...stateCauses, ...hostCauses];
+const CAUSES: readonly Cause[] = [...stateCauses, ...hostCauses, ...gitCauses];
 /** Each has a controller of its own. */
 const AT_A_TIME = 3;
 

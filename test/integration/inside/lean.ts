@@ -143,6 +143,7 @@ async function begin(t: TestContext) {
     line.host = payload.host;
     line.assign(...payload.resources.filter(({ kind }) => KINDS.includes(kind)));
     return targetsOf(
+      revision!.fleet,
       'node-exporter',
       [...revision!.hosts.values()].map((h) => h.document),
     );

@@ -50,7 +50,7 @@ test('what certainly can’t be read is a warning: a host without recipient, few
     'x.age': await encrypt('x', a.recipient, me.recipient),
   });
   assert.deepEqual(messages, [
-    'warning app.yaml:5 x.age is encrypted to 2 recipients, and 3 have to read it (a, b, new, and 1 of Fleet.secretRecipients): run `homeostat secret rekey`',
+    'warning app.yaml:5 x.age is encrypted to 2 recipients, and 3 have to read it (hosts a, b and new, and 1 of Fleet.secretRecipients): run `homeostat secret rekey`',
     'warning hosts.yaml:19 Host/new gets x.age and has no ageRecipient, so that `homeostat secret` does not encrypt to it: write there what `homeostat enroll` printed, then run `homeostat secret rekey`',
   ]);
 });

@@ -9,7 +9,11 @@ import { memorySnapshot, testKinds } from './support.ts';
 const HOSTS = `apiVersion: homeostat.dev/v1
 kind: Fleet
 metadata: {name: home}
-spec: {vars: {port: 9090, region: eu}}
+spec:
+  vars: {port: 9090, region: eu}
+  scrape:
+    - {job: tailscale-clients, port: 5252, labels: {tailscale_machine: '\${host.name}'}}
+    - {job: node-exporter, port: 9100, hosts: {matchLabels: {telemetry: lean}}}
 ---
 apiVersion: homeostat.dev/v1
 kind: Host

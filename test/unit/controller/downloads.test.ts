@@ -72,7 +72,7 @@ async function library(t: TestContext, pages: Record<string, string | Buffer | n
   const directory = path.join(temporaryDirectory(t), 'downloads');
   const base = `http://127.0.0.1:${(server.address() as AddressInfo).port}/`;
   const mirrors = new Map([['https://books.example', base]]);
-  const open = (more: object = {}) => new DownloadStore({ directory, mirrors, ...more });
+  const open = (more: object = {}) => new DownloadStore({ directory, mirrors, retryMs: 1, ...more });
   return { asked, pages, directory, open };
 }
 

@@ -1,0 +1,29 @@
+// One-shot calls of a controller: a fault that passes (a restart of it, a lost packet) is no reason to give up, and an
+// answer is an answer.
+import { errnoOf } from '../api/errors.ts';
+
+const PASSING = new Set([
+  'ECONNREFUSED',
+  'ECONNRESET',
+  'EPIPE',
+  'ETIMEDOUT',
+  'EAI_AGAIN',
+  'EHOSTUNREACH',
+  'ENETUNREACH',
+]);
+const AT_LEAST_MS = 250;
+
+/** @param call may be made several times: what it asks for must be the same to the controller if it comes twice. */
+export async function patiently<T>(call: () => Promise<T>): Promise<T> {
+  const { AbortError, default: pRetry } = await import('p-retry');
+  const attempt = async (): Promise<T> => {
+    try {
+      return await call();
+    } catch (error) {
+      const passes =
+        PASSING.has(errnoOf(error)) || /^UND_ERR_(?:SOCKET|CONNECT_TIMEOUT)$/.test(errnoOf(error));
+      throw passes ? error : new AbortError(error instanceof Error ? error : String(error));
+    }
+  };
+  return pRetry(attempt, { retries: 2, minTimeout: AT_LEAST_MS, factor: 3 });
+}
