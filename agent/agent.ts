@@ -7,7 +7,7 @@ import { inWords } from '../api/errors.ts';
 import { type AgentEvent, type AgentStatus, findCondition, isTrue } from '../api/status.ts';
 import { type AnyKind, type Change, claimsOverlap } from '../kinds/kind.ts';
 import type { Ports } from '../kinds/ports.ts';
-import { type AgentConfig, ownPaths } from './config.ts';
+import { AGENT_UNIT, type AgentConfig, ownPaths } from './config.ts';
 import { WatchHealth } from './health/watch-health.ts';
 import { BundleCache } from './informer/cache.ts';
 import { createControllerClient } from './informer/client.ts';
@@ -17,8 +17,10 @@ import { Journal } from './journal/journal.ts';
 import { type AgentMetrics, createAgentMetrics } from './metrics.ts';
 import { type Item, Queue } from './queue/queue.ts';
 import { Turns } from './queue/turns.ts';
+import { isGranted, type OwnThings } from './reconcile/allow.ts';
 import { ConditionSet } from './reconcile/conditions.ts';
 import type { Observer, Requeue } from './reconcile/loop.ts';
+import { permissionsOf, type ResourcePermissions } from './reconcile/needs.ts';
 import { Reconciler } from './reconcile/reconcile.ts';
 import { Suspensions } from './reconcile/suspensions.ts';
 import { Watches } from './reconcile/watches.ts';
@@ -27,7 +29,7 @@ import { createAgeIdentity } from './secrets/age.ts';
 import { createSeal } from './secrets/seal.ts';
 import { createSecretStore, type SecretStore } from './secrets/store.ts';
 
-export interface AgentDeps {
+export interface AgentDeps extends OwnThings {
   readonly config: AgentConfig;
   readonly kinds: ReadonlyMap<string, AnyKind>;
   readonly ports: Ports;
@@ -35,8 +37,6 @@ export interface AgentDeps {
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly version: string;
   readonly random: () => number;
-  /** Paths that are the agent's own (ownPaths). */
-  readonly own?: readonly string[];
   /** How long a pass may take, milliseconds. */
   readonly passTimeoutMs?: number;
   /** For signed requests; without one no controller is asked. */
@@ -50,6 +50,8 @@ export interface AgentDeps {
 }
 
 const EVENTS_KEPT = 50;
+/** How long the host is asked what one resource would touch, for people who wait for it. */
+const LOOK_MS = 30_000;
 /** As many as may wait for the disk together; what must not run together has locks. */
 const CONCURRENCY = 32;
 
@@ -94,11 +96,13 @@ export class Agent {
     });
     this.#journal = new Journal(config.stateDir, createSeal(config.stateDir));
     this.#world = new World(kinds, this.#journal);
+    const own = deps.own ?? ownPaths(config);
     this.#secrets = createSecretStore({
       stateDir: config.stateDir,
       env: deps.env,
       age: createAgeIdentity(config.ageIdentity, config.host),
-      ...(config.keyFile === undefined ? {} : { ownKeys: [config.keyFile] }),
+      own,
+      allows: (file) => isGranted({ type: 'secret', value: file }, { allow: config.allow, own }),
       readOnly: deps.readOnly ?? false,
     });
     const turns = new Turns(() => ports.clock.monotonic());
@@ -110,7 +114,9 @@ export class Agent {
       secrets: this.#secrets,
       suspensions: this.suspensions,
       allow: config.allow,
-      own: deps.own ?? ownPaths(config),
+      own,
+      ...(deps.ownPrograms === undefined ? {} : { ownPrograms: deps.ownPrograms }),
+      ownUnits: deps.ownUnits ?? [AGENT_UNIT],
       observer: this.#observer(),
       queue: this.#requeue(),
       turns,
@@ -147,10 +153,8 @@ export class Agent {
   start(): void {
     this.load();
     this.#queue.start();
-    if (this.cache.current !== undefined) {
-      const { envelope, payload } = this.cache.current;
-      this.assign({ sequence: envelope.sequence, commit: envelope.commit, payload });
-    }
+    const last = this.#cached();
+    if (last !== undefined) this.assign(last);
     const { config, privateKey, ports, log, random } = this.#deps;
     if (config.controller === undefined || privateKey === undefined) return;
     this.#informer = new Informer({
@@ -186,6 +190,18 @@ export class Agent {
     this.suspensions.load();
     const unusable = this.cache.load();
     if (unusable !== undefined) log.error({ error: unusable }, 'the cached bundle is not used');
+  }
+
+  /** What the controller sent last, read from the state directory and verified; nothing is started or written. */
+  lastAssignment(): Assignment | undefined {
+    this.cache.load();
+    return this.#cached();
+  }
+
+  #cached(): Assignment | undefined {
+    if (this.cache.current === undefined) return undefined;
+    const { envelope, payload } = this.cache.current;
+    return { sequence: envelope.sequence, commit: envelope.commit, payload };
   }
 
   /** Takes over a manifest only to `plan` it: nothing is started, nothing is written. */
@@ -274,6 +290,21 @@ export class Agent {
       }
     }
     return plans;
+  }
+
+  /** What each resource must be allowed to do here, as far as this host can say now; nothing is written. */
+  async permissions(): Promise<ResourcePermissions[]> {
+    const { targets } = this.#reconciler;
+    const { ports } = this.#deps;
+    const found: ResourcePermissions[] = [];
+    for (const state of this.#world.states()) {
+      const signal = AbortSignal.any([this.#stopping.signal, AbortSignal.timeout(LOOK_MS)]);
+      const one = await permissionsOf(state, { world: this.#world, targets, ports }, signal);
+      if (one === undefined) continue;
+      const { unknown } = one;
+      found.push(unknown === undefined ? one : { ...one, unknown: this.#secrets.hide(unknown) });
+    }
+    return found;
   }
 
   /** @throws Error when there is no such resource. */

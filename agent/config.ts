@@ -98,14 +98,68 @@ export const DEFAULT_CONFIG_FILE = '/etc/homeostat/agent.json';
 
 /**
  * Paths of what is the agent's own, and never a manifest's, whatever is granted; as manifests name them, so below
- * `root` in a sandbox. @param file that the configuration was read from.
+ * `root` in a sandbox. Where one of them is reached through links, the place that these lead to as well.
+ * @param file that the configuration was read from.
  */
 export function ownPaths(config: AgentConfig, file = DEFAULT_CONFIG_FILE): string[] {
-  const { root, stateDir, keyFile, ageIdentity, socket } = config;
-  const paths = new Set([stateDir, ageIdentity, socket, file, ...(keyFile === undefined ? [] : [keyFile])]);
-  if (root === undefined) return [...paths];
+  const { stateDir, keyFile, ageIdentity, socket } = config;
+  return inRoot(config, [stateDir, ageIdentity, socket, file, ...(keyFile === undefined ? [] : [keyFile])]);
+}
+
+/** Where systemd looks for unit files (systemd.unit(5)). */
+const UNIT_DIRECTORIES = [
+  ...[
+    '/etc/systemd/system',
+    '/etc/systemd/system.control',
+    '/run/systemd/system',
+    '/run/systemd/system.control',
+  ],
+  ...[
+    '/run/systemd/transient',
+    '/usr/local/lib/systemd/system',
+    '/usr/lib/systemd/system',
+    '/lib/systemd/system',
+  ],
+];
+
+/** Units that run the agent, whatever is granted: who writes or stops one is no longer kept from anything. */
+export const AGENT_UNIT = 'homeostat-agent.service';
+
+/**
+ * What runs the agent: its program, and the files of its units with all directories of drop-ins that count for them.
+ * @param programs paths of what this process runs
+ */
+export function ownPrograms(
+  config: AgentConfig,
+  units: readonly string[],
+  programs: readonly string[],
+): string[] {
+  const files = units.flatMap((unit) => {
+    const [name, type] = [unit.replace(/\.[a-z]+$/, ''), unit.replace(/^.*\./, '')];
+    const prefixes = [...name.matchAll(/-/g)].map(({ index }) => name.slice(0, index + 1));
+    const dropIns = [name, ...prefixes].map((prefix) => `${prefix}.${type}.d`);
+    return UNIT_DIRECTORIES.flatMap((directory) =>
+      [unit, ...dropIns, `${type}.d`].map((entry) => path.join(directory, entry)),
+    );
+  });
+  return inRoot(config, [...programs, ...files]);
+}
+
+function inRoot({ root }: AgentConfig, paths: readonly string[]): string[] {
+  const all = [...new Set(paths.flatMap((own) => [path.normalize(own), realPlace(own)]))];
+  if (root === undefined) return all;
   const inside = `${root.replace(/\/+$/, '')}/`;
-  return [...paths].filter((own) => own.startsWith(inside)).map((own) => own.slice(inside.length - 1));
+  return all.filter((own) => own.startsWith(inside)).map((own) => own.slice(inside.length - 1));
+}
+
+/** As far as it is there, where links lead; the rest as it is named. */
+function realPlace(file: string): string {
+  const { dir, base } = path.parse(path.resolve(file));
+  try {
+    return fs.realpathSync(path.resolve(file));
+  } catch {
+    return base === '' ? dir : path.join(realPlace(dir), base);
+  }
 }
 
 const FIELDS = [...Object.keys(AgentConfig.shape), ...Object.keys(AllowList.shape)];

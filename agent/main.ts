@@ -8,7 +8,14 @@ import { inWords } from '../api/errors.ts';
 import { kinds } from '../kinds/index.ts';
 import type { Ports } from '../kinds/ports.ts';
 import { Agent, type AgentDeps } from './agent.ts';
-import { type AgentConfig, ownPaths, readAgentConfig } from './config.ts';
+import {
+  AGENT_UNIT,
+  type AgentConfig,
+  ALLOW_EVERYTHING,
+  ownPaths,
+  ownPrograms,
+  readAgentConfig,
+} from './config.ts';
 import { CrashLoop } from './health/crash-loop.ts';
 import { createNotifier } from './health/notify.ts';
 import { Watchdog } from './health/watchdog.ts';
@@ -16,12 +23,15 @@ import { systemClock } from './providers/clock.ts';
 import { createDocker, DEFAULT_DOCKER_HOST } from './providers/docker.ts';
 import { createFiles } from './providers/files.ts';
 import { createHttp } from './providers/http.ts';
+import { createMounts } from './providers/mounts.ts';
+import { ownFiles } from './providers/parents.ts';
+import { unitsOf } from './providers/process-identity.ts';
 import { createProcesses } from './providers/processes.ts';
 import { sockets } from './providers/sockets.ts';
 import { createSupervised } from './providers/supervised.ts';
 import { createSystemd } from './providers/systemd.ts';
 import { createTailscale } from './providers/tailscale.ts';
-import { isGranted } from './reconcile/allow.ts';
+import { isGranted, type OwnThings } from './reconcile/allow.ts';
 import { ConditionSet } from './reconcile/conditions.ts';
 import { startServers } from './server.ts';
 
@@ -47,14 +57,21 @@ export function openPorts(
   { readOnly = false, configFile }: OpenOptions = {},
 ): OpenPorts {
   const clock = systemClock;
-  const grants = { allow: config.allow, own: ownPaths(config, configFile) };
+  const own = ownThings(config, configFile);
+  const grants = { allow: config.allow, ...own };
+  const isOwn = (resolved: string): boolean =>
+    !isGranted({ type: 'path', value: resolved }, { allow: ALLOW_EVERYTHING, ...own });
   // Below a sandbox root, nothing is done to the host's systemd.
-  const processes = createProcesses(config.root === undefined ? {} : { units: false });
+  const processes = createProcesses({
+    allows: (program) => isGranted({ type: 'exec', value: program }, grants),
+    ...(config.root === undefined ? {} : { units: false }),
+  });
   const http = createHttp();
   const files = createFiles({
     ...(config.root === undefined ? {} : { root: config.root }),
     candidates: path.join(config.stateDir, 'candidates'),
     allows: (resolved) => isGranted({ type: 'path', value: resolved }, grants),
+    own: ownFiles(isOwn, own.own),
     onPolling: (directories) =>
       log.warn({ directories }, 'directories that are polled, since the system has no file watch left'),
   });
@@ -75,6 +92,7 @@ export function openPorts(
     tailscale,
     docker,
     sockets,
+    mounts: createMounts(config.root === undefined ? {} : { root: config.root }),
     clock,
     leaveUnits: () => processes.leaveUnits(),
     detachedPrograms: () => processes.detachedPrograms(),
@@ -85,12 +103,23 @@ export function openPorts(
   };
 }
 
+/** What is this agent's own, and what runs it. */
+export function ownThings(config: AgentConfig, configFile?: string): Required<OwnThings> {
+  const ownUnits = [...new Set([AGENT_UNIT, ...unitsOf('self')])];
+  const programs = [process.execPath, ...(process.argv[1] === undefined ? [] : [process.argv[1]])];
+  return {
+    own: ownPaths(config, configFile),
+    ownPrograms: ownPrograms(config, ownUnits, programs),
+    ownUnits,
+  };
+}
+
 /** An agent on this machine's real ports; the caller starts and stops it, and closes the ports. */
 export function createAgent(
   config: AgentConfig,
   version: string,
   log: Logger,
-  options: OpenOptions & Pick<AgentDeps, 'conditions' | 'applyNothing'> = {},
+  options: OpenOptions & Pick<AgentDeps, 'conditions' | 'applyNothing' | keyof OwnThings> = {},
 ): { agent: Agent; ports: OpenPorts } {
   const ports = openPorts(config, log, options);
   const keyFile = config.keyFile ?? path.join(config.stateDir, 'agent.key');
@@ -103,7 +132,7 @@ export function createAgent(
     env: process.env,
     version,
     random: Math.random,
-    own: ownPaths(config, options.configFile),
+    ...ownThings(config, options.configFile),
     ...(privateKey === undefined ? {} : { privateKey }),
     ...options,
   });

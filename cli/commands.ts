@@ -13,6 +13,7 @@ const COMMANDS: readonly [names: readonly string[], load: () => Promise<Register
   [['render'], () => import('./render.ts')],
   [['plan'], () => import('./plan.ts')],
   [['once'], () => import('./once.ts')],
+  [['allow'], () => import('./allow.ts')],
   [['status'], () => import('./status.ts')],
   [['reconcile', 'suspend', 'resume'], () => import('./control.ts')],
   [['keygen'], () => import('./keygen.ts')],

@@ -101,7 +101,9 @@ async function enroll(options: Options): Promise<void> {
     `secrets in git can be encrypted to it: write into Host/${options.host}\n  ageRecipient: ${recipient}`,
   );
   if (before === undefined) {
-    console.log(`what manifests may do here is closed: open it under "allow" in ${options.config}`);
+    console.log(
+      `what manifests may do here is closed. Once the agent runs and has its manifest, \`homeostat allow --from-plan\` prints what it needs, with the reasons, to paste as "allow" into ${options.config}`,
+    );
   }
 }
 

@@ -27,6 +27,11 @@ export const EXIT_CODES: Readonly<Record<string, ExitCodes>> = {
     2: 'something would change',
   },
   once: { 0: 'all resources are ready', 1: `${UNREAD}, or it can’t run here`, 2: 'not all are ready' },
+  allow: {
+    0: 'printed',
+    1: `${UNREAD}, or there is nothing to go by`,
+    2: 'printed, and this host could not be asked about everything yet',
+  },
   status: { 0: 'the host and all resources are ready', 1: AGENT, 2: 'not all are ready' },
   reconcile: { 0: 'the agent looks again', 1: AGENT },
   suspend: { 0: 'suspended', 1: AGENT },

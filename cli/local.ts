@@ -49,29 +49,44 @@ export function localOptions(command: Command): Command {
  * @throws Error when there is no such host, or no configuration.
  */
 export async function openLocal(options: LocalOptions, { readOnly = false }: OpenOptions = {}) {
-  const compilation = await compileDirectory(options.dir);
-  if (compilation.diagnostics.length > 0) console.error(report(compilation));
-  if (compilation.revision === undefined) return undefined;
   const config = localConfig(options);
-  const found = compilation.revision.hosts.get(config.host);
-  if (found === undefined) {
-    const hosts = [...compilation.revision.hosts.keys()];
-    const near = didYouMean(config.host, hosts);
-    throw new Error(
-      `there is no Host/${config.host} in ${options.dir}${near === undefined ? '' : `, did you mean ${near}?`}; --host names one of: ${hosts.join(', ') || 'none'}`,
-    );
-  }
-  const assignment: Assignment = {
-    sequence: Date.now(),
-    commit: compilation.revision.commit,
-    payload: Payload.parse(JSON.parse(found.payloadText)),
-  };
+  const assignment = await localAssignment(options.dir, config.host);
+  if (assignment === undefined) return undefined;
   if (config.root !== undefined && !readOnly) fs.mkdirSync(config.root, { recursive: true });
   return {
     config,
     assignment,
     ...createAgent(config, VERSION, createLog('silent'), { readOnly, configFile: options.config }),
   };
+}
+
+/**
+ * What a directory of manifests asks of a host.
+ * @returns undefined when the manifests have errors; they have been printed. @throws Error when there is no such host
+ */
+export async function localAssignment(dir: string, host: string): Promise<Assignment | undefined> {
+  const compilation = await compileDirectory(dir);
+  if (compilation.diagnostics.length > 0) console.error(report(compilation));
+  if (compilation.revision === undefined) return undefined;
+  const found = compilation.revision.hosts.get(host);
+  if (found === undefined) {
+    const hosts = [...compilation.revision.hosts.keys()];
+    const near = didYouMean(host, hosts);
+    throw new Error(
+      `there is no Host/${host} in ${dir}${near === undefined ? '' : `, did you mean ${near}?`}; --host names one of: ${hosts.join(', ') || 'none'}`,
+    );
+  }
+  return {
+    sequence: Date.now(),
+    commit: compilation.revision.commit,
+    payload: Payload.parse(JSON.parse(found.payloadText)),
+  };
+}
+
+/** The configuration of this host's agent; that of one that grants nothing, where there is none yet. */
+export function hostConfig(file: string, host: string | undefined): AgentConfig {
+  if (!fs.existsSync(file)) return AgentConfig.parse({ host: host ?? hostNameHere() });
+  return { ...readAgentConfig(file), ...(host === undefined ? {} : { host }) };
 }
 
 function localConfig({ config, host, root, state }: LocalOptions): AgentConfig {

@@ -1,74 +1,64 @@
-// What a container may do to the host that runs it, as the host's owner is asked for it (Permission). Shared by the kinds that
-// make containers. Pure.
+// What a container may do to the host that runs it, as the host's owner is asked for it. Shared by the kinds that make
+// containers; mount-powers.ts has what it sees of the host. Pure.
 import type { Permission } from './kind.ts';
+import { hostAddress, isLoopback } from './shared/addresses.ts';
+import { resolvedImage } from './shared/images.ts';
 
-/** Capabilities whose holder gets at the host, with a container around or without (capabilities(7)). */
-const ROOT_CAPABILITIES = new Set([
-  'ALL',
-  'CAP_SYS_ADMIN',
-  'CAP_SYS_MODULE',
-  'CAP_SYS_PTRACE',
-  'CAP_SYS_RAWIO',
-  'CAP_SYS_BOOT',
-  'CAP_DAC_READ_SEARCH',
-  'CAP_MAC_ADMIN',
-  'CAP_BPF',
-  'CAP_PERFMON',
-]);
-/** Whoever reaches one of these tells an engine, as root, what to run; a read-only mount does not keep one from it. */
-const SOCKETS = [
-  'docker.sock',
-  'containerd/containerd.sock',
-  'podman/podman.sock',
-  'systemd/private',
-  'homeostat/agent.sock',
-].flatMap((socket) => [`/run/${socket}`, `/var/run/${socket}`]);
-/** Whoever writes here changes what root runs. */
-const ROOT_RUNS = [
-  '/etc/cron.d',
-  '/etc/homeostat',
-  '/etc/ld.so.preload',
-  '/etc/passwd',
-  '/etc/shadow',
-  '/etc/sudoers.d',
-  '/etc/systemd',
-  '/bin',
-  '/boot',
-  '/dev',
-  '/lib',
-  '/opt',
-  '/proc',
-  '/root',
-  '/sbin',
-  '/sys',
-  '/usr',
-  '/var/lib/containerd',
-  '/var/lib/docker',
-  '/var/lib/homeostat',
-  '/var/spool/cron',
-];
+/**
+ * What may be added without getting at the host (capabilities(7)): a container's defaults, and these. Everything else,
+ * and what a later kernel may have, amounts to root.
+ */
+const HARMLESS_CAPABILITIES = new Set(
+  [
+    ...[
+      'AUDIT_WRITE',
+      'CHOWN',
+      'DAC_OVERRIDE',
+      'FOWNER',
+      'FSETID',
+      'KILL',
+      'MKNOD',
+      'NET_BIND_SERVICE',
+      'NET_RAW',
+    ],
+    ...['SETFCAP', 'SETGID', 'SETPCAP', 'SETUID', 'SYS_CHROOT'],
+    ...['AUDIT_READ', 'BLOCK_SUSPEND', 'IPC_LOCK', 'IPC_OWNER', 'LEASE', 'LINUX_IMMUTABLE', 'NET_ADMIN'],
+    ...[
+      'NET_BROADCAST',
+      'SYS_NICE',
+      'SYS_PACCT',
+      'SYS_RESOURCE',
+      'SYS_TIME',
+      'SYS_TTY_CONFIG',
+      'SYSLOG',
+      'WAKE_ALARM',
+    ],
+  ].map((name) => `CAP_${name}`),
+);
+/** Where an engine's log drivers write to on their own; every other one goes to an address that a container names. */
+const LOCAL_LOGS = ['', 'json-file', 'local', 'journald', 'none'];
+/** Labels that describe, and that no program goes by; homeostat's own are not a manifest's to give. */
+const DESCRIBING_LABELS = /^(?:org\.opencontainers\.image\.|org\.label-schema\.)/;
 
-/** A path of the host, or a named volume, that a container sees. */
-export function mountPermissions(source: string, readOnly: boolean): Permission[] {
-  const permissions: Permission[] = [{ type: 'mount', value: source, mode: readOnly ? 'ro' : 'rw' }];
-  const why = source.startsWith('/') ? whyRoot(source, readOnly) : undefined;
-  if (why !== undefined) {
-    permissions.push({ type: 'root-equivalent', value: `mount:${source}${readOnly ? ':ro' : ''}`, why });
-  }
-  return permissions;
+export function imagePermission(image: string, why?: string): Permission {
+  return { type: 'image', value: resolvedImage(image), ...(why === undefined ? {} : { why }) };
+}
+
+/** Another person's container of this name is stopped, and what is in its unnamed volumes is taken over. */
+export function adoptPermission(name: string): Permission {
+  return {
+    type: 'capability',
+    value: `adopt:${name}`,
+    why: 'it may stop a container that somebody else made',
+  };
 }
 
 export function capabilityPermissions(name: string): Permission[] {
   const value = capability(name);
   const permissions: Permission[] = [{ type: 'capability', value }];
-  if (ROOT_CAPABILITIES.has(value)) {
-    permissions.push({
-      type: 'root-equivalent',
-      value: `capability:${value}`,
-      why: 'whoever has it gets at the host',
-    });
-  }
-  return permissions;
+  if (HARMLESS_CAPABILITIES.has(value)) return permissions;
+  const why = 'whoever has it gets at the host';
+  return [...permissions, { type: 'root-equivalent', value: `capability:${value}`, why }];
 }
 
 export function privilegedPermission(name: string): Permission {
@@ -79,40 +69,62 @@ export function privilegedPermission(name: string): Permission {
   };
 }
 
-export function hostPidPermission(name: string): Permission {
+/** @param pid `host`, or another container's as `container:NAME`. */
+export function pidPermissions(name: string, pid: string): Permission[] {
+  if (pid === '' || pid === 'private') return [];
+  if (pid !== 'host') return [{ type: 'capability', value: `pid:${pid}` }];
   const why = 'among the host’s processes, root in the container is root outside';
-  return { type: 'root-equivalent', value: `pid:host:${name}`, why };
+  return [{ type: 'root-equivalent', value: `pid:host:${name}`, why }];
 }
 
-/** @param address that a port of the container is published on. */
+/** @param network as an engine takes it; what is not its own by default reaches what others have there. */
+export function networkPermissions(network: string): Permission[] {
+  if (['', 'bridge', 'default', 'none'].includes(network)) return [];
+  return [{ type: 'capability', value: `network:${network}` }];
+}
+
+/** @param address that a port of the container is published on, in any spelling. */
 export function publishPermissions(address: string, port: string): Permission[] {
-  if (!isEverywhere(address)) return [];
-  const why = `whoever reaches the host reaches the container’s port ${port}`;
-  return [{ type: 'capability', value: `publish:${address}`, why }];
+  const resolved = hostAddress(address);
+  if (isLoopback(resolved)) return [];
+  const why = `whoever reaches that address reaches the container’s port ${port}`;
+  return [{ type: 'capability', value: `publish:${resolved}`, why }];
 }
 
-/** Why a bind mount amounts to root on the host, if it does. */
-function whyRoot(source: string, readOnly: boolean): string | undefined {
-  // An engine may listen elsewhere than it does by default.
-  const isSocket = /\/(?:docker|containerd|podman)\.sock$/.test(source);
-  const socket = isSocket ? source : SOCKETS.find((path) => contains(source, path));
-  if (socket !== undefined) return `whoever reaches ${socket} through it has root do anything`;
-  if (readOnly) return undefined;
-  const runs = ROOT_RUNS.find((path) => contains(source, path) || contains(path, source));
-  return runs === undefined
-    ? undefined
-    : `whoever writes to ${contains(source, runs) ? runs : source} has root run anything`;
+/** Proxies, updaters, schedulers and monitors do what a container's labels say. */
+export function labelPermissions(labels: Readonly<Record<string, unknown>>): Permission[] {
+  return Object.keys(labels)
+    .filter((label) => !DESCRIBING_LABELS.test(label))
+    .map((label) => ({
+      type: 'capability',
+      value: `label:${label}`,
+      why: 'programs that go by labels do what it says',
+    }));
 }
 
-/** Whether a directory holds a path, or is it. */
-function contains(directory: string, path: string): boolean {
-  return directory === path || path.startsWith(directory === '/' ? '/' : `${directory}/`);
+export function securityPermissions(name: string, option: string): Permission[] {
+  if (/^no-new-privileges(?:[:=]true)?$/.test(option)) return [];
+  const [, what = option, value = ''] = /^([a-z-]+)[:=](.*)$/s.exec(option) ?? [];
+  // A profile is a file, of which the engine gets the text.
+  const named = what === 'seccomp' && value !== 'unconfined' && value !== 'builtin' ? 'profile' : value;
+  const why = 'it takes a wall between the container and the host away';
+  return [{ type: 'root-equivalent', value: `security:${what}=${named}:${name}`, why }];
+}
+
+export function devicePermission(device: string): Permission {
+  const why = 'a container that has it gets at the device itself';
+  return { type: 'root-equivalent', value: `device:${device}`, why };
+}
+
+/** The engine itself, as root, sends what the container writes where the options say. */
+export function logPermissions(driver: string): Permission[] {
+  if (LOCAL_LOGS.includes(driver)) return [];
+  return [
+    { type: 'capability', value: `logging:${driver}`, why: 'the engine sends what is written elsewhere' },
+  ];
 }
 
 export function capability(name: string): string {
-  return name === 'ALL' || name.startsWith('CAP_') ? name : `CAP_${name}`;
-}
-
-function isEverywhere(address: string): boolean {
-  return address === '0.0.0.0' || /^[0:]+$/.test(address);
+  const upper = name.toUpperCase();
+  return upper === 'ALL' || upper.startsWith('CAP_') ? upper : `CAP_${upper}`;
 }

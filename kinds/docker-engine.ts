@@ -20,6 +20,14 @@ export class EngineError extends Error {
   }
 }
 
+/** As it was asked for. */
+interface EngineMount {
+  readonly Type: string;
+  readonly Source?: string;
+  readonly Target: string;
+  readonly ReadOnly?: boolean;
+}
+
 /** What is read of GET /containers/ID/json. */
 export interface Container {
   readonly Id: string;
@@ -55,14 +63,21 @@ export interface Container {
   readonly HostConfig: {
     readonly NetworkMode: string;
     readonly RestartPolicy: { readonly Name: string; readonly MaximumRetryCount: number };
+    readonly Privileged?: boolean;
+    readonly PidMode?: string;
+    readonly Mounts?: readonly EngineMount[] | null;
   } & Readonly<Record<string, unknown>>;
   readonly NetworkSettings: { readonly Networks: Readonly<Record<string, unknown>> | null };
   readonly Mounts: readonly {
     readonly Type: string;
     /** Of a volume; 64 hex digits where nobody gave it one. */
     readonly Name?: string;
+    /** Of the host: as it was given, or where the engine keeps the volume. */
+    readonly Source?: string;
     readonly Destination: string;
   }[];
+  /** In the directory in which the engine keeps the container's own files. */
+  readonly ResolvConfPath?: string;
 }
 
 /** @throws EngineError for every status of 400 and more. */
@@ -179,10 +194,40 @@ export async function requireImage(
   throw new Waiting('PullFailed', `${reference} could not be pulled: ${end.why}`, REGISTRY_AGAIN_MS);
 }
 
+/** What is read of GET /volumes/NAME. */
+export interface Volume {
+  readonly Driver: string;
+  readonly Options: Readonly<Record<string, string>> | null;
+}
+
+/** undefined when there is none yet. */
+export async function volumeOf(
+  docker: Docker,
+  name: string,
+  signal: AbortSignal,
+): Promise<Volume | undefined> {
+  try {
+    const { body } = await ask(docker, 'GET', `/volumes/${encodeURIComponent(name)}`, { signal });
+    return JSON.parse(body) as Volume;
+  } catch (error) {
+    if (isStatus(error, 404)) return undefined;
+    throw error;
+  }
+}
+
+/** Where the engine keeps its data, by the host's name. */
+export async function engineRootOf(docker: Docker, signal: AbortSignal): Promise<string | undefined> {
+  const { DockerRootDir } = JSON.parse((await ask(docker, 'GET', '/info', { signal })).body) as {
+    DockerRootDir?: string;
+  };
+  return DockerRootDir === '' ? undefined : DockerRootDir;
+}
+
+export const isAnonymous = (volume: string): boolean => /^[0-9a-f]{64}$/.test(volume);
+
 /** By where the container sees them: volumes that nobody named. What is in them is data like any other. */
 export function anonymousVolumes({ Mounts }: Container): Record<string, string> {
-  const isAnonymous = /^[0-9a-f]{64}$/;
-  const found = Mounts.filter(({ Type, Name = '' }) => Type === 'volume' && isAnonymous.test(Name));
+  const found = Mounts.filter(({ Type, Name = '' }) => Type === 'volume' && isAnonymous(Name));
   return Object.fromEntries(found.map(({ Destination, Name = '' }) => [Destination, Name]));
 }
 

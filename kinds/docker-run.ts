@@ -1,7 +1,10 @@
 // A program of an image, run to its end in a container that is thrown away: no network, nothing kept, nothing of the
 // host but the directories that are named, read-only. What an agent that was killed left of it is found by its label.
+import { Stalled } from '../api/errors.ts';
 import { ask, EngineError, inspect, isStatus, removeContainer, withLabel } from './docker-engine.ts';
-import type { Docker, ProcessResult } from './ports.ts';
+import type { Judge } from './kind.ts';
+import { refusalOfSeen } from './mounts-seen.ts';
+import type { Ports, ProcessResult } from './ports.ts';
 
 const RUN_LABEL = 'dev.homeostat.run';
 const LOG_LINES = 500;
@@ -19,9 +22,15 @@ export interface Run {
 
 /**
  * @returns what it wrote, both streams in `stdout`.
- * @throws Error when it could not be started, or did not end in time.
+ * @throws Error when it could not be started, or did not end in time; Stalled('NotAllowed') for what it sees.
  */
-export async function runInImage(docker: Docker, run: Run, signal: AbortSignal): Promise<ProcessResult> {
+export async function runInImage(
+  judge: Judge,
+  io: Pick<Ports, 'docker' | 'mounts'>,
+  run: Run,
+  signal: AbortSignal,
+): Promise<ProcessResult> {
+  const { docker } = io;
   for (const { Id } of await withLabel(docker, `${RUN_LABEL}=${run.key}`, signal)) {
     await removeContainer(docker, Id, signal, { volumes: true });
   }
@@ -39,6 +48,7 @@ export async function runInImage(docker: Docker, run: Run, signal: AbortSignal):
         Source: source,
         Target: target,
         ReadOnly: true,
+        BindOptions: { NonRecursive: true },
       })),
     },
   };
@@ -46,6 +56,9 @@ export async function runInImage(docker: Docker, run: Run, signal: AbortSignal):
   const { Id } = JSON.parse(created.body) as { Id: string };
   try {
     await ask(docker, 'POST', `/containers/${Id}/start`, { signal });
+    const started = await inspect(docker, Id, signal);
+    const refusal = started && (await refusalOfSeen(judge, started, io, signal));
+    if (refusal !== undefined) throw new Stalled('NotAllowed', refusal);
     await ask(docker, 'POST', `/containers/${Id}/wait`, { timeoutMs: run.timeoutMs, signal });
     const ended = await inspect(docker, Id, signal);
     if (ended === undefined) throw new Error(`somebody removed the container in which ${run.image} was run`);

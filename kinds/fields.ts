@@ -3,9 +3,10 @@ import * as z from 'zod';
 
 export const AbsolutePath = z
   .string()
+  .max(4096)
   .regex(
-    /^\/(?!.*(?:^|\/)\.\.?(?:\/|$))[^\0]*[^/\0]$/,
-    'an absolute path without "." or ".." parts and without a slash at its end',
+    /^\/(?!(?:.*\/)?\.{0,2}\/|.*\/\.\.?$|\.\.?$)[^\p{Cc}\p{Zl}\p{Zp}]*[^/\p{Cc}\p{Zl}\p{Zp}]$/su,
+    'an absolute path of one line, without "." or ".." parts and without a slash at its end',
   );
 
 /** Octal, as text: YAML would read 0644 as a number, and not as the one that is meant. */

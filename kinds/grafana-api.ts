@@ -6,6 +6,7 @@ import { SecretRef } from '../api/documents.ts';
 import { inWords, Stalled, Waiting } from '../api/errors.ts';
 import type { Claim, Desired, Permission } from './kind.ts';
 import type { Http, HttpResponse } from './ports.ts';
+import { originOf as originOfUrl } from './shared/urls.ts';
 
 /** Where Grafana is, and who asks. */
 export const GrafanaConnection = z
@@ -42,7 +43,7 @@ const AWAY_AGAIN_MS = 30_000;
 const FORBIDDEN_AGAIN_MS = 300_000;
 
 export function originOf({ url }: Pick<GrafanaConnection, 'url'>): string {
-  return new URL(url).origin;
+  return originOfUrl(url);
 }
 
 export function grafanaPermissions(grafana: GrafanaConnection): Permission[] {

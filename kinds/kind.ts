@@ -41,6 +41,8 @@ export interface Permission {
   readonly value: string;
   /** Of a mount: whether what is mounted can be written through it. Default rw. */
   readonly mode?: 'ro' | 'rw';
+  /** Of a mount: the agent's own paths below it that something empty is mounted over, so that they can't be seen. */
+  readonly covers?: readonly string[];
   /** Why it is needed, where the value alone does not say. */
   readonly why?: string;
 }
@@ -144,7 +146,18 @@ export interface HostFacts {
   readonly labels: Readonly<Record<string, string>>;
 }
 
-export interface Desired<S, M = unknown> {
+/** The host's owner's answer, for what is only known while a kind is at work. */
+export interface Judge {
+  /** The agent's own paths: its configuration, keys, state and socket. */
+  readonly own: readonly string[];
+  /**
+   * Why the host's owner does not grant these; undefined when all are granted. For what is only seen between the steps
+   * of `apply` and `undo`, and for what is found on the host.
+   */
+  refusal(permissions: readonly Permission[]): string | undefined;
+}
+
+export interface Desired<S, M = unknown> extends Judge {
   readonly key: string;
   readonly spec: S;
   readonly host: HostFacts;
@@ -168,7 +181,7 @@ export interface Desired<S, M = unknown> {
 }
 
 /** What the agent keeps of a resource, as `undo` sees it. */
-export interface InventoryRecord<M = unknown> {
+export interface InventoryRecord<M = unknown> extends Judge {
   readonly key: string;
   readonly owns: readonly Claim[];
   readonly memory: M | undefined;
@@ -229,6 +242,11 @@ export interface Kind<S, O, P extends PortName = PortName, B = unknown, M = unkn
    * what was not granted. It must not rely on `check`: a controller that is taken over leaves that out.
    */
   resolve?(d: Desired<S, M>, io: Pick<Ports, P>, signal: AbortSignal): Promise<readonly Permission[]>;
+  /**
+   * Ends what runs of it and shows or does what is not granted; nothing else. For when `resolve` was refused just before
+   * `apply`: what is there would stay as it is otherwise.
+   */
+  contain?(d: Desired<S, M>, io: Pick<Ports, P>, signal: AbortSignal): Promise<void>;
   /** Names that only serialise passes (`dpkg`); claims serialise by themselves. */
   locks?(spec: S): readonly string[];
   /** References whose content the resource's process reads at its start; their digests arrive as `inputs`. */

@@ -18,7 +18,10 @@ export interface WantedFile {
   readonly inPlace?: boolean;
 }
 
-/** @param what how the difference in content is called; mode, owner and group have their own names. */
+/**
+ * @param what how the difference in content is called; mode, owner and group have their own names. What a file with other names
+ * held is shown as a secret is: it may be one that no manifest may read.
+ */
 export function fileChanges(what: string, state: FileState, wanted: WantedFile): Change[] {
   // Made when somebody looks at them: a heal does not.
   const text = (before?: Buffer): NonNullable<Change['text']> => ({
@@ -28,7 +31,7 @@ export function fileChanges(what: string, state: FileState, wanted: WantedFile):
     get after() {
       return wanted.bytes.toString();
     },
-    secret: wanted.secret,
+    secret: wanted.secret || (state.type === 'file' && state.links !== undefined),
   });
   if (state.type === 'absent') return [{ what, from: 'absent', to: sizeOf(wanted.bytes), text: text() }];
   if (state.type !== 'file') return [{ what, from: `a ${state.type}`, to: 'a file', text: text() }];
@@ -80,9 +83,10 @@ export function writeFile(
   };
   if (now.type !== 'file') {
     files.replaceAtomic(wanted.path, wanted.bytes, attributes, { durable });
-  } else if (wanted.bytes.equals(now.content)) {
+  } else if (now.links === undefined && wanted.bytes.equals(now.content)) {
     files.setAttributes(wanted.path, attributes);
   } else if (wanted.inPlace === true) {
+    // Refused for a file with other names, which would hold it, too; any other gets an inode of its own below.
     files.rewriteInPlace(wanted.path, wanted.bytes, attributes);
   } else {
     // A replaced file keeps the owner that nobody named.

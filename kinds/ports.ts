@@ -14,6 +14,8 @@ export type FileState =
       readonly mtimeMs?: number;
       /** When anything of it changed last, its place included; nobody can set it back. */
       readonly ctimeMs?: number;
+      /** How many names it has, where it has several (hard links): what is changed under one is changed under all. */
+      readonly links?: number;
     }
   | { readonly type: 'directory'; readonly mode: number; readonly uid: number; readonly gid: number }
   | { readonly type: 'symlink'; readonly target: string }
@@ -29,11 +31,17 @@ export interface FileAttributes {
 /**
  * Files, synchronously: small files on the hot path are read and written about a millisecond sooner that way
  * (docs/decisions/0003). Paths are absolute; below a sandbox root, where the agent has one.
- * Writing creates missing parents with mode 0755.
+ * Writing creates missing parents with mode 0755. A write whose path leads elsewhere through links is judged there, and
+ * none ever reaches what is the agent's own (codes PathLeadsElsewhere, AgentsOwn).
  */
 export interface Files {
   /** @throws system errors other than ENOENT and ENOTDIR, which read as absent; EFBIG above 16 MiB. */
   read(path: string): FileState;
+  /**
+   * Where a path really is, for `resolve`: links among its parents are followed, and at its end with `follow`; what is
+   * missing stays as it is named. `..` goes up from where the part before it really is. @throws ELOOP
+   */
+  realPath(path: string, follow?: boolean): string;
   /** Whether anything is there, however large. */
   exists(path: string): boolean;
   /** When what the path leads to came there or was last changed (its ctime), unix milliseconds; 0 for nothing. */
@@ -50,7 +58,10 @@ export interface Files {
     attributes: FileAttributes,
     options?: { durable?: boolean | 'content' },
   ): void;
-  /** Keeps the inode, for a file that is bind-mounted on its own; readers may see a part. */
+  /**
+   * Keeps the inode, for a file that is bind-mounted on its own; readers may see a part.
+   * @throws HardLinked for a file with several names, NotAFile for a device or a pipe; so does setAttributes.
+   */
   rewriteInPlace(path: string, content: Uint8Array, attributes: FileAttributes): void;
   setAttributes(path: string, attributes: FileAttributes): void;
   makeDirectory(path: string, attributes: FileAttributes): void;
@@ -101,6 +112,8 @@ export interface ProcessResult {
 }
 
 export interface Processes {
+  /** Where a program really is that `run` would run, links followed; undefined where there is none. */
+  locate?(command: string): string | undefined;
   /**
    * Runs a program with an argument array, never a shell.
    * @throws Error when it can't be started (ENOENT) or did not end within timeoutMs.
@@ -115,6 +128,11 @@ export interface Processes {
       env?: Readonly<Record<string, string>>;
       /** Where it runs, as the host's programs see it (Files.hostPath). */
       cwd?: string;
+      /**
+       * The manifest chose the program: it is judged by where it really is, just before it is run (allow.exec).
+       * @throws Stalled('NotAllowed')
+       */
+      chosen?: true;
       /**
        * For a program that must not be cut off halfway, and takes no input: `signal` and the agent's end, a kill
        * included, end the waiting and not the program. Where systemd runs the host it is a transient unit whose name
@@ -149,6 +167,8 @@ export interface Http {
 
 /** A unit as its manager knows it; the names are systemd's (org.freedesktop.systemd1(5)). */
 export interface UnitState {
+  /** The unit's own name, where it was asked for by an alias; missing where a manager knows none. */
+  readonly id?: string;
   readonly loadState: 'loaded' | 'not-found' | 'masked' | 'error' | 'bad-setting';
   /** The manager's own message about a unit that it could not load. */
   readonly loadError: string;
@@ -299,6 +319,36 @@ export interface Docker {
   ): Promise<void>;
 }
 
+/** Where a path leads. */
+export interface Resolved {
+  /**
+   * Every link on the way followed, as a manifest names it; of what does not exist, from its nearest parent that does.
+   * What leads out of a sandbox root begins with "outside ", and is no path.
+   */
+  readonly path: string;
+  /** The same as the host's other programs see it. */
+  readonly hostPath: string;
+  readonly type: 'absent' | 'file' | 'directory' | 'socket' | 'other';
+  /** How many names it has; more than one for a file that stands elsewhere as well (a hard link). */
+  readonly links: number;
+}
+
+/** Where paths lead, and what is mounted: what a container sees is judged by it. */
+export interface Mounts {
+  resolve(path: string): Resolved;
+  /** As a manifest names a path that the host's programs see. */
+  nameOf(hostPath: string): string;
+  /** What is mounted on this host (mountinfo of proc(5)); '' on a system that does not show it. */
+  table(): string;
+  /**
+   * What a container has mounted, as its first process sees it. undefined where that is no process of this host.
+   * @param pid as the engine knows it, which may be in a namespace of its own.
+   */
+  tableOf(id: string, pid: number): string | undefined;
+  /** Sockets at a path or below it, as the host's programs see them: of a large directory those that are listened on. */
+  socketsIn(hostPath: string): readonly string[];
+}
+
 export interface Sockets {
   /**
    * Makes a TCP connection to host:port ([::1]:port for IPv6) and closes it again.
@@ -326,6 +376,7 @@ export interface Ports {
   readonly tailscale: Tailscale;
   readonly docker: Docker;
   readonly sockets: Sockets;
+  readonly mounts: Mounts;
   readonly clock: Clock;
 }
 export type PortName = keyof Ports;

@@ -1,10 +1,12 @@
-// `npm run docs`: what is generated from the sources, a page a kind and JSON Schemas for editors. With --check it
+// `npm run docs`: what is generated from the sources, a page a kind, JSON Schemas for editors, and
+// the grants of the shipped hosts. With --check it
 // writes nothing and fails where a page is out of date.
 import fs from 'node:fs';
 import path from 'node:path';
 import * as z from 'zod';
 import { FleetDocument, HostDocument, ResourceDocument } from '../api/documents.ts';
 import { kinds } from '../kinds/index.ts';
+import { grantsPages } from './grants.ts';
 
 const root = path.dirname(import.meta.dirname);
 const check = process.argv.includes('--check');
@@ -65,6 +67,8 @@ function typeOf(schema: object): string {
   if (s.type === 'object' && 'properties' in s) return `{${Object.keys(s.properties as object).join(', ')}}`;
   return s.type ?? 'any';
 }
+
+for (const [file, text] of await grantsPages(root)) pages.set(file, text);
 
 const stale: string[] = [];
 for (const [file, text] of pages) {

@@ -8,6 +8,7 @@
 import path from 'node:path';
 import { errnoOf } from '../../api/errors.ts';
 import type { Clock } from '../../kinds/ports.ts';
+import { fitsGlob } from '../../kinds/shared/pattern.ts';
 import { systemClock } from './clock.ts';
 import { isSame, keyOf, lookAt, type Step, type Way, WILDCARD, wayTo } from './path-steps.ts';
 import { firstOf, onAbort } from './waits.ts';
@@ -320,7 +321,7 @@ function isPolled(watched: Watched): boolean {
 }
 
 function concernedBy({ subscriptions, patterns }: Watched, name: string): Subscription[] {
-  const fitting = [...patterns].filter((pattern) => pattern !== name && path.matchesGlob(name, pattern));
+  const fitting = [...patterns].filter((pattern) => pattern !== name && fitsGlob(name, pattern));
   return [name, ...fitting].flatMap((key) => [...(subscriptions.get(key) ?? [])]);
 }
 

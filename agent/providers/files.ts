@@ -1,16 +1,18 @@
 // Files on this host. Every write goes through a handle of the parent directory (/proc/self/fd/N/name on Linux),
 // so that nobody who may write to a directory on the way (/etc/alloy belongs to group alloy) can swap it for a
 // link between our check and our write. Links are never followed at the last component.
-import { execFileSync } from 'node:child_process';
 import fs from 'node:fs';
 import path from 'node:path';
-import { errnoOf, Stalled } from '../../api/errors.ts';
-import type { FileAttributes, FileState, Files } from '../../kinds/ports.ts';
+import { errnoOf } from '../../api/errors.ts';
+import type { FileAttributes, Files } from '../../kinds/ports.ts';
+import { accountID } from './accounts.ts';
 import { Candidates } from './candidates.ts';
 import { DirectoryWatches } from './directory-watches.ts';
+import { readState } from './file-state.ts';
+import { type Own, openParent } from './parents.ts';
+import { realPlace } from './path-steps.ts';
 
-const { O_CREAT, O_DIRECTORY, O_EXCL, O_NOFOLLOW, O_NONBLOCK, O_RDONLY, O_RDWR, O_WRONLY } = fs.constants;
-const MAX_BYTES = 16 * 1024 * 1024;
+const { O_CREAT, O_EXCL, O_NOFOLLOW, O_NONBLOCK, O_RDONLY, O_RDWR, O_WRONLY } = fs.constants;
 /** The name beside an entry under which its next content stands before it takes the entry's place. */
 const unfinished = (name: string): string => `.${name}.homeostat~`;
 /** The name beside an entry of a candidate for it, hidden and without its suffix: nobody loads it with the others. */
@@ -25,6 +27,8 @@ export interface FilesOptions {
    * link. Gets the resolved path, without the root.
    */
   readonly allows?: (resolved: string) => boolean;
+  /** What is never written, however it is reached. */
+  readonly own?: Own;
   /** Where candidates are noted as long as they are there; without it, those of a killed agent stay. */
   readonly candidates?: string;
   readonly watches?: DirectoryWatches;
@@ -41,34 +45,37 @@ export function createFiles(options: FilesOptions = {}): Files & { close(): Prom
     return root + path.normalize(p);
   };
 
+  const bare = (full: string): string | undefined =>
+    full === root ? '/' : full.startsWith(`${root}/`) ? full.slice(root.length) : undefined;
+
+  /** @throws when the entry, as the path was resolved, is not to be written */
+  function judge(asked: string, full: string, resolved: string, parentFd?: number): void {
+    const inside = bare(resolved);
+    if (options.own?.holds(inside ?? resolved, parentFd) === true) {
+      const message = `${asked} is the agent’s own, or leads there, and no manifest writes there`;
+      throw Object.assign(new Error(message), { code: 'AgentsOwn' });
+    }
+    if (resolved === full) return;
+    if (inside !== undefined && (options.allows === undefined || options.allows(inside))) return;
+    const message = `${asked} leads to ${inside ?? resolved} through a symbolic link, and nothing allows writing there`;
+    throw Object.assign(new Error(message), { code: 'PathLeadsElsewhere' });
+  }
+
   /** Runs `use` with a name for the entry that no rename on the way can redirect. */
   function inParent<T>(p: string, use: (entry: string, parentFd: number) => T): T {
     const full = place(p);
-    const parent = path.dirname(full);
-    const fd = openDirectory(parent);
+    let fd: number | undefined;
     try {
-      if (!HAS_PROC) return use(full, fd);
-      const resolved = fs.readlinkSync(`/proc/self/fd/${fd}`);
-      if (resolved !== parent) refuseUnlessAllowed(p, path.join(resolved, path.basename(full)));
-      return use(`/proc/self/fd/${fd}/${path.basename(full)}`, fd);
+      fd = openParent(full, (resolved, parentFd) => judge(p, full, resolved, parentFd));
+      return use(HAS_PROC ? `/proc/self/fd/${fd}/${path.basename(full)}` : full, fd);
     } catch (error) {
       throw named(error, p);
     } finally {
-      fs.closeSync(fd);
+      if (fd !== undefined) fs.closeSync(fd);
     }
   }
 
-  function refuseUnlessAllowed(asked: string, resolved: string): void {
-    const inside = root === '' || resolved === root || resolved.startsWith(`${root}/`);
-    const bare = resolved.slice(root.length);
-    if (inside && (options.allows === undefined || options.allows(bare))) return;
-    throw Object.assign(
-      new Error(
-        `${asked} leads to ${inside ? bare : resolved} through a symbolic link, and nothing allows writing there`,
-      ),
-      { code: 'PathLeadsElsewhere' },
-    );
-  }
+  const read = (p: string) => readState(place(p), (stat) => options.own?.refuseOther(stat, p));
 
   /** @throws what keeps the candidate itself from being removed; it then stays noted, without its directories */
   function discard(files: Files, candidate: string): void {
@@ -110,8 +117,12 @@ export function createFiles(options: FilesOptions = {}): Files & { close(): Prom
   }
 
   return {
-    read(p) {
-      return readState(place(p));
+    read,
+
+    realPath(p, follow = false) {
+      if (!path.isAbsolute(p)) throw new Error(`${p} is not an absolute path`);
+      const real = realPlace(`${root}/${p}`, follow);
+      return bare(real) ?? real;
     },
 
     changedAtMs(p) {
@@ -150,8 +161,10 @@ export function createFiles(options: FilesOptions = {}): Files & { close(): Prom
 
     rewriteInPlace(p, content, attributes) {
       inParent(p, (entry) => {
-        const fd = fs.openSync(entry, O_WRONLY | O_CREAT | O_NOFOLLOW, 0o600);
+        // A pipe that nobody reads would keep the agent waiting.
+        const fd = fs.openSync(entry, O_WRONLY | O_CREAT | O_NOFOLLOW | O_NONBLOCK, 0o600);
         try {
+          requireOneName(fd, p);
           writeThrough(fd, content, attributes);
           fs.ftruncateSync(fd, content.length);
         } finally {
@@ -164,6 +177,7 @@ export function createFiles(options: FilesOptions = {}): Files & { close(): Prom
       inParent(p, (entry) => {
         const fd = fs.openSync(entry, O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
         try {
+          requireOneName(fd, p);
           writeThrough(fd, new Uint8Array(0), attributes);
         } finally {
           fs.closeSync(fd);
@@ -193,7 +207,7 @@ export function createFiles(options: FilesOptions = {}): Files & { close(): Prom
 
     async withCandidate(p, content, use) {
       const { dir, base } = path.parse(p);
-      const made = ancestors(dir).filter((d) => readState(place(d)).type === 'absent');
+      const made = ancestors(dir).filter((d) => read(d).type === 'absent');
       const candidate = path.join(dir, candidateOf(base));
       candidates.note({ path: candidate, made });
       try {
@@ -273,64 +287,14 @@ function ancestors(directory: string): string[] {
   return parent === directory ? [] : [directory, ...ancestors(parent)];
 }
 
-/** Missing parents come into being with mode 0755, as a person's `mkdir -p` would have it. */
-function openDirectory(directory: string): number {
-  try {
-    return fs.openSync(directory, O_RDONLY | O_DIRECTORY);
-  } catch (error) {
-    if (errnoOf(error) !== 'ENOENT') throw error;
-    fs.mkdirSync(directory, { recursive: true, mode: 0o755 });
-    return fs.openSync(directory, O_RDONLY | O_DIRECTORY);
-  }
-}
-
-function readState(full: string): FileState {
-  let fd: number;
-  try {
-    fd = fs.openSync(full, O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
-  } catch (error) {
-    switch (errnoOf(error)) {
-      case 'ENOENT':
-      case 'ENOTDIR':
-        return { type: 'absent' };
-      case 'ELOOP': // a link
-        return { type: 'symlink', target: fs.readlinkSync(full) };
-      case 'ENXIO': // a socket
-        return { type: 'other' };
-      default:
-        throw error;
-    }
-  }
-  try {
-    const stat = fs.fstatSync(fd);
-    const attributes = { mode: stat.mode & 0o7777, uid: stat.uid, gid: stat.gid };
-    if (stat.isDirectory()) return { type: 'directory', ...attributes };
-    if (!stat.isFile()) return { type: 'other' };
-    if (stat.size > MAX_BYTES) {
-      throw Object.assign(new Error(`${full} has ${stat.size} bytes; at most ${MAX_BYTES} are compared`), {
-        code: 'EFBIG',
-      });
-    }
-    return { type: 'file', content: readAll(fd, stat.size), ...attributes, ...times(stat) };
-  } finally {
-    fs.closeSync(fd);
-  }
-}
-
-function times({ mtimeMs, ctimeMs }: fs.Stats): { mtimeMs: number; ctimeMs: number } {
-  return { mtimeMs, ctimeMs };
-}
-
-/** Reads what is there now; a file that shrinks or grows meanwhile is read as it is found. */
-function readAll(fd: number, size: number): Buffer {
-  const buffer = Buffer.allocUnsafe(size);
-  let length = 0;
-  while (length < size) {
-    const n = fs.readSync(fd, buffer, length, size - length, length);
-    if (n === 0) break;
-    length += n;
-  }
-  return buffer.subarray(0, length);
+/** What is changed under one name is changed under all of them, wherever those are. @throws */
+function requireOneName(fd: number, p: string): void {
+  const stat = fs.fstatSync(fd);
+  if (stat.isDirectory()) return;
+  if (!stat.isFile()) throw Object.assign(new Error(`${p} is no regular file`), { code: 'NotAFile' });
+  if (stat.nlink <= 1) return;
+  const message = `${p} is a file with ${stat.nlink} names (hard links), and a change of it would change it under the others, too; give it an inode of its own first: cp ${p} ${p}.new && mv ${p}.new ${p}`;
+  throw Object.assign(new Error(message), { code: 'HardLinked' });
 }
 
 function openFresh(temporary: string): number {
@@ -341,38 +305,6 @@ function openFresh(temporary: string): number {
     if (errnoOf(error) !== 'EEXIST') throw error;
     fs.unlinkSync(temporary);
     return fs.openSync(temporary, flags, 0o600);
-  }
-}
-
-/** getent(1) knows of LDAP and sssd accounts too; macOS has no getent, but the files and `id`. */
-function accountID(database: 'passwd' | 'group', name: string, what: string): number {
-  if (/^\d+$/.test(name)) return Number(name);
-  const line =
-    lineOf(`/etc/${database}`, name) ?? (HAS_PROC ? tryRun('getent', [database, name]) : undefined);
-  const id = line?.split(':')[2];
-  if (id !== undefined && /^\d+$/.test(id)) return Number(id);
-  throw new Stalled(
-    'UnknownAccount',
-    `there is no ${what} ${name} on this host; create it, or name one that exists`,
-  );
-}
-
-function lineOf(file: string, name: string): string | undefined {
-  return fs
-    .readFileSync(file, 'utf8')
-    .split('\n')
-    .find((line) => line.startsWith(`${name}:`));
-}
-
-function tryRun(command: string, args: string[]): string | undefined {
-  try {
-    return execFileSync(command, args, {
-      encoding: 'utf8',
-      timeout: 5000,
-      stdio: ['ignore', 'pipe', 'ignore'],
-    });
-  } catch {
-    return undefined;
   }
 }
 

@@ -124,3 +124,32 @@ function readlink(p: string): string | undefined {
     return undefined; // it has just gone
   }
 }
+
+/**
+ * Where a path really is: links among its parents followed, and at its end if asked for; what is missing as it is named.
+ * @param target absolute; `..` in it goes up from where the part before it really is
+ * @throws Error with the code ELOOP
+ */
+export function realPlace(target: string, follow: boolean): string {
+  const left = namesOf(target);
+  let at = '/';
+  let links = 0;
+  for (let name = left.shift(); name !== undefined; name = left.shift()) {
+    if (name === '..') {
+      at = path.dirname(at);
+      continue;
+    }
+    const entry = path.join(at, name);
+    const isFollowed = (left.length > 0 || follow) && lstat(entry)?.isSymbolicLink() === true;
+    const to = isFollowed ? readlink(entry) : undefined;
+    if (to === undefined) {
+      at = entry;
+      continue;
+    }
+    if (++links > MOST_LINKS)
+      throw Object.assign(new Error(`${target} leads in a circle`), { code: 'ELOOP' });
+    left.unshift(...namesOf(to));
+    if (to.startsWith('/')) at = '/';
+  }
+  return at;
+}

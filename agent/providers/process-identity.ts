@@ -55,6 +55,16 @@ function startTimeFromPs(pid: number): string | undefined {
   }
 }
 
+/** systemd's units that a process runs in, by its control group (cgroups(7)); none where that can't be told. */
+export function unitsOf(pid: number | 'self'): string[] {
+  try {
+    const groups = fs.readFileSync(`/proc/${pid}/cgroup`, 'utf8');
+    return [...new Set([...groups.matchAll(/\/([^/\n]+\.service)(?=\/|$)/gm)].map(([, unit]) => unit!))];
+  } catch {
+    return [];
+  }
+}
+
 let boot: string | undefined;
 function bootID(): string {
   boot ??= fs.readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim();

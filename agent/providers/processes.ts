@@ -1,5 +1,7 @@
 // Programs of this host, run to their end. execa is loaded with the first of them: an agent whose kinds run none
 // doesn't pay for it.
+import fs from 'node:fs';
+import path from 'node:path';
 import { Stalled } from '../../api/errors.ts';
 import type { Processes } from '../../kinds/ports.ts';
 import { hasTransientUnits, runDetached } from './detached.ts';
@@ -8,8 +10,8 @@ import { hasTransientUnits, runDetached } from './detached.ts';
 const MAX_OUTPUT = 4 * 1024 * 1024;
 
 export interface ProcessesOptions {
-  /** Whether a program may be run at all; closed by default is the caller's business. */
-  readonly allows?: (command: string) => boolean;
+  /** Whether a program that a manifest chose may be run; it is named by where it really is. */
+  readonly allows?: (program: string) => boolean;
   /** Whether detached programs get units of their own. Default: where systemd runs the host, and we are root. */
   readonly units?: boolean;
 }
@@ -28,9 +30,13 @@ export function createProcesses(options: ProcessesOptions = {}): ClosableProcess
   let detachedPrograms = 0;
 
   return {
-    async run(command, args, { timeoutMs, signal, input, env, cwd, detached }) {
-      if (options.allows?.(command) === false) {
-        throw new Stalled('NotAllowed', `this host's agent does not allow ${command} to be run (allow.exec)`);
+    locate,
+
+    async run(command, args, { timeoutMs, signal, input, env, cwd, detached, chosen }) {
+      // What was judged is what is run, whatever is put in its place on PATH meanwhile.
+      const program = chosen === true ? (locate(command) ?? command) : command;
+      if (chosen === true && options.allows?.(program) === false) {
+        throw new Stalled('NotAllowed', `this host's agent does not allow ${program} to be run (allow.exec)`);
       }
       if (!(timeoutMs > 0)) throw new Error(`${command} must have a timeout`);
       signal?.throwIfAborted();
@@ -49,7 +55,8 @@ export function createProcesses(options: ProcessesOptions = {}): ClosableProcess
         });
       }
       const { execa } = await import('execa');
-      const result = await execa(command, args, {
+      const result = await execa(program, args, {
+        ...(program === command ? {} : { argv0: command }),
         reject: false,
         timeout: timeoutMs,
         cancelSignal: signal === undefined ? closing.signal : AbortSignal.any([signal, closing.signal]),
@@ -93,6 +100,23 @@ function startError(
   const code = result.code ?? '';
   const words = code === 'ENOENT' ? `there is no program ${command} on this host` : result.shortMessage;
   return Object.assign(new Error(words ?? `${command} could not be started`), { code });
+}
+
+/** As execvp(3) finds it. */
+function locate(command: string): string | undefined {
+  const directories = command.includes('/')
+    ? ['']
+    : (process.env['PATH'] ?? '').split(':').filter(path.isAbsolute);
+  for (const directory of directories) {
+    try {
+      const at = path.join(directory, command);
+      fs.accessSync(at, fs.constants.X_OK);
+      if (fs.statSync(at).isFile()) return fs.realpathSync(at);
+    } catch {
+      // not there, or not to be run: the next may be
+    }
+  }
+  return undefined;
 }
 
 function describe(command: string, args: readonly string[]): string {

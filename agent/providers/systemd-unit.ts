@@ -3,6 +3,7 @@ import type { UnitJob, UnitState } from '../../kinds/ports.ts';
 
 /** What fromProperties reads, of the unit's own interface and of its type's. */
 const PROPERTIES = [
+  'Id',
   'LoadState',
   'LoadError',
   'ActiveState',
@@ -69,6 +70,7 @@ export function fromProperties(p: Properties, unitFileState: string): UnitState 
   const [, loadError] = (p['LoadError'] ?? ['', '']) as [string, string];
   const runs = activeState !== 'inactive' && activeState !== 'failed' && p['SubState'] !== 'auto-restart';
   return {
+    ...(typeof p['Id'] === 'string' ? { id: p['Id'] } : {}),
     loadState: String(p['LoadState']) as UnitState['loadState'],
     loadError,
     activeState,

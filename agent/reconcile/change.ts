@@ -15,7 +15,6 @@ import {
   pendingResult,
   putIntoForce,
   readyReport,
-  requireResolved,
   StillDiffers,
 } from './look.ts';
 import type { Pass, PassResult, ReconcilerDeps, Target } from './loop.ts';
@@ -66,7 +65,6 @@ async function open(pass: Pass, target: Target, resource: Resource): Promise<Loo
   const { kind, desired } = target;
   if (!desired.heal) requireDependencies(world, resource);
   const seen = await look(pass, target);
-  await requireResolved(pass, target);
   // What was confirmed here before needs no validation, and has to be possible when nothing else is.
   const prepared = desired.heal ? undefined : await kind.prepare(desired, seen.observed, ports, signal);
   const version = await versionOf(kind, target, pass);

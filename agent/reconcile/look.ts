@@ -1,4 +1,5 @@
 // Looking at a target, getting it into force, and judging what is there: the steps that the situations share.
+import { Stalled } from '../../api/errors.ts';
 import { type Change, describeChange, type Verdict } from '../../kinds/kind.ts';
 import { requireGranted } from './allow.ts';
 import { type Decision, decide, NO_GATE, seenYes } from './gate.ts';
@@ -15,9 +16,14 @@ export interface OpenTrial {
   readonly before: unknown;
 }
 
-/** Observes and compares; writes nothing. @throws what the kind throws */
-export async function look({ deps, state, signal }: Pass, target: Target): Promise<Look> {
+/**
+ * Observes and compares; writes nothing. What was not confirmed here before is judged first: what is compared is read.
+ * @throws what the kind throws, Stalled('NotAllowed')
+ */
+export async function look(pass: Pass, target: Target): Promise<Look> {
+  const { deps, state, signal } = pass;
   const { kind, desired } = target;
+  if (!desired.heal) await requireResolved(pass, target);
   const observed = await kind.observe(desired, deps.ports, signal);
   const changes = kind.diff(desired, observed);
   const { hide } = deps.secrets;
@@ -32,7 +38,10 @@ export async function look({ deps, state, signal }: Pass, target: Target): Promi
 /**
  * Judges what the target would touch on this host as it is now. @throws Stalled('NotAllowed') that names what is missing
  */
-export async function requireResolved({ deps, signal }: Pass, { kind, desired }: Target): Promise<void> {
+export async function requireResolved(
+  { deps, signal }: Pick<Pass, 'deps' | 'signal'>,
+  { kind, desired }: Target,
+): Promise<void> {
   if (kind.resolve === undefined) return;
   requireGranted(await kind.resolve(desired, deps.ports, signal), deps);
 }
@@ -52,7 +61,13 @@ export async function putIntoForce(
   const { journal, ports } = deps;
   state.yes = undefined;
   state.looks = 0;
-  await requireResolved(pass, target);
+  try {
+    await requireResolved(pass, target);
+  } catch (error) {
+    if (error instanceof Stalled && error.reason === 'NotAllowed')
+      await kind.contain?.(desired, ports, signal);
+    throw error;
+  }
   const memory = await kind.apply(changes, desired, ports, signal, waited ? undefined : observed);
   const entry = journal.entry(state.key);
   if (memory !== undefined && kind.memory !== undefined && entry !== undefined) {

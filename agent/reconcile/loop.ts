@@ -1,12 +1,12 @@
 // What the parts of the loop share: what a pass is given, what it returns, and what the loop needs of the agent.
-import type { AnyKind, Desired, InventoryRecord } from '../../kinds/kind.ts';
+import type { AnyKind, Desired, InventoryRecord, Judge } from '../../kinds/kind.ts';
 import type { Ports } from '../../kinds/ports.ts';
 import { readVersioned } from '../../kinds/shared/versioned.ts';
 import type { InventoryEntry, Journal } from '../journal/journal.ts';
 import type { Cause, Item } from '../queue/queue.ts';
 import type { Turns } from '../queue/turns.ts';
 import { latest, type SecretStore, secretRefsIn } from '../secrets/store.ts';
-import type { Grants } from './allow.ts';
+import { type Grants, refusalOf } from './allow.ts';
 import type { Suspensions } from './suspensions.ts';
 import type { ResourceState, World } from './world.ts';
 
@@ -128,9 +128,9 @@ export function recordOf(
   key: string,
   kind: AnyKind,
   entry: InventoryEntry,
-  secrets: SecretStore,
+  deps: Grants & { readonly secrets: SecretStore },
 ): InventoryRecord {
-  const content = contentFrom(secrets);
+  const content = contentFrom(deps.secrets);
   // What was recorded long ago names ciphertext of then, for keys and of values that may be gone.
   const now = secretRefsIn(entry.confirmed?.spec);
   return {
@@ -138,7 +138,12 @@ export function recordOf(
     owns: entry.owns,
     memory: memoryOf(key, kind, entry),
     content: (value) => content(typeof value === 'string' ? value : latest(value, now)),
+    ...judgeOf(deps),
   };
+}
+
+export function judgeOf(grants: Grants): Judge {
+  return { own: grants.own ?? [], refusal: (permissions) => refusalOf(permissions, grants) };
 }
 
 /** @throws Stalled('SnapshotUnreadable') */

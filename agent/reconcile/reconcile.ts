@@ -10,6 +10,7 @@ import { presentable } from '../secrets/redact.ts';
 import { secretRefsIn } from '../secrets/store.ts';
 import { act } from './act.ts';
 import { basisOf, begin, resume } from './change.ts';
+import { requireResolved } from './look.ts';
 import type { Pass, PassResult, ReconcilerDeps, Target } from './loop.ts';
 import { remove } from './removal.ts';
 import { situationOf } from './situation.ts';
@@ -78,7 +79,9 @@ export class Reconciler {
     const state = this.#deps.world.get(key);
     if (state?.resource === undefined) return [];
     await this.targets.ready(state);
-    const { kind, desired } = this.targets.wanted(state, state.resource);
+    const target = this.targets.wanted(state, state.resource);
+    await requireResolved({ deps: this.#deps, signal }, target);
+    const { kind, desired } = target;
     const changes = kind.diff(desired, await kind.observe(desired, this.#deps.ports, signal));
     // What stands there now may be a secret that an earlier manifest put there.
     const { secrets, journal } = this.#deps;

@@ -45,14 +45,14 @@ export async function remove(pass: Pass): Promise<PassResult> {
 
 /** Back to how it was before the first write, by the kind that recorded it. */
 async function undoOriginal({ deps, state, signal }: Pass, entry: InventoryEntry): Promise<void> {
-  const { kinds, ports, secrets } = deps;
+  const { kinds, ports } = deps;
   const { key } = state;
   const { kind: name, snapshot } = entry.original;
   const kind = kinds.get(name);
   if (kind === undefined) throw new Stalled('Unsupported', `this agent does not know the kind ${name}`);
   const before = readVersioned(kind.before, snapshot.before, `the snapshot of ${key}`);
   const own = deps.world.kindOf(key);
-  const record = recordOf(key, own === kind ? kind : kindOf(kinds, key), entry, secrets);
+  const record = recordOf(key, own === kind ? kind : kindOf(kinds, key), entry, deps);
   await kind.undo(before, record, ports, signal);
 }
 

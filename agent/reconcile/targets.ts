@@ -4,7 +4,7 @@ import { Stalled } from '../../api/errors.ts';
 import type { AnyKind, Desired, HostFacts, Input } from '../../kinds/kind.ts';
 import { secretPermissions, secretRefsIn, withoutCiphertext } from '../secrets/store.ts';
 import { isGranted, requireAllowed } from './allow.ts';
-import { contentFrom, kindOf, memoryOf, type ReconcilerDeps, type Target } from './loop.ts';
+import { contentFrom, judgeOf, kindOf, memoryOf, type ReconcilerDeps, type Target } from './loop.ts';
 import { confirmedPlace } from './relocate.ts';
 import { desiredDigest, type ResourceState } from './world.ts';
 
@@ -111,6 +111,7 @@ export class Targets {
       inputs,
       memory: memoryOf(key, kind, entry),
       content: contentFrom(secrets),
+      ...judgeOf(this.#deps),
     };
   }
 

@@ -9,14 +9,14 @@ import { kindOf, type Pass, type PassResult, recordOf } from './loop.ts';
 /** Kind's undo; then what was confirmed is compared, and mended where it had drifted before. */
 export async function undo(pass: Pass, intent: Intent): Promise<PassResult> {
   const { deps, state } = pass;
-  const { journal, kinds, ports, secrets } = deps;
+  const { journal, kinds, ports } = deps;
   const entry = journal.entry(state.key)!;
   state.inForce = undefined;
   state.yes = undefined;
   try {
     const kind = kindOf(kinds, state.key);
     const before = readVersioned(kind.before, intent.snapshot.before, `the snapshot of ${state.key}`);
-    await kind.undo(before, recordOf(state.key, kind, entry, secrets), ports, pass.signal);
+    await kind.undo(before, recordOf(state.key, kind, entry, deps), ports, pass.signal);
     const confirmed = pass.targets.confirmed(state);
     if (confirmed !== undefined) {
       const seen = await look(pass, confirmed);

@@ -5,10 +5,11 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { inspect } from 'node:util';
 import { isSecretRef, type SecretRef, type SecretSource } from '../../api/documents.ts';
-import { inWords, Stalled } from '../../api/errors.ts';
+import { Stalled } from '../../api/errors.ts';
 import type { Permission, Secret } from '../../kinds/kind.ts';
 import { readIfThere, writeDurably } from '../journal/durable.ts';
 import type { AgeIdentity } from './age.ts';
+import { isOneOf, readSecretFile, withoutLastNewline } from './file.ts';
 import { Redactor } from './redact.ts';
 
 export interface SecretStore {
@@ -33,8 +34,10 @@ export interface SecretStoreOptions {
   readonly stateDir: string;
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly age: AgeIdentity;
-  /** The agent's own keys, in its state directory or elsewhere: no manifest reads them, whatever is allowed. */
-  readonly ownKeys?: readonly string[];
+  /** Paths of the agent's own: no manifest reads them, whatever is allowed. */
+  readonly own?: readonly string[];
+  /** Whether manifests may read this file, which another one that they named leads to. Default: yes. */
+  readonly allows?: (file: string) => boolean;
   /** To look only: a key that is not there yet is not kept. */
   readonly readOnly?: boolean;
 }
@@ -43,7 +46,7 @@ export interface SecretStoreOptions {
 const MOST_DECRYPTED = 1000;
 
 export function createSecretStore(options: SecretStoreOptions): SecretStore {
-  const { stateDir, env, age, ownKeys = [], readOnly = false } = options;
+  const { stateDir, env, age, own = [], allows = () => true, readOnly = false } = options;
   let key: Buffer | undefined;
   const hmacKey = () => (key ??= loadHmacKey(path.join(stateDir, 'secret-hmac.key'), readOnly));
   const redactor = new Redactor();
@@ -86,18 +89,17 @@ export function createSecretStore(options: SecretStoreOptions): SecretStore {
       throw new Stalled('SecretMissing', `the controller did not send the ciphertext of ${source.ageFrom}`);
     }
     const file = fileOf({ secretFrom: source });
-    if (file !== undefined) refuseOwn(file);
-    return readSecretFile(source, file);
-  }
-
-  function refuseOwn(file: string): void {
-    const real = realPath(file);
-    const own = [stateDir, age.file, ...ownKeys].map(realPath);
-    if (!own.some((path) => real === path || real.startsWith(`${path}/`))) return;
-    throw new Stalled(
-      'NotAllowed',
-      `${file} is one of the agent's own keys: no manifest may use it as a secret`,
-    );
+    if (file === undefined) throw withoutCredentials(source);
+    return readSecretFile(file, (real, stat) => {
+      if (isOneOf([stateDir, age.file, ...own], real, stat)) {
+        const message = `${file} is one of the agent's own keys: no manifest may use it as a secret`;
+        throw new Stalled('NotAllowed', message);
+      }
+      // systemd's own directory is behind a link for no reason of a manifest's.
+      if (real === file || 'credential' in source || allows(real)) return;
+      const message = `${file} leads to ${real}, which this host's agent does not allow (allow.secrets)`;
+      throw new Stalled('NotAllowed', message);
+    });
   }
 
   return {
@@ -136,37 +138,12 @@ function readVariable(name: string, env: SecretStoreOptions['env']): Buffer {
   );
 }
 
-function readSecretFile(
-  source: Extract<SecretSource, { file: string } | { credential: string }>,
-  file: string | undefined,
-): Buffer {
-  if (file === undefined) {
-    const name = 'credential' in source ? source.credential : '';
-    throw new Stalled(
-      'SecretMissing',
-      `the agent was started without credentials; its unit needs LoadCredential=${name}:/path`,
-    );
-  }
-  try {
-    return withoutLastNewline(fs.readFileSync(file));
-  } catch (error) {
-    throw new Stalled('SecretMissing', `the secret's file can't be read: ${inWords(error)}`);
-  }
-}
-
-/** Where symbolic links lead; the path itself where there is nothing. */
-function realPath(file: string): string {
-  try {
-    return fs.realpathSync(file);
-  } catch {
-    return path.resolve(file);
-  }
-}
-
-/** A newline at the end is the editor's, not the secret's. */
-function withoutLastNewline(bytes: Buffer): Buffer {
-  if (bytes.at(-1) !== 0x0a) return bytes;
-  return bytes.subarray(0, bytes.at(-2) === 0x0d ? -2 : -1);
+function withoutCredentials(source: SecretSource): Stalled {
+  const name = 'credential' in source ? source.credential : '';
+  return new Stalled(
+    'SecretMissing',
+    `the agent was started without credentials; its unit needs LoadCredential=${name}:/path`,
+  );
 }
 
 class OpaqueSecret implements Secret {

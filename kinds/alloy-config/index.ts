@@ -3,20 +3,31 @@
 import path from 'node:path';
 import { Stalled } from '../../api/errors.ts';
 import { sha256 } from '../../api/json.ts';
-import { mountPermissions } from '../container-powers.ts';
 import { type Desired, defineKind, type Finding, type Permission } from '../kind.ts';
 import { fileChanges, restoreFile, saveFile, type WantedFile, writeFile } from '../managed-file.ts';
+import { type ResolvedBind, uncovered } from '../mounts-wanted.ts';
 import type { FileState, Ports } from '../ports.ts';
 import { accountIDs, accountPermissions } from '../shared/accounts.ts';
+import { placesOf } from '../shared/places.ts';
+import { runPermissions } from '../shared/programs.ts';
+import { unitPermissions } from '../shared/units.ts';
+import { addressPermission } from '../shared/urls.ts';
 import { watchAll } from '../watch-all.ts';
 import { type AlloyAnswers, askAlloy, type Reload, reloadAlloy } from './alloy-api.ts';
 import { assess, Before, GATE, type Seen, unhealthyOf } from './assess.ts';
 import { missingComponents } from './components.ts';
-import { type RunnerName, runnerName, runnerOf, targetImage } from './runner.ts';
+import {
+  containerPermissions,
+  type RunnerName,
+  runnerName,
+  runnerOf,
+  targetImage,
+  usePermissions,
+} from './runner.ts';
 import { AlloyConfigSpec } from './schema.ts';
 import { hostValidator, imageValidator, validate, withoutText } from './validate.ts';
 
-type Needs = 'files' | 'processes' | 'http' | 'units' | 'supervised' | 'docker' | 'clock';
+type Needs = 'files' | 'processes' | 'http' | 'units' | 'supervised' | 'docker' | 'mounts' | 'clock';
 type Io = Pick<Ports, Needs>;
 
 interface Observed extends Seen {
@@ -38,7 +49,7 @@ export const alloyConfig = defineKind<AlloyConfigSpec, Observed, Needs, Before>(
   scope: 'host',
   spec: AlloyConfigSpec,
   before: { version: 1, schema: Before },
-  needs: ['files', 'processes', 'http', 'units', 'supervised', 'docker', 'clock'],
+  needs: ['files', 'processes', 'http', 'units', 'supervised', 'docker', 'mounts', 'clock'],
   healLimit: { burst: 500, perSecond: 10 },
   gate: () => GATE,
 
@@ -48,13 +59,8 @@ export const alloyConfig = defineKind<AlloyConfigSpec, Observed, Needs, Before>(
   permissions(spec) {
     const permissions: Permission[] = [{ type: 'path', value: pathOf(spec) }];
     const runner = runnerName(spec);
-    if (spec.container === undefined) {
-      permissions.push({ type: 'exec', value: binaryOf(spec), why: 'it validates the config' });
-    } else {
-      const { name, image = `image-of:${name}` } = spec.container;
-      permissions.push({ type: 'image', value: image, why: 'it validates the config' });
-      permissions.push(...mountPermissions(path.dirname(pathOf(spec)), true));
-    }
+    permissions.push(addressPermission(addressOf(spec), 'Alloy is asked and reloaded there'));
+    if (spec.container !== undefined) permissions.push(...containerPermissions(spec.container));
     if (runner !== undefined && 'unit' in runner) {
       permissions.push({
         type: 'unit',
@@ -64,6 +70,19 @@ export const alloyConfig = defineKind<AlloyConfigSpec, Observed, Needs, Before>(
     }
     permissions.push(...accountPermissions(spec));
     return permissions;
+  },
+
+  async resolve(d, io, signal) {
+    const { spec } = d;
+    const runner = runnerName(spec);
+    const isUnit = runner !== undefined && 'unit' in runner && runner.manager === 'systemd';
+    return [
+      ...placesOf(io.files, [pathOf(spec)]),
+      ...(spec.container === undefined
+        ? runPermissions(io.processes, binaryOf(spec), 'it validates the config')
+        : await usePermissions(spec.container, directoryOf(d, io), d.own, io, signal)),
+      ...(isUnit ? await unitPermissions(io.units, runner.unit, signal, 'it may be reloaded') : []),
+    ];
   },
 
   check(spec): Finding[] {
@@ -125,7 +144,7 @@ export const alloyConfig = defineKind<AlloyConfigSpec, Observed, Needs, Before>(
     const validator =
       spec.container === undefined
         ? hostValidator(binaryOf(spec), io, signal)
-        : imageValidator(d.key, await targetImage(spec.container, io, signal), io, signal);
+        : imageValidator(d, await targetImage(spec.container, io, signal), directoryOf(d, io), io, signal);
     const candidate = { path: pathOf(spec), bytes, secret, stability: spec.stability };
     await validate(candidate, io.files, validator);
     const alloy = observed.alloy ?? (await askAlloy(io.http, addressOf(spec), signal));
@@ -187,12 +206,18 @@ export const alloyConfig = defineKind<AlloyConfigSpec, Observed, Needs, Before>(
     }
     const alloy = await askAlloy(io.http, addressOf(d.spec), signal);
     if (alloy.state === 'answers' && alloy.version !== '') return alloy.version;
-    const options = { timeoutMs: VERSION_TIMEOUT_MS, signal };
+    const options = { timeoutMs: VERSION_TIMEOUT_MS, signal, chosen: true } as const;
     const ran = await io.processes.run(binaryOf(d.spec), ['--version'], options).catch(() => undefined);
     signal.throwIfAborted();
     return /version (\S+)/.exec(ran?.stdout ?? '')?.[1] ?? '';
   },
 });
+
+/** What the validating container sees of the host. */
+function directoryOf(d: Desired<AlloyConfigSpec>, { mounts }: Pick<Io, 'mounts'>): ResolvedBind {
+  const source = path.dirname(pathOf(d.spec));
+  return uncovered({ source, target: source, readOnly: true, isRecursive: false }, mounts);
+}
 
 /** What Alloy runs instead of these bytes, for people; undefined when it runs them, or it can't be seen. */
 function otherThan(bytes: Buffer, alloy: AlloyAnswers): string | undefined {

@@ -1,6 +1,9 @@
 // Who runs Alloy, as far as its config has to know: a unit, a container, or nobody that could be asked.
 import * as z from 'zod';
+import { imagePermission } from '../container-powers.ts';
 import { ask, type Container, describeContainer, imageID, inspect, requireImage } from '../docker-engine.ts';
+import type { Permission } from '../kind.ts';
+import { bindPermissions, type ResolvedBind } from '../mounts-wanted.ts';
 import type { Ports, UnitState } from '../ports.ts';
 import type { AlloyConfigSpec } from './schema.ts';
 
@@ -108,6 +111,32 @@ function containerIs({ State }: Container): RunnerState['is'] {
   if (Running && !Restarting) return 'running';
   if (Status === 'created') return 'starting';
   return OOMKilled || !STOPPED_BY_SIGNAL.includes(ExitCode) ? 'failed' : 'stopped';
+}
+
+/** Which container is signalled is said by its name; a program that does not know SIGHUP ends by it. */
+export function containerPermissions({
+  name,
+  image,
+}: NonNullable<AlloyConfigSpec['container']>): Permission[] {
+  return [
+    { type: 'unit', value: `container:${name}`, why: 'it is sent SIGHUP when Alloy’s API is closed to us' },
+    ...(image === undefined ? [] : [imagePermission(image, 'it validates the config')]),
+  ];
+}
+
+/** What it takes to validate: the image that the container has, where none is named, and the config's directory. */
+export async function usePermissions(
+  { name, image }: NonNullable<AlloyConfigSpec['container']>,
+  directory: ResolvedBind,
+  own: readonly string[],
+  { docker, mounts }: Pick<Ports, 'docker' | 'mounts'>,
+  signal: AbortSignal,
+): Promise<Permission[]> {
+  const used = image ?? (await inspect(docker, name, signal))?.Config.Image;
+  return [
+    ...(used === undefined ? [] : [imagePermission(used, 'it validates the config')]),
+    ...bindPermissions(directory, own, mounts, undefined),
+  ];
 }
 
 /**

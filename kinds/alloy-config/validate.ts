@@ -3,7 +3,9 @@
 import path from 'node:path';
 import { errnoOf, Stalled } from '../../api/errors.ts';
 import { runInImage } from '../docker-run.ts';
-import type { Docker, Files, Processes, ProcessResult } from '../ports.ts';
+import type { Judge } from '../kind.ts';
+import type { ResolvedBind } from '../mounts-wanted.ts';
+import type { Files, Ports, Processes, ProcessResult } from '../ports.ts';
 import { excerpt } from '../shared/excerpt.ts';
 
 const VALIDATE_TIMEOUT_MS = 30_000;
@@ -24,7 +26,8 @@ export function hostValidator(
     const seenAs = files.hostPath?.(file) ?? file;
     try {
       const args = ['validate', ...options, seenAs];
-      return { ...(await processes.run(binary, args, { timeoutMs: VALIDATE_TIMEOUT_MS, signal })), seenAs };
+      const how = { timeoutMs: VALIDATE_TIMEOUT_MS, signal, chosen: true } as const;
+      return { ...(await processes.run(binary, args, how)), seenAs };
     } catch (error) {
       if (errnoOf(error) === 'ENOENT') return undefined;
       throw error;
@@ -34,22 +37,22 @@ export function hostValidator(
 
 /** With the program of an image: it sees the config's directory, in its own place, read-only. */
 export function imageValidator(
-  key: string,
+  d: Judge & { readonly key: string },
   image: string | undefined,
-  { files, docker }: { files: Files; docker: Docker },
+  directory: ResolvedBind,
+  io: Pick<Ports, 'docker' | 'mounts'>,
   signal: AbortSignal,
 ): Validator {
   return async (file, options) => {
     if (image === undefined) return undefined;
-    const directory = path.dirname(file);
     const run = {
-      key,
+      key: d.key,
       image,
       args: ['validate', ...options, file],
-      directories: [{ source: files.hostPath?.(directory) ?? directory, target: directory }],
+      directories: [{ source: directory.resolved.hostPath, target: directory.target }],
       timeoutMs: VALIDATE_TIMEOUT_MS,
     };
-    return { ...(await runInImage(docker, run, signal)), seenAs: file };
+    return { ...(await runInImage(d, io, run, signal)), seenAs: file };
   };
 }
 
@@ -91,12 +94,26 @@ export function diagnostics(
   const named = output
     .replaceAll(temporary, config.path)
     .replaceAll(path.basename(temporary), path.basename(config.path));
-  const kept = named
-    .split('\n')
+  const kept = withoutOthers(named.split('\n'), config.path)
     .filter((line) => !/^Error: validation failed$|collector server run finished/.test(line))
     .map((line) => line.replace(/^Error: /, ''));
   if (config.secret) return withoutText(kept.join('\n'), config.path);
   return kept.join('\n').trim() || 'alloy validate refuses it, and does not say why';
+}
+
+/**
+ * Without what is quoted of other files: a config may import any
+ * file, and what validates it here may read all of them.
+ */
+function withoutOthers(lines: readonly string[], configPath: string): string[] {
+  let isOurs = true;
+  return lines.flatMap((line) => {
+    const place = /^(?:Error: )?((?:\/|[^\s:]+:\s)?[^:]*):(\d+):(\d+): /.exec(line);
+    if (place === null) return isOurs ? [line] : [];
+    const [, file, row, column] = place;
+    isOurs = file === configPath || file === path.basename(configPath);
+    return isOurs ? [line] : [`${file}:${row}:${column}: it can't be read as Alloy's configuration`];
+  });
 }
 
 /** Of a secret config only the places are reported: excerpts and messages quote it. */

@@ -14,6 +14,7 @@ import {
   writeFile,
 } from '../managed-file.ts';
 import type { FileState, Files, Ports } from '../ports.ts';
+import { placesOf, targetsOf } from '../shared/places.ts';
 import { no, YES } from '../shared/verdicts.ts';
 import { watchAll } from '../watch-all.ts';
 import { checkRepository } from './check.ts';
@@ -83,7 +84,6 @@ export const aptRepository = defineKind<AptRepositorySpec, Observed, Needs, Befo
   permissions: (spec) => [
     { type: 'path', value: sourcePath(spec) },
     { type: 'path', value: keyringPath(spec) },
-    { type: 'exec', value: 'apt-get', why: 'it fetches the index' },
     ...spec.uris.flatMap((uri): Permission[] => [
       { type: 'package', value: `repository:${uri}` },
       // See docs/decisions/: choosing among the host's own sources is no more than `package`.
@@ -99,6 +99,11 @@ export const aptRepository = defineKind<AptRepositorySpec, Observed, Needs, Befo
     ...(spec.key.file === undefined
       ? []
       : [{ type: 'path' as const, value: spec.key.file, why: 'the key is read there' }]),
+  ],
+
+  resolve: async ({ spec }, { files }) => [
+    ...placesOf(files, [sourcePath(spec), keyringPath(spec)]),
+    ...targetsOf(files, spec.key.file === undefined ? [] : [spec.key.file], 'the key is read there'),
   ],
 
   check: checkRepository,

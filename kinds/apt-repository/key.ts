@@ -11,6 +11,8 @@ type Io = Pick<Ports, 'files' | 'http'>;
 
 const FETCH_TIMEOUT_MS = 20_000;
 const REDIRECTS = 3;
+/** Above any key. */
+const LONGEST_KEY = 1024 * 1024;
 const DAY_MS = 86_400_000;
 
 export interface Keyring {
@@ -101,13 +103,16 @@ async function fetchKey(first: string, io: Io, signal: AbortSignal): Promise<Buf
         signal.throwIfAborted();
         throw new Error(`the key can't be fetched from ${url}: ${inWords(error)}`);
       });
-    if (answer.status === 200) return Buffer.from(answer.body, 'latin1');
+    if (answer.status === 200) return Buffer.from(answer.body.slice(0, LONGEST_KEY), 'latin1');
     const location = answer.headers['location'];
     if (answer.status >= 500 || answer.status === 429) throw new Error(`${url} answered ${answer.status}`);
     if (answer.status < 300 || answer.status >= 400 || location === undefined)
       throw new Stalled('KeyMissing', `${url} answered ${answer.status}: it has no key there`);
     const next = new URL(location, url);
-    if (!/^https?:$/.test(next.protocol)) throw new Stalled('KeyMissing', `${url} leads to ${next.protocol}`);
+    // What is granted is the origin that the manifest names.
+    if (next.origin !== new URL(first).origin) {
+      throw new Stalled('KeyMissing', `${url} leads to ${next.origin}: name the address there, and grant it`);
+    }
     url = next.href;
   }
   throw new Stalled('KeyMissing', `${first} leads from one address to another, more than ${REDIRECTS} times`);

@@ -1,16 +1,21 @@
 // Asking once. What comes back is undefined when the promise holds, and else why it does not, as a message.
+import * as z from 'zod';
 import { inWords } from '../../api/errors.ts';
 import { milliseconds } from '../fields.ts';
 import type { Desired } from '../kind.ts';
 import type { HttpResponse, Ports } from '../ports.ts';
+import { loadRegExps } from '../shared/linear-regexp.ts';
 import { judgeAnswer, oneLine } from './samples.ts';
 import type { CheckSpec, HttpCheck, Query } from './schema.ts';
+
+/** For evidence; characters. */
+const LOOKED_AT = 10_000;
 
 interface Question {
   readonly request: HttpCheck;
   /** The URL as evidence has it. */
   readonly shown: string;
-  fault(answer: HttpResponse): string | undefined;
+  fault(answer: HttpResponse): string | undefined | Promise<string | undefined>;
 }
 
 /** @throws Stalled('SecretMissing'), and the signal's reason. */
@@ -29,7 +34,7 @@ export async function ask(
   const { url, method = 'GET' } = request;
   const asked = io.http.request(url, { timeoutMs, signal, method, headers: headersOf(request, d) });
   const answer = await orWhyNot(asked, signal, `${shown} does not answer`);
-  return typeof answer === 'string' ? answer.replaceAll(url, shown) : fault(answer);
+  return typeof answer === 'string' ? answer.replaceAll(url, shown) : await fault(answer);
 }
 
 async function orWhyNot<T>(asked: Promise<T>, signal: AbortSignal, fault: string): Promise<T | string> {
@@ -52,31 +57,45 @@ function questionOf({ http, promql, logql }: CheckSpec): Question {
   return { request: { ...query, url }, shown, fault: (answer) => queryFault(query, shown, answer) };
 }
 
-function httpFault(check: HttpCheck, answer: HttpResponse): string | undefined {
+async function httpFault(check: HttpCheck, answer: HttpResponse): Promise<string | undefined> {
   const { url, contains, matches } = check;
   const { status, body } = answer;
   const wanted = check.status === undefined ? undefined : [check.status].flat();
   const isWanted = wanted === undefined ? status >= 200 && status < 300 : wanted.includes(status);
-  const said = bodyShown(check, answer);
+  const said = check.quote === true ? bodyShown(check, answer) : '';
   if (!isWanted) return `${url} answers ${status}, and ${wanted?.join(' or ') ?? '2xx'} is wanted${said}`;
   if (contains !== undefined && !body.includes(contains)) {
     return `${url} answers ${status} without ${JSON.stringify(contains)} in it${said}`;
   }
-  if (matches !== undefined && !new RegExp(matches, 'm').test(body)) {
+  if (matches !== undefined && !(await loadRegExps())(matches)(body)) {
     return `${url} answers ${status}, and nothing in it fits /${matches}/${said}`;
   }
   return undefined;
 }
 
 function queryFault(query: Query, shown: string, answer: HttpResponse): string | undefined {
-  const said = bodyShown(query, answer);
+  const said = errorShown(query, answer);
   if (answer.status !== 200) return `${shown} answers ${answer.status}${said}`;
   return judgeAnswer(query.query, answer.body, query.expect, said);
 }
 
-/** What was answered, unless a secret was sent: it could come back. */
-function bodyShown(request: Query | HttpCheck, { body }: HttpResponse): string {
-  return hasSecret(request) || body.trim() === '' ? '' : `: ${oneLine(body)}`;
+/** The beginning of what was answered, unless a secret was sent: it could come back. */
+function bodyShown(request: HttpCheck, { body }: HttpResponse): string {
+  const text = body.slice(0, LOOKED_AT);
+  return hasSecret(request) || text.trim() === '' ? '' : `: ${oneLine(text)}`;
+}
+
+const ApiError = z.object({ status: z.literal('error'), errorType: z.string(), error: z.string() });
+
+/** What Prometheus says is wrong with a query. What is no answer of its API is not quoted: anything might answer there. */
+function errorShown(query: Query, { body }: HttpResponse): string {
+  if (hasSecret(query)) return '';
+  try {
+    const { errorType, error } = ApiError.parse(JSON.parse(body.slice(0, LOOKED_AT)));
+    return `: ${oneLine(`${errorType}: ${error}`)}`;
+  } catch {
+    return '';
+  }
 }
 
 export function hasSecret({ headers, bearerToken }: Query | HttpCheck): boolean {

@@ -2,9 +2,11 @@
 // when it has not held for long enough, why.
 import * as z from 'zod';
 import { milliseconds } from '../fields.ts';
-import { defineKind } from '../kind.ts';
+import { defineKind, type Permission } from '../kind.ts';
 import { findings, type Mistake } from '../shared/findings.ts';
+import { patternFault } from '../shared/linear-regexp.ts';
 import { type Streak, Streaks } from '../shared/streak.ts';
+import { connectPermission, originOf } from '../shared/urls.ts';
 import { no, unknown, YES } from '../shared/verdicts.ts';
 import { ask, hasSecret } from './ask.ts';
 import { CheckSpec, type Expectation } from './schema.ts';
@@ -30,20 +32,26 @@ export const check = defineKind<CheckSpec, Observed, 'http' | 'sockets' | 'clock
   // Nothing on the host is its own: any number of documents may ask the same.
   owns: () => [],
   locks: (spec) => [`check/${laneOf(spec)}`],
-  permissions: (spec) =>
-    REQUESTS.flatMap((what) => {
+  // A plain question, too: whoever may ask any address learns what answers in this host's networks.
+  permissions: (spec) => [
+    ...REQUESTS.flatMap((what): Permission[] => {
       const request = spec[what];
       if (request === undefined) return [];
-      const value = new URL(request.url).origin;
-      if (hasSecret(request)) return [{ type: 'url', value, why: 'it is sent a secret' }];
       const isPost = what === 'http' && spec.http?.method === 'POST';
-      return isPost ? [{ type: 'url', value, why: 'a POST may change something' }] : [];
+      const why = hasSecret(request)
+        ? 'it is sent a secret'
+        : isPost
+          ? 'a POST may change something'
+          : 'it is asked';
+      return [{ type: 'url', value: originOf(request.url), why }];
     }),
+    ...(spec.tcp === undefined ? [] : [connectPermission(spec.tcp.address)]),
+  ],
 
   check(spec) {
     const { http, logql, interval = '1m', timeout = '10s' } = spec;
     const [first, ...others] = (['http', 'tcp', 'promql', 'logql'] as const).filter((what) => spec[what]);
-    const fault = patternFault(http?.matches);
+    const fault = http?.matches === undefined ? undefined : patternFault(http.matches);
     return findings(
       [first === undefined, [], 'nothing is asked for; give one of http, tcp, promql and logql'],
       ...others.map((what): Mistake => {
@@ -118,15 +126,6 @@ function pending(spec: CheckSpec, observed: Observed): string | undefined {
   const { evidence, failingForMs } = observed;
   if (evidence === undefined || isOver(spec, observed)) return undefined;
   return `${evidence} (for ${Math.floor(failingForMs / 1000)} s; it counts as failed after ${spec.for})`;
-}
-
-function patternFault(pattern: string | undefined): string | undefined {
-  try {
-    if (pattern !== undefined) new RegExp(pattern, 'm');
-    return undefined;
-  } catch (error) {
-    return (error as Error).message;
-  }
 }
 
 function wrongExpectation(what: 'promql' | 'logql', expect: Expectation = {}): Mistake[] {

@@ -28,14 +28,14 @@ interface Sample {
 const SHOWN = 3;
 
 /**
- * @param said the answer as evidence has it; '' where it may hold a secret.
+ * @param said what the answer says is wrong, as evidence has it
  * @returns why the answer is not as expected, as a message; undefined when it is.
  */
 export function judgeAnswer(
   query: string,
   body: string,
   expect: Expectation = {},
-  said = `: ${oneLine(body)}`,
+  said = '',
 ): string | undefined {
   const samples = samplesIn(body, said);
   if (typeof samples === 'string') return samples;

@@ -2,14 +2,14 @@ import * as z from 'zod';
 import { SecretRef } from '../../api/documents.ts';
 import { Address, Duration } from '../fields.ts';
 
-const Url = z.url({ protocol: /^https?$/, error: 'a URL begins with http:// or https://' });
+const Url = z.url({ protocol: /^https?$/, error: 'a URL begins with http:// or https://' }).max(2048);
 
 const request = {
   /** By name; a value may be a secret. */
   headers: z
     .record(
       z.string().regex(/^[A-Za-z0-9-]+$/, 'a header name has letters, digits and "-"'),
-      z.union([z.string(), SecretRef]),
+      z.union([z.string().regex(/^[^\p{Cc}]*$/u, 'a header’s value is one line'), SecretRef]),
     )
     .optional(),
   /** Sent as `Authorization: Bearer …`. */
@@ -30,7 +30,7 @@ export type Expectation = z.infer<typeof Expectation>;
 const Query = z.strictObject({
   /** Of the API, as http://127.0.0.1:9090 or http://127.0.0.1:3100; a path before /api or /loki is kept. */
   url: Url,
-  query: z.string().min(1),
+  query: z.string().min(1).max(10_000),
   /** Default: the query returns something. */
   expect: Expectation.optional(),
   ...request,
@@ -39,6 +39,8 @@ export type Query = z.infer<typeof Query>;
 
 const HttpCheck = z.strictObject({
   url: Url,
+  /** Whether a failure quotes the beginning of the body, 160 characters; default false. */
+  quote: z.boolean().optional(),
   /** Default GET. */
   method: z.enum(['GET', 'HEAD', 'POST']).optional(),
   /** One status or a list of them; default any from 200 to 299. Redirects are not followed. */
@@ -50,7 +52,10 @@ const HttpCheck = z.strictObject({
     .optional(),
   /** A text that the body must have in it. */
   contains: z.string().min(1).optional(),
-  /** A regular expression that some place of the body must fit; ^ and $ are the ends of a line. */
+  /**
+   * A regular expression (of RE2, so without lookaround and references back) that some place of the body must fit, of
+   * its first MiB; ^ and $ are the ends of a line.
+   */
   matches: z.string().min(1).optional(),
   ...request,
 });

@@ -3,7 +3,8 @@ import { verdictOf } from '../docker-verdict.ts';
 import type { Trial, Verdict } from '../kind.ts';
 import { no, unknown } from '../shared/verdicts.ts';
 import type { Container } from './containers.ts';
-import type { D, Observed } from './observe.ts';
+import type { Observed } from './observe.ts';
+import type { D } from './schema.ts';
 import type { Before } from './undo.ts';
 
 export function assess(d: D, o: Observed, trial?: Trial<Before>): Verdict {

@@ -6,7 +6,7 @@ import { imageOf } from '../docker-engine.ts';
 import type { Ports, ProcessResult } from '../ports.ts';
 import type { Command } from './render.ts';
 
-export type Io = Pick<Ports, 'files' | 'processes' | 'docker' | 'clock'>;
+export type Io = Pick<Ports, 'files' | 'processes' | 'docker' | 'mounts' | 'clock'>;
 
 /** Which project, and by which program. */
 export interface Project {
@@ -134,6 +134,23 @@ async function nameOf(at: Project, files: readonly string[], io: Io, signal: Abo
   return (await readJson(at, files, [], io, signal)).name;
 }
 
+/**
+ * The whole project as compose resolves it, as JSON; undefined where compose refuses it.
+ * @param part one more file, that is read from standard input
+ */
+export async function resolvedText(
+  at: Project,
+  files: readonly string[],
+  part: string | undefined,
+  io: Io,
+  signal: AbortSignal,
+): Promise<string | undefined> {
+  const all = part === undefined ? [] : [...files, '-'].flatMap((file) => ['--file', file]);
+  const args = [...all, 'config', '--format', 'json', '--no-env-resolution'];
+  const result = await compose(at, files, args, READ_MS, io, signal, part);
+  return result.exitCode === 0 ? result.stdout : undefined;
+}
+
 /** @returns why compose refuses this set of files; undefined when it does not. */
 export async function refusal(
   at: Project,
@@ -179,6 +196,7 @@ async function compose(
   timeoutMs: number,
   io: Io,
   signal: AbortSignal,
+  input?: string,
 ): Promise<ProcessResult> {
   const project = at.name === null ? [] : ['--project-name', at.name];
   const flags = ['compose', '--ansi', 'never', '--progress', 'quiet', ...project];
@@ -187,6 +205,7 @@ async function compose(
     result = await io.processes.run(at.program, [...flags, ...args], {
       timeoutMs,
       signal,
+      ...(input === undefined ? {} : { input }),
       cwd: io.files.hostPath?.(at.directory) ?? at.directory,
       env: {
         DOCKER_HOST: io.docker.address,

@@ -12,27 +12,24 @@ import { type Io, type Project, readBase, refusal, up, versionOf } from './compo
 import { containersOf, mendHalfMade, remove, unpauseAll } from './containers.ts';
 import { baseDiffers } from './fit.ts';
 import {
-  type D,
   differing,
   diffFiles,
-  filesOf,
-  inProject,
   leftovers,
-  Memory,
   type Observed,
   observe,
-  projectOf,
   staleFiles,
-  surroundingsOf,
   wantedFiles,
 } from './observe.ts';
 import { checkProject, pathsOf, permissionsOf } from './permissions.ts';
 import { BASE_NAMES, LISTED, OVERRIDE_NAMES } from './placement.ts';
+import { resolve } from './powers.ts';
 import { type Override, textOf } from './render.ts';
-import { ComposeProjectSpec } from './schema.ts';
+import { ComposeProjectSpec, type D, Memory } from './schema.ts';
+import { end, refuse } from './seen.ts';
+import { filesOf, inProject, projectOf, surroundingsOf } from './surroundings.ts';
 import { Before, beforeOf, undo, writeDotenv } from './undo.ts';
 
-type Needs = 'files' | 'processes' | 'docker' | 'clock';
+type Needs = 'files' | 'processes' | 'docker' | 'mounts' | 'clock';
 
 /** What a healthcheck needs, as a rule; one that takes longer is waited for as well. */
 const WITHIN_MS = 60_000;
@@ -46,12 +43,13 @@ export const composeProject = defineKind<ComposeProjectSpec, Observed, Needs, Be
   spec: ComposeProjectSpec,
   before: { version: 1, schema: Before },
   memory: { version: 1, schema: Memory },
-  needs: ['files', 'processes', 'docker', 'clock'],
+  needs: ['files', 'processes', 'docker', 'mounts', 'clock'],
 
   owns: (spec) =>
     pathsOf(spec).map((file) => (file.endsWith('/.env') ? `file:${file}#COMPOSE_FILE` : `file:${file}`)),
   locks: (spec) => [`compose:${spec.project ?? spec.directory}`],
   permissions: permissionsOf,
+  resolve,
   check: checkProject,
 
   observe,
@@ -81,7 +79,11 @@ export const composeProject = defineKind<ComposeProjectSpec, Observed, Needs, Be
     if (changes.length === 0) return undefined;
     const at = projectOf(d.spec);
     await requireImages(d, io, signal);
+    await contain(d, io, signal);
     const o = await observe(d, io, signal);
+    // Just before it is used: what the loop had judged may be something else by now.
+    const refusal = d.refusal(await resolve(d, io, signal));
+    if (refusal !== undefined) throw new Stalled('NotAllowed', refusal);
     writeFiles(d, o, io);
     await mendHalfMade(o.containers, io, signal);
     await unpauseAll(o.containers, io, signal);
@@ -90,8 +92,11 @@ export const composeProject = defineKind<ComposeProjectSpec, Observed, Needs, Be
     const names = [...differing(d, o).map(([name]) => name), ...release];
     const why = names.length === 0 ? undefined : await up(at, filesOf(o.placement), names, io, signal);
     if (why !== undefined) throw upFailed(d, why);
+    refuse(await contain(d, io, signal));
     return memoryOf(d, o, io, signal);
   },
+
+  contain: async (d, io, signal) => void (await contain(d, io, signal)),
 
   assess,
   gate: () => ({ withinMs: WITHIN_MS, settleMs: SETTLE_MS }),
@@ -145,6 +150,13 @@ async function watchContainers(at: Project, io: Io, wake: () => void, signal: Ab
   const { project } = await readBase(at, surroundingsOf(at, io).placement.base, io, signal);
   const label = [`com.docker.compose.project=${project}`];
   await io.docker.watch({ type: ['container'], label, event: EVENTS }, wake, signal);
+}
+
+/** Ends what has or sees more than is granted. @returns why, by id */
+async function contain(d: D, io: Io, signal: AbortSignal): Promise<Observed['notGranted']> {
+  const { notGranted, containers, placement } = await observe(d, io, signal);
+  if (notGranted.size > 0) await end(notGranted, containers, projectOf(d.spec), placement.base, io, signal);
+  return notGranted;
 }
 
 /** @throws Stalled('Invalid') in compose's words. */

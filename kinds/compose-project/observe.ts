@@ -1,30 +1,20 @@
 // What there is of a project: the user's files and ours, what compose makes of them, and the containers.
 import path from 'node:path';
-import * as z from 'zod';
-import { Waiting } from '../../api/errors.ts';
 import { backoffMs, logOf } from '../docker-verdict.ts';
-import type { Change, Claim, Desired } from '../kind.ts';
+import type { Change, Claim } from '../kind.ts';
 import { fileChanges, type WantedFile } from '../managed-file.ts';
 import type { FileState } from '../ports.ts';
 import { type Base, commandsOf, type Io, type Project, readBase, refusal } from './compose.ts';
 import { type Container, containersOf, isHalfMade } from './containers.ts';
-import { AGAIN_MS, misfitsOf, requireVariables } from './fit.ts';
-import {
-  BASE_NAMES,
-  LISTED,
-  OVERRIDE,
-  OVERRIDE_NAMES,
-  type Placement,
-  PlacementError,
-  place,
-} from './placement.ts';
+import { misfitsOf, requireVariables } from './fit.ts';
+import { LISTED, OVERRIDE } from './placement.ts';
+import { basePermissions } from './powers.ts';
 import {
   contains,
   envFileName,
   envFileText,
   groups,
   isEnvFileName,
-  isOurs,
   LABEL,
   labelsOf,
   type Override,
@@ -34,18 +24,9 @@ import {
   secretsOf,
   textOf,
 } from './render.ts';
-import type { ComposeProjectSpec } from './schema.ts';
-
-/** The files beside the user's, as they are. */
-export interface Surroundings {
-  readonly placement: Placement;
-  /** Of .env; undefined for no file. */
-  readonly dotenv: string | undefined;
-  /** Ours, where it is or might be. */
-  readonly own: Readonly<Record<typeof OVERRIDE | typeof LISTED, FileState>>;
-  /** Whose the user's files are: ours are to be as readable. */
-  readonly owner: { readonly uid: number; readonly gid: number } | undefined;
-}
+import type { ComposeProjectSpec, D } from './schema.ts';
+import { refusalsOf } from './seen.ts';
+import { filesOf, inProject, projectOf, type Surroundings, surroundingsOf } from './surroundings.ts';
 
 export interface Observed extends Surroundings {
   readonly base: Base;
@@ -54,6 +35,8 @@ export interface Observed extends Surroundings {
   /** By path; the wanted ones, and those that our file as it is refers to. */
   readonly envFiles: ReadonlyMap<string, FileState>;
   readonly containers: readonly Container[];
+  /** Containers that have or see what is not granted, with what that is, by id. */
+  readonly notGranted: ReadonlyMap<string, string>;
   /** What those that are not well wrote, by id. */
   readonly logs: ReadonlyMap<string, string>;
   readonly nowMs: number;
@@ -61,62 +44,6 @@ export interface Observed extends Surroundings {
   readonly misfits: readonly string[];
   /** Why compose refuses the project with our file as it should be and is; undefined when it does not. */
   readonly refused: string | undefined;
-}
-
-/** What apply remembers: compose's hashes of the containers that it made. */
-export const Memory = z.object({ digest: z.string(), hashes: z.record(z.string(), z.string()) });
-export type Memory = z.infer<typeof Memory>;
-export type D = Desired<ComposeProjectSpec, Memory>;
-
-export const projectOf = (spec: ComposeProjectSpec): Project => ({
-  directory: spec.directory,
-  name: spec.project ?? null,
-  program: spec.docker ?? 'docker',
-});
-
-export const inProject = (at: Project, name: string): string => path.resolve(at.directory, name);
-
-/** The files as compose is to read them. */
-export const filesOf = ({ base, own }: Placement): readonly string[] => [...base, own];
-
-/** @throws Waiting where ours can't be placed. */
-export function surroundingsOf(at: Project, io: Io): Surroundings {
-  const read = (name: string) => io.files.read(inProject(at, name));
-  const theirs = new Set<string>();
-  let owner: Surroundings['owner'];
-  for (const name of [...BASE_NAMES, ...OVERRIDE_NAMES]) {
-    const state = read(name);
-    if (state.type === 'absent') continue;
-    if (state.type === 'file') {
-      const text = state.content.toString();
-      // An empty override is nobody's; compose refuses it.
-      if (isOurs(text) || (name === OVERRIDE && text.trim() === '')) continue;
-      owner ??= { uid: state.uid, gid: state.gid };
-    }
-    theirs.add(name);
-  }
-  const env = read('.env');
-  const override = read(OVERRIDE);
-  try {
-    if (env.type !== 'absent' && env.type !== 'file') {
-      throw new PlacementError('.env is no regular file: COMPOSE_FILE is looked for in it');
-    }
-    const dotenv = env.type === 'file' ? env.content.toString() : undefined;
-    return {
-      placement: place(theirs, dotenv),
-      dotenv,
-      own: {
-        [OVERRIDE]: theirs.has(OVERRIDE) ? { type: 'absent' } : override,
-        [LISTED]: read(LISTED),
-      },
-      owner,
-    };
-  } catch (error) {
-    if (error instanceof PlacementError) {
-      throw new Waiting('Unplaceable', `${at.directory}: ${error.message}`, AGAIN_MS);
-    }
-    throw error;
-  }
 }
 
 export async function observe(d: D, io: Io, signal: AbortSignal): Promise<Observed> {
@@ -142,6 +69,7 @@ export async function observe(d: D, io: Io, signal: AbortSignal): Promise<Observ
     const seen = { name: service, container: engine, nowMs };
     logs.set(id, await logOf(seen, io.docker, secrets, signal));
   }
+  const known = await basePermissions(d, at, around.placement.base, io, signal);
   const override = onBase(wanted, commands);
   const { own } = around.placement;
   const file = around.own[own];
@@ -155,6 +83,7 @@ export async function observe(d: D, io: Io, signal: AbortSignal): Promise<Observ
     refused: isWritten ? await refusal(at, filesOf(around.placement), io, signal) : undefined,
     envFiles: new Map([...envFiles].map((name) => [inProject(at, name), io.files.read(inProject(at, name))])),
     containers,
+    notGranted: await refusalsOf(d, containers, known, io, signal),
     logs,
     nowMs,
   };
@@ -244,7 +173,9 @@ function trouble(d: D, o: Observed, name: string): string | undefined {
   // What has a variable in it is compose's to fill in.
   const flags = groups(append).filter((group) => !group.some((word) => word.includes('$')));
   if (containers.some(isHalfMade)) return 'left half-made by docker compose';
-  for (const { labels, state, env, command, hash, engine } of containers) {
+  for (const { id, labels, state, env, command, hash, engine } of containers) {
+    const refusal = o.notGranted.get(id);
+    if (refusal !== undefined) return `has more than is granted: ${refusal}`;
     if (labels[LABEL.document] === undefined) return 'without our part';
     if (labels[LABEL.digest] !== labelsOf(wanted)[LABEL.digest]) return 'made from another configuration';
     if (made !== undefined && made !== hash) return 'made from another configuration';

@@ -1,12 +1,6 @@
 // What a project's document must be allowed to do on a host, and what is wrong with one that fits the schema. Pure.
 import path from 'node:path';
-import {
-  capabilityPermissions,
-  hostPidPermission,
-  mountPermissions,
-  privilegedPermission,
-  publishPermissions,
-} from '../container-powers.ts';
+import { labelPermissions } from '../container-powers.ts';
 import type { Finding, Permission } from '../kind.ts';
 import { LISTED, OVERRIDE } from './placement.ts';
 import { envFileName, secretsOf } from './render.ts';
@@ -25,42 +19,49 @@ export function pathsOf(spec: ComposeProjectSpec): string[] {
   return names.map((name) => path.posix.join(spec.directory, name));
 }
 
+/**
+ * Not a path: whoever may write these files otherwise has the project's owner run anything with the next
+ * `docker compose up`.
+ */
+export function projectPermission(directory: string): Permission {
+  const why = 'our part of the compose project, with its line in .env';
+  return { type: 'capability', value: `compose:${directory}`, why };
+}
+
+/** What compose makes of the rest is known on the host only (powers.ts). */
 export function permissionsOf(spec: ComposeProjectSpec): Permission[] {
+  const { directory } = spec;
+  const services = servicesOf(spec);
   return [
-    ...pathsOf(spec).map((value): Permission => ({ type: 'path', value })),
+    projectPermission(directory),
     { type: 'exec', value: spec.docker ?? 'docker', why: 'docker compose' },
-    ...servicesOf(spec).flatMap(([name, service]) => servicePermissions(spec.directory, name, service)),
+    ...Object.keys(spec.extend ?? {}).map(
+      (name): Permission => ({
+        type: 'capability',
+        value: `compose:${directory}#${name}`,
+        why: 'whoever says how it runs has all that their files give to it',
+      }),
+    ),
+    ...services.flatMap(([, service]) => labelPermissions(service.labels ?? {})),
+    ...[...new Set(services.flatMap(([, service]) => variablesIn(service)))].map(
+      (name): Permission => ({
+        type: 'secret',
+        value: `compose:${directory}:${name}`,
+        why: 'compose fills in the variable from .env, or from its environment',
+      }),
+    ),
   ];
 }
 
-function servicePermissions(directory: string, name: string, service: Service): Permission[] {
-  const why = `service ${name}`;
-  const permissions: Permission[] = [];
-  const capability = (value: string) => permissions.push({ type: 'capability', value, why });
-  if (service.image !== undefined) permissions.push({ type: 'image', value: service.image, why });
-  for (const volume of service.volumes ?? []) {
-    const [source, target, options = ''] = volume.split(':');
-    if (target === undefined) continue; // an anonymous volume
-    const place = source!.startsWith('.') ? path.posix.join(directory, source!) : source!;
-    permissions.push(...mountPermissions(place, options.split(',').includes('ro')));
+/** Names of the variables in all that compose interpolates (compose-go v2, template): `$NAME` and `${NAME…}`. */
+function variablesIn(value: unknown): string[] {
+  if (typeof value === 'string') {
+    return [...value.replaceAll('$$', '').matchAll(/\$\{?([A-Za-z_][A-Za-z0-9_]*)/g)].map(
+      ([, name]) => name!,
+    );
   }
-  for (const added of service.cap_add ?? []) permissions.push(...capabilityPermissions(added.toUpperCase()));
-  for (const option of service.security_opt ?? []) capability(`security:${option}`);
-  for (const device of service.devices ?? []) {
-    const value = `device:${device.split(':')[0]}`;
-    permissions.push({ type: 'root-equivalent', value, why: `${why} gets at the device itself` });
-  }
-  const { network_mode: network, pid } = service;
-  if (network !== undefined && !['none', 'bridge'].includes(network)) capability(`network:${network}`);
-  if (pid === 'host') permissions.push(hostPidPermission(name));
-  else if (pid !== undefined) capability(`pid:${pid}`);
-  if (service.privileged === true) permissions.push(privilegedPermission(name));
-  for (const port of service.ports ?? []) {
-    const address = /^(.+):[^:]*:[^:]+$/.exec(port)?.[1]?.replace(/^\[|\]$/g, '');
-    // Compose publishes on all addresses when none is named.
-    permissions.push(...publishPermissions(address ?? '0.0.0.0', port.slice(port.lastIndexOf(':') + 1)));
-  }
-  return permissions;
+  if (typeof value !== 'object' || value === null) return [];
+  return Object.values(value).flatMap(variablesIn);
 }
 
 export function checkProject(spec: ComposeProjectSpec): Finding[] {

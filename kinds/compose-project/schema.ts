@@ -4,6 +4,7 @@
 import * as z from 'zod';
 import { SecretRef } from '../../api/documents.ts';
 import { AbsolutePath } from '../fields.ts';
+import type { Desired } from '../kind.ts';
 
 const ServiceName = z
   .string()
@@ -105,3 +106,8 @@ export const ComposeProjectSpec = z.strictObject({
 export type ComposeProjectSpec = z.infer<typeof ComposeProjectSpec>;
 export type AddedService = z.infer<typeof AddedService>;
 export type ExtendedService = z.infer<typeof ExtendedService>;
+
+/** What apply remembers: compose's hashes of the containers that it made. */
+export const Memory = z.object({ digest: z.string(), hashes: z.record(z.string(), z.string()) });
+export type Memory = z.infer<typeof Memory>;
+export type D = Desired<ComposeProjectSpec, Memory>;

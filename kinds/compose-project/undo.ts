@@ -6,20 +6,12 @@ import type { InventoryRecord } from '../kind.ts';
 import { restoreFile, SavedFile, saveFile } from '../managed-file.ts';
 import { type Base, commandsOf, type Io, type Project, readBase, up } from './compose.ts';
 import { type Container, containersOf, isHalfMade, mendHalfMade, remove, unpauseAll } from './containers.ts';
-import {
-  type D,
-  envFilesIn,
-  envFilesOf,
-  filesOf,
-  inProject,
-  leftovers,
-  type Observed,
-  projectOf,
-  type Surroundings,
-  surroundingsOf,
-} from './observe.ts';
+import { envFilesIn, envFilesOf, leftovers, type Observed } from './observe.ts';
 import { BASE_NAMES, LISTED, OVERRIDE, withoutOurs } from './placement.ts';
 import { isOurs, LABEL, type Override, onBase, parseOverride, textOf } from './render.ts';
+import type { D } from './schema.ts';
+import { end, refusalsOf, refuse } from './seen.ts';
+import { filesOf, inProject, projectOf, type Surroundings, surroundingsOf } from './surroundings.ts';
 
 export const Before = z.object({
   at: z.object({ directory: z.string(), name: z.string().nullable(), program: z.string() }),
@@ -96,7 +88,7 @@ export async function undo(
   }
   await bringBack(
     before,
-    record.key,
+    record,
     override,
     base,
     saved === undefined ? files : filesOf(around.placement),
@@ -145,7 +137,7 @@ function takeOut(before: Before, record: InventoryRecord, around: Surroundings, 
 
 async function bringBack(
   before: Before,
-  document: string,
+  record: InventoryRecord,
   override: Pick<Override, 'services'>,
   base: Base,
   files: readonly string[],
@@ -153,7 +145,7 @@ async function bringBack(
   signal: AbortSignal,
 ): Promise<void> {
   const named = new Set([...Object.keys(override.services), ...before.ran]);
-  const whose = { project: before.project, directory: before.at.directory, document };
+  const whose = { project: before.project, directory: before.at.directory, document: record.key };
   const containers = await containersOf(whose, named, io, signal);
   await mendHalfMade(containers, io, signal);
   await unpauseAll(containers, io, signal);
@@ -167,6 +159,10 @@ async function bringBack(
   if (names.length === 0) return;
   const why = await up(before.at, files, names, io, signal);
   if (why !== undefined) throw new Error(`docker compose up, in a rollback: ${why}`);
+  const back = await containersOf(whose, named, io, signal);
+  const refused = await refusalsOf(record, back, new Map(), io, signal);
+  await end(refused, back, before.at, files, io, signal);
+  refuse(refused);
 }
 
 const isLost = (name: string, containers: readonly Container[]): boolean =>

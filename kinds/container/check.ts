@@ -1,32 +1,36 @@
 // What a container's spec asks of a host's owner, and what is wrong with one that fits the schema. Pure.
 import {
+  adoptPermission,
   capabilityPermissions,
-  hostPidPermission,
-  mountPermissions,
+  imagePermission,
+  labelPermissions,
+  networkPermissions,
+  pidPermissions,
   privilegedPermission,
   publishPermissions,
 } from '../container-powers.ts';
 import type { Finding, Permission } from '../kind.ts';
+import { mountPermissions } from '../mount-powers.ts';
 import type { ContainerSpec } from './schema.ts';
 
 export const OUR_LABELS = 'dev.homeostat.';
 
+/** Where a path of the host leads is known there only (sources.ts). */
 export function permissionsOf(spec: ContainerSpec): Permission[] {
-  const permissions: Permission[] = [{ type: 'image', value: spec.image }];
-  for (const mount of spec.mounts ?? []) {
-    if (mount.type !== 'tmpfs') permissions.push(...mountPermissions(mount.source, mount.readOnly === true));
-  }
-  if (spec.privileged === true) permissions.push(privilegedPermission(spec.name));
-  if (spec.pid === 'host') permissions.push(hostPidPermission(spec.name));
-  if (spec.network === 'host' || spec.network?.startsWith('container:')) {
-    permissions.push({ type: 'capability', value: `network:${spec.network}` });
-  }
-  for (const name of spec.capAdd ?? []) permissions.push(...capabilityPermissions(name));
-  for (const port of spec.ports ?? []) {
-    const { address, container } = parsePort(port);
-    permissions.push(...publishPermissions(address, container));
-  }
-  return permissions;
+  const { name, image, mounts = [], privileged, pid = '', network = '', capAdd = [], labels = {} } = spec;
+  return [
+    imagePermission(image),
+    ...(spec.adopt === true ? [adoptPermission(name)] : []),
+    ...mounts.flatMap((mount) =>
+      mount.type === 'volume' ? mountPermissions(mount.source, mount.readOnly === true) : [],
+    ),
+    ...(privileged === true ? [privilegedPermission(name)] : []),
+    ...pidPermissions(name, pid),
+    ...networkPermissions(network),
+    ...capAdd.flatMap(capabilityPermissions),
+    ...labelPermissions(labels),
+    ...(spec.ports ?? []).map(parsePort).flatMap((port) => publishPermissions(port.address, port.container)),
+  ];
 }
 
 export interface Port {

@@ -3,6 +3,7 @@
 import { isSecretRef } from '../../api/documents.ts';
 import { digestOf } from '../../api/json.ts';
 import { capability } from '../container-powers.ts';
+import type { ResolvedBind } from '../mounts-wanted.ts';
 import { OUR_LABELS, parsePort } from './check.ts';
 import type { ContainerSpec, D, Mount } from './schema.ts';
 
@@ -10,6 +11,9 @@ import type { ContainerSpec, D, Mount } from './schema.ts';
 export const OWNER_LABEL = `${OUR_LABELS}resource`;
 /** Of the spec that it was made from. */
 export const SPEC_LABEL = `${OUR_LABELS}spec`;
+
+/** A page is the least that a tmpfs has. */
+const COVER_BYTES = 4096;
 
 /** What a change of needs no other container. */
 const NOT_OF_THE_CONTAINER: readonly (keyof ContainerSpec)[] = ['adopt', 'pull', 'restart', 'restartOn'];
@@ -27,13 +31,13 @@ export function specDigest(spec: ContainerSpec): string {
 export interface CreateOptions {
   /** The image's ID or reference. */
   readonly image: string;
-  /** A path of the host as the engine sees it. */
-  readonly hostPath: (path: string) => string;
+  /** Where the spec's bind mounts lead, and what of them is covered. */
+  readonly binds: readonly ResolvedBind[];
   /** Volumes that come along, by where the container sees them. */
   readonly volumes?: Readonly<Record<string, string>>;
 }
 
-export function createBody(d: D, { image, hostPath, volumes = {} }: CreateOptions): Record<string, unknown> {
+export function createBody(d: D, { image, binds, volumes = {} }: CreateOptions): Record<string, unknown> {
   const { spec } = d;
   return defined({
     Image: image,
@@ -45,7 +49,7 @@ export function createBody(d: D, { image, hostPath, volumes = {} }: CreateOption
     WorkingDir: spec.workingDir,
     StopTimeout: spec.stopTimeoutSeconds,
     Healthcheck: healthcheckOf(spec.healthcheck),
-    Labels: { ...spec.labels, [OWNER_LABEL]: d.key, [SPEC_LABEL]: specDigest(spec) },
+    Labels: { ...labelsOf(spec), [OWNER_LABEL]: d.key, [SPEC_LABEL]: specDigest(spec) },
     ExposedPorts: Object.fromEntries((spec.ports ?? []).map((port) => [parsePort(port).container, {}])),
     HostConfig: defined({
       NetworkMode: spec.network ?? 'bridge',
@@ -58,11 +62,17 @@ export function createBody(d: D, { image, hostPath, volumes = {} }: CreateOption
       RestartPolicy: restartPolicy(spec),
       PortBindings: portBindings(spec.ports ?? []),
       Mounts: [
-        ...(spec.mounts ?? []).map((mount) => mountOf(mount, hostPath)),
+        ...(spec.mounts ?? []).flatMap((mount) => (mount.type === 'bind' ? [] : [mountOf(mount)])),
+        ...binds.flatMap(bindOf),
         ...volumeMounts(volumes, spec.mounts ?? []),
       ],
     }),
   });
+}
+
+/** What begins as ours do would be taken for ours. */
+function labelsOf({ labels = {} }: ContainerSpec): Record<string, string> {
+  return Object.fromEntries(Object.entries(labels).filter(([label]) => !label.startsWith(OUR_LABELS)));
 }
 
 function envOf(d: D): Record<string, string> {
@@ -74,16 +84,32 @@ export function restartPolicy(spec: ContainerSpec): { Name: string } {
   return { Name: spec.restart ?? 'always' };
 }
 
-function mountOf(mount: Mount, hostPath: CreateOptions['hostPath']): Record<string, unknown> {
+/** With what is empty over what is not to be seen of it: of the host nothing is in the way then. */
+function bindOf({ resolved, target, readOnly, propagation, isRecursive, covers }: ResolvedBind): object[] {
+  const options = {
+    ...(propagation === undefined ? {} : { Propagation: propagation }),
+    ...(isRecursive ? {} : { NonRecursive: true }),
+  };
+  return [
+    defined({
+      Type: 'bind',
+      // Not as the manifest names it: a link that is swapped from now on is followed by nobody.
+      Source: resolved.hostPath,
+      Target: target,
+      ReadOnly: readOnly || undefined,
+      BindOptions: Object.keys(options).length === 0 ? undefined : options,
+    }),
+    ...covers.map((cover) => ({
+      Type: 'tmpfs',
+      Target: cover,
+      ReadOnly: true,
+      TmpfsOptions: { SizeBytes: COVER_BYTES, Mode: 0o555 },
+    })),
+  ];
+}
+
+function mountOf(mount: Exclude<Mount, { type: 'bind' }>): Record<string, unknown> {
   switch (mount.type) {
-    case 'bind':
-      return defined({
-        Type: 'bind',
-        Source: hostPath(mount.source),
-        Target: mount.target,
-        ReadOnly: mount.readOnly,
-        BindOptions: mount.propagation === undefined ? undefined : { Propagation: mount.propagation },
-      });
     case 'volume':
       return defined({
         Type: 'volume',

@@ -3,6 +3,7 @@ import { isSecretRef } from '../../api/documents.ts';
 import { anonymousVolumes, type Container, describeContainer, nameOf } from '../docker-engine.ts';
 import { backoffMs } from '../docker-verdict.ts';
 import type { Change } from '../kind.ts';
+import type { ResolvedBind } from '../mounts-wanted.ts';
 import { bytesOf, OWNER_LABEL, restartPolicy, SPEC_LABEL, specDigest } from './create.ts';
 import type { ContainerSpec, D, Memory } from './schema.ts';
 
@@ -14,15 +15,25 @@ export function isOurs(key: string, container: Container): boolean {
 const MENDABLE = ['restart', 'network', 'memory'];
 
 /** Whether it can be made what is wanted. */
-export function isUsable(d: D, container: Container, peer?: Container): boolean {
+export function isUsable(d: D, container: Container, around: Around = {}): boolean {
   return (
     !['removing', 'dead'].includes(container.State.Status) &&
-    configChanges(d, container, peer).every(({ what }) => MENDABLE.includes(what))
+    around.refused?.has(container.Id) !== true &&
+    configChanges(d, container, around).every(({ what }) => MENDABLE.includes(what))
   );
 }
 
+/** What of the host concerns it. */
+export interface Around {
+  readonly peer?: Container | undefined;
+  /** Where the spec's bind mounts lead now. */
+  readonly binds?: readonly ResolvedBind[];
+  /** Containers that see what is not granted, with what that is, by ID. */
+  readonly refused?: ReadonlyMap<string, string>;
+}
+
 /** How a container of ours differs from what is wanted; [] when it is as wanted, running or not. */
-export function configChanges(d: D, container: Container, peer?: Container): Change[] {
+export function configChanges(d: D, container: Container, { peer, binds = [] }: Around = {}): Change[] {
   const { spec } = d;
   const changes: Change[] = [];
   const made = container.Config.Labels?.[SPEC_LABEL] ?? 'none';
@@ -31,12 +42,22 @@ export function configChanges(d: D, container: Container, peer?: Container): Cha
     const to = container.Config.Image === spec.image ? `of spec ${specDigest(spec)}` : spec.image;
     changes.push({ what: 'container', from, to });
   }
+  if (changes.length === 0) changes.push(...sourceChanges(binds, container));
   changes.push(...envChanges(d, container), ...memoryChanges(spec, container));
   const policy = container.HostConfig.RestartPolicy.Name || 'no';
   const wanted = restartPolicy(spec).Name;
   if (policy !== wanted) changes.push({ what: 'restart', from: policy, to: wanted });
   changes.push(...networkChanges(spec, container, peer));
   return changes;
+}
+
+/** It was made with where a link led then. */
+function sourceChanges(binds: readonly ResolvedBind[], { HostConfig }: Container): Change[] {
+  const has = new Map((HostConfig.Mounts ?? []).map(({ Target, Source }) => [Target, Source]));
+  const moved = binds.find(({ target, resolved }) => has.get(target) !== resolved.hostPath);
+  if (moved === undefined) return [];
+  const from = `with ${has.get(moved.target) ?? 'nothing'} at ${moved.target}`;
+  return [{ what: 'container', from, to: `with ${moved.resolved.hostPath}` }];
 }
 
 /** Values that are shown nowhere, also not in what the program writes. */

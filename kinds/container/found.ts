@@ -4,10 +4,12 @@ import { Stalled } from '../../api/errors.ts';
 import { type Container, describeContainer, inspect, nameOf, withLabel } from '../docker-engine.ts';
 import { logOf } from '../docker-verdict.ts';
 import type { Change } from '../kind.ts';
+import type { ResolvedBind } from '../mounts-wanted.ts';
 import type { Ports } from '../ports.ts';
 import { OWNER_LABEL } from './create.ts';
 import { configChanges, envSecrets, isOurs, isUsable, peerOf, type Sources, stateChanges } from './drift.ts';
 import type { D } from './schema.ts';
+import { bindsOf, refusalsOf } from './sources.ts';
 
 export interface Found {
   /** Who has the name, ours or not. */
@@ -16,6 +18,10 @@ export interface Found {
   readonly ours: readonly Container[];
   /** The one in whose network it is to be. */
   readonly peer: Container | undefined;
+  /** Where the spec's bind mounts lead now. */
+  readonly binds: readonly ResolvedBind[];
+  /** Of ours, those that see what is not granted, with what that is, by ID. */
+  readonly refused: ReadonlyMap<string, string>;
 }
 
 export interface Observed extends Found {
@@ -25,18 +31,25 @@ export interface Observed extends Found {
   readonly log: string;
 }
 
-export async function find(d: D, { docker }: Pick<Ports, 'docker'>, signal: AbortSignal): Promise<Found> {
+export async function find(d: D, io: Pick<Ports, 'docker' | 'mounts'>, signal: AbortSignal): Promise<Found> {
   const { name } = d.spec;
+  const { docker } = io;
   const ours = await withLabel(docker, `${OWNER_LABEL}=${d.key}`, signal);
   const holder =
     ours.find((container) => nameOf(container) === name) ?? (await inspect(docker, name, signal));
   const shared = peerOf(d.spec);
-  return { ours, holder, peer: shared === undefined ? undefined : await inspect(docker, shared, signal) };
+  return {
+    ours,
+    holder,
+    peer: shared === undefined ? undefined : await inspect(docker, shared, signal),
+    binds: bindsOf(d.spec, d.own, io.mounts),
+    refused: await refusalsOf(d, ours, io, signal),
+  };
 }
 
 export async function observe(
   d: D,
-  io: Pick<Ports, 'docker' | 'files' | 'clock'>,
+  io: Pick<Ports, 'docker' | 'files' | 'mounts' | 'clock'>,
   signal: AbortSignal,
 ): Promise<Observed> {
   const found = await find(d, io, signal);
@@ -56,8 +69,9 @@ export function sourcesOf({ spec }: D, { files }: Pick<Ports, 'files'>): Sources
 }
 
 /** The one of ours that is, or can be made, what is wanted; undefined when another must be made. */
-export function usable(d: D, { holder, ours, peer }: Found): Container | undefined {
-  const fitting = ours.filter((container) => isUsable(d, container, peer));
+export function usable(d: D, found: Found): Container | undefined {
+  const { holder, ours } = found;
+  const fitting = ours.filter((container) => isUsable(d, container, found));
   return (
     fitting.find(({ Id }) => Id === holder?.Id) ?? fitting.find(({ State }) => State.Running) ?? fitting[0]
   );
@@ -74,7 +88,7 @@ export function inService(key: string, { holder, ours }: Found): Container | und
 }
 
 export function changesOf(d: D, found: Observed): Change[] {
-  const { holder, ours, peer, nowMs, sources } = found;
+  const { holder, ours, peer, refused, nowMs, sources } = found;
   const changes: Change[] = [];
   if (holder !== undefined && !isOurs(d.key, holder)) {
     changes.push({ what: 'owner', from: `a container ${d.spec.name} of somebody else`, to: 'homeostat' });
@@ -84,7 +98,9 @@ export function changesOf(d: D, found: Observed): Change[] {
     changes.push({ what: 'container', from: 'absent', to: d.spec.image });
     return changes;
   }
-  changes.push(...configChanges(d, one, peer), ...stateChanges(d, one, nowMs, peer, sources));
+  for (const refusal of refused.values())
+    changes.push({ what: 'mounts', from: refusal, to: 'what is granted' });
+  changes.push(...configChanges(d, one, found), ...stateChanges(d, one, nowMs, peer, sources));
   for (const other of ours.filter(({ Id }) => Id !== one.Id)) {
     const what = `also ${nameOf(other)}`;
     // One that waits, stopped, to be put back is no difference until what replaced it is confirmed.

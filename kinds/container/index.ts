@@ -10,24 +10,33 @@ import { checkContainer, permissionsOf } from './check.ts';
 import { OWNER_LABEL } from './create.ts';
 import { goneSource, networkOf, peerOf } from './drift.ts';
 import { changesOf, current, inService, type Observed, observe, requireName } from './found.ts';
-import { bringAbout } from './replace.ts';
+import { bringAbout, contain } from './replace.ts';
 import { ContainerSpec, Memory } from './schema.ts';
+import { resolve } from './sources.ts';
 import { Before, beforeOf, undo } from './undo.ts';
 
 /** Without a healthcheck of the spec's; one of the image's is waited for as well. */
 const WITHIN_MS = 30_000;
 
-export const container = defineKind<ContainerSpec, Observed, 'docker' | 'files' | 'clock', Before, Memory>({
+export const container = defineKind<
+  ContainerSpec,
+  Observed,
+  'docker' | 'files' | 'mounts' | 'clock',
+  Before,
+  Memory
+>({
   kind: 'Container',
   scope: 'host',
   spec: ContainerSpec,
   before: { version: 1, schema: Before },
   memory: { version: 1, schema: Memory },
-  needs: ['docker', 'files', 'clock'],
+  needs: ['docker', 'files', 'mounts', 'clock'],
   healLimit: { burst: 50, perSecond: 0.2 },
 
   owns: (spec) => [`container:${spec.name}`],
   permissions: permissionsOf,
+  resolve,
+  contain,
   inputs: (spec) => spec.restartOn ?? [],
   check: checkContainer,
 
@@ -66,7 +75,7 @@ export const container = defineKind<ContainerSpec, Observed, 'docker' | 'files' 
   },
 
   apply: bringAbout,
-  undo: (before, record, { docker }, signal) => undo(before, record, docker, signal),
+  undo,
 
   watch(d, { docker, clock }, wake, signal) {
     const { name } = d.spec;

@@ -20,13 +20,15 @@ import {
   withLabel,
 } from '../docker-engine.ts';
 import type { Change } from '../kind.ts';
+import type { ResolvedBind } from '../mounts-wanted.ts';
 import type { Docker, Ports } from '../ports.ts';
 import { bytesOf, createBody, OWNER_LABEL, restartPolicy, specDigest } from './create.ts';
 import { memoryOf, networkOf, networksOf, type Sources, stateChanges } from './drift.ts';
 import { type Found, find, inService, requireName, sourcesOf, usable } from './found.ts';
 import type { D, Memory } from './schema.ts';
+import { requireSeen, requireSources } from './sources.ts';
 
-type Io = Pick<Ports, 'docker' | 'files'>;
+type Io = Pick<Ports, 'docker' | 'files' | 'mounts'>;
 
 /** A container may take 100 seconds to stop by its spec, and 10 without one. */
 const STOP_TIMEOUT_MS = 130_000;
@@ -40,10 +42,13 @@ export async function bringAbout(
   signal: AbortSignal,
 ): Promise<Memory> {
   const { docker } = io;
+  await contain(d, io, signal);
   const found = await find(d, io, signal);
   const sources = sourcesOf(d, io);
   requireName(d, found);
-  const chosen = usable(d, found) ?? (await make(d, found, io, signal));
+  // Just before it is used: what the loop had judged may lead elsewhere by now.
+  const binds = await requireSources(d, io, signal);
+  const chosen = usable(d, { ...found, binds }) ?? (await make(d, found, binds, io, signal));
   const stranger = found.ours.includes(found.holder!) ? undefined : found.holder;
   for (const other of [...found.ours, ...(stranger === undefined ? [] : [stranger])]) {
     if (other.Id === chosen.Id) continue;
@@ -52,13 +57,29 @@ export async function bringAbout(
   if (nameOf(chosen) !== d.spec.name) await rename(docker, chosen.Id, d.spec.name, signal);
   await mend(d, chosen, docker, signal);
   await run(d, chosen, found.peer, sources, docker, signal);
+  const started = await inspect(docker, chosen.Id, signal);
+  if (started !== undefined) await requireSeen(d, started, io, signal);
   // What runs was confirmed before: what was replaced is not needed to go back.
   if (d.heal && changes.length > 0) await removeOthers(d.key, chosen.Id, docker, signal);
   const now = await inspect(docker, chosen.Id, signal);
   return memoryOf(d, now ?? chosen, sources);
 }
 
-async function make(d: D, found: Found, { docker, files }: Io, signal: AbortSignal): Promise<Container> {
+/** Ends those of ours that see what is not granted. They are killed, not asked to stop. */
+export async function contain(d: D, io: Io, signal: AbortSignal): Promise<void> {
+  const { ours, refused } = await find(d, io, signal);
+  for (const { Id } of ours.filter((container) => refused.has(container.Id))) {
+    await removeContainer(io.docker, Id, signal);
+  }
+}
+
+async function make(
+  d: D,
+  found: Found,
+  binds: readonly ResolvedBind[],
+  { docker }: Io,
+  signal: AbortSignal,
+): Promise<Container> {
   const { spec } = d;
   const name = `${spec.name}.homeostat-new`;
   // Left by an agent that was killed, and made for something else.
@@ -67,7 +88,7 @@ async function make(d: D, found: Found, { docker, files }: Io, signal: AbortSign
   const old = found.holder ?? inService(d.key, found);
   const volumes = { ...d.memory?.volumes, ...(old === undefined ? {} : anonymousVolumes(old)) };
   const image = await imageFor(d, docker, signal);
-  const body = createBody(d, { image, hostPath: (path) => files.hostPath?.(path) ?? path, volumes });
+  const body = createBody(d, { image, binds, volumes });
   let id: string;
   try {
     const answer = await ask(docker, 'POST', '/containers/create', { query: { name }, body, signal });

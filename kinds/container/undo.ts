@@ -1,5 +1,6 @@
 // Undo: what was made is removed, and the container that was in service before is again.
 import * as z from 'zod';
+import { Stalled } from '../../api/errors.ts';
 import {
   anonymousVolumes,
   ask,
@@ -10,10 +11,13 @@ import {
   withLabel,
 } from '../docker-engine.ts';
 import type { InventoryRecord } from '../kind.ts';
-import type { Docker } from '../ports.ts';
+import { mountPermissions } from '../mount-powers.ts';
+import type { Docker, Ports } from '../ports.ts';
 import { OUR_LABELS } from './check.ts';
 import { volumeMounts } from './create.ts';
+import { isOurs } from './drift.ts';
 import { removeOthers, rename } from './replace.ts';
+import { requireSeen } from './sources.ts';
 
 /** The ID of the container in whose place it was made. */
 const MADE_AGAIN_LABEL = `${OUR_LABELS}instead-of`;
@@ -63,10 +67,12 @@ export function beforeOf(container: Container | undefined): Before {
 /** @throws Error when the old container can't be put back. */
 export async function undo(
   { before }: Before,
-  { key }: InventoryRecord,
-  docker: Docker,
+  record: InventoryRecord,
+  io: Pick<Ports, 'docker' | 'mounts'>,
   signal: AbortSignal,
 ): Promise<void> {
+  const { docker } = io;
+  const { key } = record;
   const found = before === null ? undefined : await stillThere(before, docker, signal);
   await removeOthers(key, found?.Id ?? '', docker, signal);
   if (before === null) return;
@@ -77,9 +83,34 @@ export async function undo(
     await ask(docker, 'POST', `/containers/${old.Id}/update`, { body: { RestartPolicy: policy }, signal });
   }
   const { Running, Paused } = old.State;
-  if (before.running && !Running) await ask(docker, 'POST', `/containers/${old.Id}/start`, { signal });
+  if (before.running && !Running) await start(record, old, io, signal);
   if (before.paused && !Paused) await ask(docker, 'POST', `/containers/${old.Id}/pause`, { signal });
   if (!before.paused && Paused) await ask(docker, 'POST', `/containers/${old.Id}/unpause`, { signal });
+}
+
+/** One of ours is judged as any start of ours is; another person's container sees what that person gave it. */
+async function start(
+  record: InventoryRecord,
+  old: Container,
+  io: Pick<Ports, 'docker' | 'mounts'>,
+  signal: AbortSignal,
+): Promise<void> {
+  const { docker, mounts } = io;
+  const wasOurs = isOurs(record.key, old);
+  if (wasOurs) requireUnmoved(record, old, mounts);
+  await ask(docker, 'POST', `/containers/${old.Id}/start`, { signal });
+  const started = wasOurs ? await inspect(docker, old.Id, signal) : undefined;
+  if (started !== undefined) await requireSeen(record, started, io, signal);
+}
+
+/** It was judged when it was made. @throws Stalled('NotAllowed') where its sources lead elsewhere now */
+function requireUnmoved(record: InventoryRecord, { HostConfig }: Container, mounts: Ports['mounts']): void {
+  for (const { Type, Source = '', ReadOnly = false } of HostConfig.Mounts ?? []) {
+    if (Type !== 'bind') continue;
+    const { path, hostPath } = mounts.resolve(mounts.nameOf(Source));
+    const refusal = hostPath === Source ? undefined : record.refusal(mountPermissions(path, ReadOnly));
+    if (refusal !== undefined) throw new Stalled('NotAllowed', refusal);
+  }
 }
 
 /** The very one, or the one that an undo made in its place before it was cut off. */

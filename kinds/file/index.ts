@@ -1,4 +1,5 @@
 // File: content, mode and owner of one path; a directory's own attributes; a symbolic link's target.
+import path from 'node:path';
 import * as z from 'zod';
 import { Stalled } from '../../api/errors.ts';
 import { type Desired, defineKind } from '../kind.ts';
@@ -14,6 +15,7 @@ import {
 import type { FileState } from '../ports.ts';
 import { accountIDs, accountPermissions } from '../shared/accounts.ts';
 import { findings } from '../shared/findings.ts';
+import { placesOf, targetsOf } from '../shared/places.ts';
 import { YES } from '../shared/verdicts.ts';
 import { FileSpec } from './schema.ts';
 
@@ -27,6 +29,8 @@ const Saved = z.union([
   z.object({ path: z.string(), type: z.literal('directory'), mode: z.int(), uid: z.int(), gid: z.int() }),
 ]);
 type Saved = z.infer<typeof Saved>;
+
+const LEADS = 'whoever follows the link gets there';
 
 const typeOf = (spec: FileSpec) => spec.type ?? 'file';
 const modeOf = (spec: FileSpec) => Number.parseInt(spec.mode ?? (typeOf(spec) === 'file' ? '644' : '755'), 8);
@@ -48,9 +52,20 @@ export const file = defineKind<FileSpec, Observed, 'files', Saved>({
     const why = 'whoever runs it gets its owner’s rights';
     return [
       { type: 'path', value: spec.path },
+      ...(spec.target === undefined
+        ? []
+        : [{ type: 'path' as const, value: path.resolve(path.dirname(spec.path), spec.target), why: LEADS }]),
       ...accountPermissions(spec),
       ...(isSetuid ? [{ type: 'root-equivalent' as const, value: `setuid:${spec.path}`, why }] : []),
     ];
+  },
+
+  async resolve({ spec }, { files }) {
+    const real = files.realPath(spec.path);
+    const { target } = spec;
+    // From where the link really is; `..` is only at its beginning (schema).
+    const to = target === undefined || target.startsWith('/') ? target : `${path.dirname(real)}/${target}`;
+    return [...placesOf(files, [spec.path]), ...targetsOf(files, to === undefined ? [] : [to], LEADS)];
   },
 
   check(spec) {
@@ -88,29 +103,30 @@ export const file = defineKind<FileSpec, Observed, 'files', Saved>({
   assess: () => YES,
 
   async prepare({ spec }, { state }, { files }) {
-    const { path } = spec;
     const type = typeOf(spec);
     if (state.type === 'directory' && type !== 'directory') {
-      const message = `${path} is a directory, and a ${type} is wanted there; directories are never replaced, move it away first`;
+      const message = `${spec.path} is a directory, and a ${type} is wanted there; directories are never replaced, move it away first`;
       throw new Stalled('IsADirectory', message);
     }
     const before =
-      state.type === 'directory' ? { ...state, path } : saveFile(files, path, state, spec.inPlace === true);
+      state.type === 'directory'
+        ? { ...state, path: spec.path }
+        : saveFile(files, spec.path, state, spec.inPlace === true);
     return { existed: state.type !== 'absent', before };
   },
 
   async apply(changes, d, io, signal, observed) {
     if (changes.length === 0) return undefined;
     const { files } = io;
-    const { path, target } = d.spec;
-    const type = typeOf(d.spec);
+    const { spec } = d;
+    const type = typeOf(spec);
     const { state: now, ...ids } = observed ?? (await this.observe(d, io, signal));
     const wanted = wantedFile(d, ids);
     // An empty directory gives way (one that is not makes this throw); so does what stands where one is wanted.
-    if ((now.type === 'directory') !== (type === 'directory')) files.remove(path);
+    if ((now.type === 'directory') !== (type === 'directory')) files.remove(spec.path);
     if (type === 'file') writeFile(files, wanted, !d.heal, now);
-    else if (type === 'symlink') files.makeSymlink(path, target!);
-    else files.makeDirectory(path, wanted);
+    else if (type === 'symlink') files.makeSymlink(spec.path, spec.target!);
+    else files.makeDirectory(spec.path, wanted);
     return undefined;
   },
 
@@ -123,6 +139,6 @@ export const file = defineKind<FileSpec, Observed, 'files', Saved>({
 });
 
 function wantedFile({ spec, content }: Desired<FileSpec>, ids: Ids): WantedFile & Ids {
-  const { path, inPlace = false } = spec;
-  return { ...content(spec.content ?? ''), path, inPlace, mode: modeOf(spec), ...ids };
+  const { inPlace = false } = spec;
+  return { ...content(spec.content ?? ''), path: spec.path, inPlace, mode: modeOf(spec), ...ids };
 }

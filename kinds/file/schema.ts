@@ -7,8 +7,15 @@ export const FileSpec = z.strictObject({
   /** What stands at the path; default: a regular file. */
   type: z.enum(['file', 'directory', 'symlink']).optional(),
   ...contentFields,
-  /** Where a symlink points. */
-  target: z.string().min(1).optional(),
+  /** Where a symlink points; relative to its own directory, or absolute. */
+  target: z
+    .string()
+    .max(4096)
+    .regex(
+      /^(?:\.\.\/)*(?:\.\.|(?!.*(?:^|\/)\.\.(?:\/|$))[^\p{Cc}\p{Zl}\p{Zp}]+)$/su,
+      'a target is a path of one line, with ".." at its beginning only: behind a name it may lead anywhere',
+    )
+    .optional(),
   /** Octal, as text; default 0644, for a directory 0755. */
   mode: Mode.optional(),
   /** Default: as it is, for a new file the agent's own. */

@@ -1,6 +1,7 @@
 // A dashboard's variables, given the values that Grafana would choose on opening it, and filled into its queries.
 // Facts: grafana.com/docs/grafana/latest/dashboards/variables/variable-syntax/.
 import { isObject } from '../grafana-api.ts';
+import { loadRegExps } from '../shared/linear-regexp.ts';
 import { type Dashboard, listOf, variablesOf } from './model.ts';
 
 export interface Variable {
@@ -53,14 +54,12 @@ async function resolve(
   const query = isObject(variable['query'])
     ? variable['query']['query']
     : (variable['query'] ?? variable['definition']);
-  const asked = /^\s*label_values\(\s*(?:([\s\S]+),)?\s*([a-zA-Z_][a-zA-Z0-9_]*)\s*\)\s*$/.exec(
-    String(query),
-  );
+  const asked = labelValuesOf(String(query).trim());
   // Another kind of query: what was chosen last is the best guess.
-  if (asked === null) return { name, value: current.join('|') };
-  const selector = fillIn((asked[1] ?? '').trim(), known);
-  const label = asked[2]!;
-  const values = filtered(
+  if (asked === undefined) return { name, value: current.join('|') };
+  const selector = fillIn(asked.selector, known);
+  const { label } = asked;
+  const values = await filtered(
     await labelValues(datasourceOf(variable, known), label, selector),
     variable['regex'],
   );
@@ -76,12 +75,27 @@ async function resolve(
   return { name, value: picked.length === 1 ? picked[0]! : `(${picked.map(escapeRegex).join('|')})` };
 }
 
+/** Of `label_values(selector, label)` and `label_values(label)`. */
+function labelValuesOf(query: string): { selector: string; label: string } | undefined {
+  if (!query.startsWith('label_values(') || !query.endsWith(')')) return undefined;
+  const inside = query.slice('label_values('.length, -1);
+  const comma = inside.lastIndexOf(',');
+  const label = inside.slice(comma + 1).trim();
+  if (!/^[a-zA-Z_][a-zA-Z0-9_]*$/.test(label)) return undefined;
+  return { selector: inside.slice(0, Math.max(0, comma)).trim(), label };
+}
+
+/** A dashboard may use a long value a thousand times: a query that gets longer stays without the rest. */
+const LONGEST_FILLED = 100_000;
+
 /** Variables of the text in their place; `$x`, `${x}`, `${x:format}` and `[[x]]`; unknown ones stay. */
 export function fillIn(text: string, known: ReadonlyMap<string, Variable>): string {
-  return text.replace(
-    /\$\{(\w+)(?::\w+)?\}|\$(\w+)|\[\[(\w+)(?::\w+)?\]\]/g,
-    (whole, a, b, c) => known.get(a ?? b ?? c)?.value ?? whole,
-  );
+  let room = LONGEST_FILLED - text.length;
+  return text.replace(/\$\{(\w+)(?::\w+)?\}|\$(\w+)|\[\[(\w+)(?::\w+)?\]\]/g, (whole, a, b, c) => {
+    const value = known.get(a ?? b ?? c)?.value ?? whole;
+    room -= value.length;
+    return room < 0 ? whole : value;
+  });
 }
 
 /** Names of the variables that a text uses. */
@@ -109,13 +123,13 @@ function chosen(variable: Record<string, unknown>): string[] {
   return typeof value === 'string' && value !== '' ? [value] : [];
 }
 
-function filtered(values: readonly string[], regex: unknown): string[] {
+async function filtered(values: readonly string[], regex: unknown): Promise<string[]> {
   const pattern = typeof regex === 'string' ? /^\/(.*)\/[a-z]*$/s.exec(regex)?.[1] : undefined;
   if (pattern === undefined) return [...values];
   try {
-    return values.filter((value) => new RegExp(pattern).test(value));
+    return values.filter((await loadRegExps())(pattern));
   } catch {
-    return [...values];
+    return [...values]; // one of Grafana's that is not known here
   }
 }
 

@@ -68,7 +68,11 @@ export const grafanaDatasource = defineKind<GrafanaDatasourceSpec, Observed, Nee
 
   place: ({ grafana, uid }) => grafanaClaim(grafana, 'datasources', uid),
   owns: ({ grafana, uid }) => [grafanaClaim(grafana, 'datasources', uid)],
-  permissions: ({ grafana }) => grafanaPermissions(grafana),
+  permissions: ({ grafana, url }) => [
+    ...grafanaPermissions(grafana),
+    // It sends its secrets there, and its health check says what answers.
+    { type: 'url', value: originOf({ url }), why: 'Grafana is pointed there' },
+  ],
   // One default between them.
   locks: ({ grafana }) => [`grafana:${originOf(grafana)}`],
 

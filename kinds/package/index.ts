@@ -75,7 +75,6 @@ export const packageKind = defineKind<PackageSpec, Observed, Needs, Before, Memo
   permissions: ({ name, mayRemove = [] }) => [
     { type: 'package', value: name },
     ...mayRemove.map((other) => ({ type: 'package' as const, value: other, why: 'it may be removed' })),
-    { type: 'exec', value: 'apt-get', why: 'it installs the package' },
   ],
 
   check: ({ name, mayRemove = [] }) =>

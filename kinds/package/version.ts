@@ -1,4 +1,5 @@
 // Debian versions: their order and their patterns (deb-version(7)). Pure.
+import { fitsPattern } from '../shared/pattern.ts';
 
 /** Words in place of a version: any that is installed, or the newest that apt knows. */
 export const PRESENT = 'present';
@@ -16,8 +17,7 @@ export function compareVersions(a: string, b: string): number {
 
 /** Whether a version fits a pattern in which `*` stands for any characters: `1.8.*`. */
 export function fits(version: string, pattern: string): boolean {
-  const text = pattern.split('*').map((part) => part.replace(/[.+?^${}()|[\]\\]/g, '\\$&'));
-  return new RegExp(`^${text.join('.*')}$`).test(version);
+  return fitsPattern(version, pattern);
 }
 
 function split(version: string): { epoch: number; upstream: string; revision: string } {

@@ -2,6 +2,7 @@
 // everything else byte for byte as it was; or the jobs in a file of ours beside it. Prometheus is to run what stands there.
 import { Stalled, Waiting } from '../../api/errors.ts';
 import { type Change, type Desired, defineKind, type Finding, type Permission } from '../kind.ts';
+import { addressPermission } from '../shared/urls.ts';
 import { unknown } from '../shared/verdicts.ts';
 import { watchAll } from '../watch-all.ts';
 import { type Runs, rulePatterns, verdictOf, WITHIN_MS, whatRuns } from './loaded.ts';
@@ -19,6 +20,7 @@ import {
   readParts,
   wantedParts,
 } from './parts.ts';
+import { resolve } from './resolve.ts';
 import { PrometheusConfigSpec } from './schema.ts';
 import { ask, type Io, identify, reload, serverOf } from './server.ts';
 import { Before, ownersOf, partsAfterUndo, partsBefore } from './undo.ts';
@@ -64,13 +66,15 @@ export const prometheusConfig = defineKind<PrometheusConfigSpec, Observed, Needs
     const permissions: Permission[] = [{ type: 'path', value: pathOf(spec) }];
     const why = 'the jobs; not with form: block';
     if (mayHaveFile(spec)) permissions.push({ type: 'path', value: directoryOf(pathOf(spec)), why });
-    permissions.push({ type: 'exec', value: promtoolOf(spec), why: 'it checks the config' });
+    permissions.push(addressPermission(serverOf(spec).address, 'Prometheus is asked and reloaded there'));
     if (unit !== undefined) permissions.push({ type: 'unit', value: unit, why: 'it is reloaded' });
     if (container !== undefined) {
       permissions.push({ type: 'unit', value: `container:${container}`, why: 'it is sent SIGHUP' });
     }
     return permissions;
   },
+
+  resolve,
 
   check(spec) {
     const { scrapeConfigs, ruleFiles } = spec;

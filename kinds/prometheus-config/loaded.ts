@@ -3,6 +3,7 @@
 import path from 'node:path';
 import type { Desired, Trial, Verdict } from '../kind.ts';
 import type { FileState, Files } from '../ports.ts';
+import { fitsGlob, fitsPathGlob } from '../shared/pattern.ts';
 import { no, notYet, unknown, YES } from '../shared/verdicts.ts';
 import { isMapping, listOf, parseYaml, type Yaml } from '../shared/yaml.ts';
 import { agrees } from './agrees.ts';
@@ -70,7 +71,7 @@ async function goneRules(spec: PrometheusConfigSpec, io: Io, signal: AbortSignal
     .filter((file) => io.files.read(file).type !== 'absent')
     .map(real);
   const run = await ruleFilesOf(serverOf(spec), io, signal);
-  const isOurs = (file: string) => patterns.some((pattern) => path.matchesGlob(file, real(pattern)));
+  const isOurs = (file: string) => patterns.some((pattern) => fitsPathGlob(file, real(pattern)));
   return run.filter((file) => isOurs(file) && !there.includes(file));
 }
 
@@ -112,14 +113,14 @@ export const rulePatterns = (spec: PrometheusConfigSpec): string[] =>
   (spec.ruleFiles ?? []).map((file) => path.resolve(path.dirname(pathOf(spec)), file));
 
 /** The files that fit a pattern, as Prometheus finds them. */
-function expand(pattern: string, files: Files): string[] {
+export function expand(pattern: string, files: Files): string[] {
   const steps = pattern.split('/').slice(1);
   return steps.reduce<string[]>(
     (found, step) =>
       WILDCARD.test(step)
         ? found.flatMap((directory) =>
             (files.list?.(directory || '/') ?? [])
-              .filter((name) => path.matchesGlob(name, step))
+              .filter((name) => fitsGlob(name, step))
               .map((name) => `${directory}/${name}`),
           )
         : found.map((directory) => `${directory}/${step}`),

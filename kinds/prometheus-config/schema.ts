@@ -11,7 +11,15 @@ export const PrometheusConfigSpec = z.strictObject({
   /** Scrape jobs: items of scrape_configs. */
   scrapeConfigs: Items.optional(),
   /** Items of rule_files: paths, absolute or relative to the config. */
-  ruleFiles: z.array(z.string().min(1)).optional(),
+  ruleFiles: z
+    .array(
+      z
+        .string()
+        .min(1)
+        .max(1024)
+        .regex(/^[^\p{Cc}]+$/u, 'a path is one line'),
+    )
+    .optional(),
   /** Keep the inode: for a config that is mounted into a container as a single file. */
   inPlace: z.boolean().optional(),
   /**

@@ -1,6 +1,7 @@
 // The Prometheus that reads the config: which version it is, what it runs, and how it reloads.
 import * as z from 'zod';
 import { errnoOf, inWords } from '../../api/errors.ts';
+import { inspect } from '../docker-engine.ts';
 import type { HttpResponse, Ports } from '../ports.ts';
 import type { PrometheusConfigSpec } from './schema.ts';
 
@@ -142,7 +143,8 @@ export async function identify(
     return { version: build.data.version, configFile: started?.['config.file'] ?? '' };
   }
   try {
-    const { stdout, stderr } = await io.processes.run(promtool, ['--version'], { timeoutMs: ASK_MS, signal });
+    const options = { timeoutMs: ASK_MS, signal, chosen: true } as const;
+    const { stdout, stderr } = await io.processes.run(promtool, ['--version'], options);
     const version = /version (\S+)/.exec(stdout + stderr)?.[1]?.replace(/,$/, '');
     return version === undefined ? undefined : { version };
   } catch (error) {
@@ -194,7 +196,10 @@ const SIGNALLED_IN_VAIN = 'it was signalled, and could not load the config: its 
 
 /** Engine API, ContainerKill. */
 async function hangUp(container: string, { docker }: Io, signal: AbortSignal): Promise<void> {
-  const path = `/containers/${encodeURIComponent(container)}/kill`;
+  // By its whole name: the engine would take the beginning of another one's ID for it.
+  const found = await inspect(docker, container, signal);
+  if (found === undefined) throw new Error(`there is no container ${container} to be sent SIGHUP`);
+  const path = `/containers/${found.Id}/kill`;
   const { status, body } = await docker.request('POST', path, {
     query: { signal: 'HUP' },
     timeoutMs: TIMEOUT_MS,

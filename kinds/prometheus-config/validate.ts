@@ -121,7 +121,7 @@ async function promtool(
   const real = io.files.hostPath?.(file) ?? file;
   const args = ['check', 'config', real];
   try {
-    const options = { timeoutMs: PROMTOOL_MS, signal };
+    const options = { timeoutMs: PROMTOOL_MS, signal, chosen: true } as const;
     const { exitCode, stdout, stderr } = await io.processes.run(promtoolOf(spec), args, options);
     if (exitCode === 0) return undefined;
     const words = `${stderr}\n${stdout}`.replaceAll(real, pathOf(spec)).trim();

@@ -1,7 +1,7 @@
 // Service: a unit's files, whether it is enabled, masked and running, and that the running process was started
 // with what is on disk now. Under systemd, or as a child of the agent (`manager: supervised`).
 import { Stalled, Waiting } from '../../api/errors.ts';
-import { type Change, type Concern, defineKind, type Permission } from '../kind.ts';
+import { type Change, type Concern, defineKind } from '../kind.ts';
 import { fileChanges } from '../managed-file.ts';
 import { watchAll } from '../watch-all.ts';
 import { apply } from './apply.ts';
@@ -11,6 +11,7 @@ import { definitionChanges } from './definition.ts';
 import { Memory } from './memory.ts';
 import { isSupervised, type Needs, type Observed, observe, unitsOf } from './observe.ts';
 import { cannotBeEnabled, needsUnit, notFound } from './obstacle.ts';
+import { permissions, resolve } from './permissions.ts';
 import { ServiceSpec } from './schema.ts';
 import { GATE, stateChanges } from './state.ts';
 import { Before, beforeSupervised, beforeSystemd, undo } from './undo.ts';
@@ -19,7 +20,6 @@ import {
   enablingLink,
   hasAnotherUnitFile,
   ownPaths,
-  programsOf,
   unitFilePath,
   wantedFiles,
 } from './unit-files.ts';
@@ -38,26 +38,8 @@ export const service = defineKind<ServiceSpec, Observed, Needs, Before, Memory>(
   place: (spec) => `${spec.manager ?? 'systemd'} ${spec.unit}`,
   owns: claims,
 
-  permissions(spec): Permission[] {
-    const permissions: Permission[] = [{ type: 'unit', value: spec.unit }];
-    const texts = [spec.unitFile, ...Object.values(spec.dropIns ?? {})].filter((text) => text !== undefined);
-    if (texts.length > 0) {
-      const why = 'whoever writes its unit file runs anything as anybody';
-      permissions.push({ type: 'root-equivalent', value: `unit-file:${spec.unit}`, why });
-    }
-    const programs = texts.flatMap(({ content }) => (typeof content === 'string' ? programsOf(content) : []));
-    if (isSupervised(spec)) {
-      permissions.push({
-        type: 'root-equivalent',
-        value: `command:${spec.unit}`,
-        why: 'it runs as the agent',
-      });
-      programs.push(...(spec.command ?? []).slice(0, 1));
-    }
-    for (const value of new Set(programs))
-      permissions.push({ type: 'exec', value, why: `${spec.unit} runs it` });
-    return permissions;
-  },
+  permissions,
+  resolve,
 
   inputs: (spec) => spec.restartOn ?? [],
   check: checkService,

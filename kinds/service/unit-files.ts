@@ -6,6 +6,7 @@ import type { WantedFile } from '../managed-file.ts';
 import type { Files, UnitState } from '../ports.ts';
 import { definitionOf } from './definition.ts';
 import type { ServiceSpec } from './schema.ts';
+import { commandsIn, settingsIn } from './unit-text.ts';
 
 const ETC = '/etc/systemd/system';
 /** Where files win over a package's; system.control is `systemctl set-property`'s. */
@@ -127,13 +128,8 @@ export function alsoOf(text: string): string[] {
   return [...text.matchAll(/^Also[ \t]*=[ \t]*(.+)$/gm)].flatMap(([, names]) => names!.trim().split(/\s+/));
 }
 
-/** The programs that a unit file runs, without systemd's prefixes. */
+/** The programs that a unit file names, as far as it can be read. */
 export function programsOf(unitFile: string): string[] {
-  const programs = new Set<string>();
-  for (const [, command] of unitFile.matchAll(/^[ \t]*Exec[A-Za-z]+[ \t]*=[ \t]*(.+)$/gm)) {
-    const program = /^[-@:+!|]*(?:"([^"]+)"|'([^']+)'|(\S+))/.exec(command!);
-    const name = program?.[1] ?? program?.[2] ?? program?.[3];
-    if (name !== undefined) programs.add(name);
-  }
-  return [...programs];
+  const all = settingsIn(unitFile).filter(({ key }) => /^Exec[A-Z]/.test(key));
+  return [...new Set(all.flatMap(({ value }) => commandsIn(value).flatMap(({ program }) => program ?? [])))];
 }

@@ -15,6 +15,7 @@ import {
   type InventoryRecord,
 } from '../kind.ts';
 import type { Ports } from '../ports.ts';
+import { originOf } from '../shared/urls.ts';
 import { YES } from '../shared/verdicts.ts';
 import { DEFAULT_API, PolicyApi, type PolicyFile, PolicyMoved, UNTOUCHED } from './api.ts';
 import { type Hujson, HujsonError, layOut, readHujson, sameHujson } from './hujson.ts';
@@ -59,7 +60,7 @@ export const tailnetPolicy = defineKind<TailnetPolicySpec, PolicyFile, Needs, Be
   place: placeOf,
   owns: (spec) => [placeOf(spec)],
   permissions: ({ api = DEFAULT_API }) => [
-    { type: 'url', value: api, why: 'the tailnet’s policy is written there' },
+    { type: 'url', value: originOf(api), why: 'the tailnet’s policy is written there' },
   ],
 
   check(spec) {

@@ -5,6 +5,7 @@ import { type Concern, defineKind } from '../kind.ts';
 import type { Http, TailscaleStatus } from '../ports.ts';
 import { excerpt } from '../shared/excerpt.ts';
 import { Streaks } from '../shared/streak.ts';
+import { addressPermission } from '../shared/urls.ts';
 import { no, unknown, YES } from '../shared/verdicts.ts';
 import { keyExpiryConcern } from './key-expiry.ts';
 import {
@@ -60,7 +61,13 @@ export const tailscaleClient = defineKind<
 
   owns: (spec) => namesOf(spec).map(claimOf),
 
-  permissions: (spec) => namesOf(spec).map((pref) => ({ type: 'tailscale', value: pref })),
+  permissions: (spec) => [
+    ...namesOf(spec).map((pref) => ({ type: 'tailscale' as const, value: pref })),
+    // Its own address is not the manifest's to choose.
+    ...(spec.metrics?.address === undefined
+      ? []
+      : [addressPermission(spec.metrics.address, 'the client’s metrics are asked for there')]),
+  ],
 
   check(spec) {
     if (namesOf(spec).length > 0) return [];

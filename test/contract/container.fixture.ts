@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { systemClock } from '../../agent/providers/clock.ts';
 import { createDocker } from '../../agent/providers/docker.ts';
 import { createFiles } from '../../agent/providers/files.ts';
+import { createMounts } from '../../agent/providers/mounts.ts';
 import { container } from '../../kinds/container/index.ts';
 import { DOCKER } from '../support/capabilities.ts';
 import { eventually } from '../support/eventually.ts';
@@ -46,7 +47,7 @@ export const containerFixture: Fixture = {
     });
     const base = { name: NAME, image: 'test/contract:1', pull: 'never', network: 'none' };
     return {
-      ports: { docker, files, clock: systemClock },
+      ports: { docker, files, mounts: createMounts(), clock: systemClock },
       specs: [
         {
           ...base,

@@ -41,6 +41,8 @@ function desire(
     digest: digestOf(spec),
     heal: false,
     held: [],
+    own: [],
+    refusal: () => undefined,
     inputs: {},
     memory: undefined,
     // Here a secret from the environment is its variable's name.
@@ -97,7 +99,14 @@ async function differences(kind: AnyKind, d: Desired<Record<string, unknown>>, p
 }
 
 function record(d: Desired<Record<string, unknown>>, kind: AnyKind): InventoryRecord {
-  return { key: d.key, owns: kind.owns(d.spec), memory: d.memory, content: d.content };
+  return {
+    key: d.key,
+    owns: kind.owns(d.spec),
+    memory: d.memory,
+    content: d.content,
+    own: d.own,
+    refusal: d.refusal,
+  };
 }
 
 after(endSharedEngine);

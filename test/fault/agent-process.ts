@@ -117,6 +117,7 @@ async function main(): Promise<void> {
     tailscale: counted('tailscale', opened.tailscale),
     docker: counted('docker', opened.docker),
     sockets: counted('sockets', opened.sockets),
+    mounts: counted('mounts', opened.mounts),
     leaveUnits: () => opened.leaveUnits(),
     detachedPrograms: () => opened.detachedPrograms(),
     close: (children) => opened.close(children),

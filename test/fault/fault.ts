@@ -1,5 +1,5 @@
 // `npm run fault`: what the agent must survive. `-- NAME` runs one suite: truth, undo, crash, controller,
-// surroundings, host;
+// surroundings, escapes, host;
 // `--quick` is the bounded form of CI. Prints `fault NAME: survived N of N`, and exits 0 only if all was survived.
 import fs from 'node:fs';
 import os from 'node:os';
@@ -10,6 +10,7 @@ import { bundle as installedBundle } from '../../scripts/bundle.ts';
 import { labPrerequisites } from '../lab/prerequisites.ts';
 import { controllerSuite } from './controller/controller.ts';
 import { crash } from './crash/crash.ts';
+import { escapes } from './escapes/escapes.ts';
 import { hostSuite } from './host/host.ts';
 import { destroyAll } from './support/host.ts';
 import { destroyControllers } from './support/real-controller.ts';
@@ -48,6 +49,7 @@ const suites = {
   crash: () => crash({ program, random: quick ? 20 : 500, every: quick ? 14 : 1, width: 3 }),
   controller: () => controllerSuite({ program, flips: quick ? 100 : 1000, realTimeouts: !quick }),
   surroundings: () => surroundings({ program, hurried: quick }),
+  escapes: () => escapes({ quick }),
   async host() {
     const missing = labPrerequisites();
     if (missing.length > 0) return missing.join('; ');

@@ -5,6 +5,7 @@ import { after, before, beforeEach, test } from 'node:test';
 import { systemClock } from '../../agent/providers/clock.ts';
 import { createDocker } from '../../agent/providers/docker.ts';
 import { createFiles } from '../../agent/providers/files.ts';
+import { createMounts } from '../../agent/providers/mounts.ts';
 import { changesOf, observe } from '../../kinds/container/found.ts';
 import { container } from '../../kinds/container/index.ts';
 import { bringAbout } from '../../kinds/container/replace.ts';
@@ -34,7 +35,12 @@ beforeEach(async () => {
 after(() => engine?.stop());
 
 function host() {
-  const io = { docker: createDocker(engine.address), files: createFiles(), clock: systemClock };
+  const io = {
+    docker: createDocker(engine.address),
+    files: createFiles(),
+    mounts: createMounts(),
+    clock: systemClock,
+  };
   const desire = (more: object = {}, rest: Partial<D> = {}): D => ({
     key: 'Container/db',
     spec: ContainerSpec.parse({ name: NAME, image: 'test/db:1', pull: 'never', network: 'none', ...more }),
@@ -42,6 +48,8 @@ function host() {
     digest: 'd',
     heal: false,
     held: [],
+    own: [],
+    refusal: () => undefined,
     inputs: {},
     memory: undefined,
     content: (value) => ({ bytes: Buffer.from(String(value)), secret: false }),
@@ -51,7 +59,7 @@ function host() {
   const apply = async (d: D) => bringAbout(changesOf(d, await observe(d, io, never)), d, io, never);
   const held = async () => beforeOf(await inspect(io.docker, NAME, never));
   const back = (to: ReturnType<typeof beforeOf>, docker = io.docker) =>
-    undo(to, { key: 'Container/db', owns: [], memory: undefined, content: desire().content }, docker, never);
+    undo(to, { ...desire(), key: 'Container/db', owns: [] }, { ...io, docker }, never);
   const close = () => Promise.all([io.docker.close(), io.files.close()]);
   return { io, desire, what, apply, held, back, close };
 }

@@ -6,6 +6,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { rawPublicKey } from '../../api/bundle.ts';
 import { repo } from './binaries.ts';
+import { grantDocument } from './grants.ts';
 import type { LabHost } from './host.ts';
 
 const AGENT_CONFIG = '/etc/homeostat/agent.json';
@@ -95,9 +96,11 @@ export function causes(mac: LabHost, pi: LabHost, silent: LabHost, git: Git): Ca
     await pi.writeFile(AGENT_CONFIG, JSON.stringify({ ...config, trustedKeys: keys ?? enrolled }), '600');
     await on(pi, 'systemctl', 'restart', 'homeostat-agent');
   };
-  const addDocument = (name: string, text: string) => async () => {
+  /** @param key of what the host gets, and its owner grants. */
+  const addDocument = (name: string, text: string, key?: string) => async () => {
     await mac.writeFile(`/srv/fleet/${name}.yaml`, text);
     await git.commit(`Add ${name}`);
+    if (key !== undefined) await grantDocument(pi, key);
   };
   const removeDocument = (name: string) => async () => {
     await on(mac, 'rm', `/srv/fleet/${name}.yaml`);
@@ -119,7 +122,11 @@ export function causes(mac: LabHost, pi: LabHost, silent: LabHost, git: Git): Ca
       async bringAbout() {
         await on(pi, 'mkdir', '-p', '/etc/alloy/ro');
         await on(pi, 'mount', '-t', 'tmpfs', '-o', 'ro', 'tmpfs', '/etc/alloy/ro');
-        await addDocument('stuck', document('File', 'stuck', '{path: /etc/alloy/ro/file, content: x}'))();
+        await addDocument(
+          'stuck',
+          document('File', 'stuck', '{path: /etc/alloy/ro/file, content: x}'),
+          'File/stuck',
+        )();
       },
       takeAway: () => on(pi, 'mount', '-o', 'remount,rw', '/etc/alloy/ro').then(() => {}),
     },
@@ -145,6 +152,7 @@ export function causes(mac: LabHost, pi: LabHost, silent: LabHost, git: Git): Ca
           'broken',
           '{unit: lab-broken.service, unitFile: {content: "[Service]\\nExecStart=/bin/false\\n"}}',
         ),
+        'Service/broken',
       ),
       takeAway: removeDocument('broken-unit'),
     },
@@ -154,6 +162,7 @@ export function causes(mac: LabHost, pi: LabHost, silent: LabHost, git: Git): Ca
       bringAbout: addDocument(
         'warned',
         document('File', 'warned', '{path: /etc/motd, content: wanted}', 'drift: warn\n'),
+        'File/warned',
       ),
       takeAway: removeDocument('warned'),
     },

@@ -40,13 +40,6 @@ const SOURCES = [
   ['loki', 3100],
 ] as const;
 
-/** What the owner of the host adds to the agent's allow-list for it. */
-export const GRAFANA_ALLOW = {
-  kinds: ['GrafanaDatasource', 'GrafanaDashboard'],
-  urls: [URL],
-  secrets: [TOKEN_FILE],
-};
-
 export async function installGrafana(host: LabHost): Promise<void> {
   const node = join(repo, 'node_modules', 'node', 'bin', 'node');
   const program = join(repo, 'test', 'support', 'grafana', 'serve.ts');

@@ -7,6 +7,7 @@ import { findCondition } from '../../api/status.ts';
 import { activeAlerts, causes, installAlarms } from './alarms.ts';
 import { openHost } from './drift.ts';
 import { installGrafana, leftOut, missingDashboards, spoilDashboards } from './grafana.ts';
+import { grantsAreExact, readyAsGranted } from './grants.ts';
 import { bootHost, type LabHost } from './host.ts';
 import { cleanup, createWorkDirectory, removeStale } from './lifetime.ts';
 import { createNetwork } from './network.ts';
@@ -14,7 +15,6 @@ import { serveRepository } from './packages.ts';
 import { labPrerequisites } from './prerequisites.ts';
 import { formatRow, ROWS, type RowState } from './rows.ts';
 import {
-  ALLOW,
   createToken,
   Fleet,
   fileIn,
@@ -79,14 +79,14 @@ async function scenario(): Promise<void> {
     'the controller answers',
     async () => (await mac.exec(['curl', '-fsS', `${url}/readyz`])).exitCode === 0,
   );
-  await step('three agents enrolled with one-time tokens, started by systemd', async () => {
-    for (const host of hosts) {
-      await installAgent(host, url, await createToken(mac, host.name), {
-        ...ALLOW,
-        urls: [...ALLOW.urls, policyApi.origin],
-      });
-    }
-  });
+  await step(
+    'three agents enrolled with one-time tokens, started by systemd, granted what they need',
+    async () => {
+      for (const host of hosts) {
+        await installAgent(host, url, await createToken(mac, host.name));
+      }
+    },
+  );
 
   await step('new hosts observe: they report what they would do, and touch nothing', async () => {
     for (const host of hosts) {
@@ -105,10 +105,14 @@ async function scenario(): Promise<void> {
     await fleet.edit(`hosts/${name}.yaml`, (text) => text.replace('# mode: enforce', 'mode: enforce'));
   }
   await fleet.commit('Enforce');
-  await Promise.all(hosts.map((h) => allReady(h)));
+  await Promise.all(hosts.map((h) => readyAsGranted(h, 120_000)));
   tell(
     'git says enforce: all three are as it says, Alloy installed config, running, webclient on',
     performance.now() - enforcing,
+  );
+
+  await step('each host grants what `homeostat allow --from-plan` printed there, and no more', () =>
+    Promise.all(hosts.map(grantsAreExact)),
   );
 
   const wanted = fileIn(pi, CONFIG)!;

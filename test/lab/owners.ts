@@ -5,7 +5,6 @@
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import type { TestContext } from 'node:test';
-import type { AllowList } from '../../agent/config.ts';
 import { startLoki } from '../support/loki.ts';
 import { STACK, startCentralStack } from './central.ts';
 import { DOCKER_ARGUMENTS, startDocker } from './docker.ts';
@@ -16,7 +15,6 @@ import { createWorkDirectory, onCleanup } from './lifetime.ts';
 import { createNetwork, type LabNetwork } from './network.ts';
 import { serveRepository } from './packages.ts';
 import {
-  ALLOW,
   createToken,
   Fleet,
   hostFiles,
@@ -30,30 +28,6 @@ import { startTailnet, waitForPeers } from './tailnet.ts';
 
 export const NAMES = ['mac-mini', 'digitalocean', 'raspberry-pi'] as const;
 export const SECRETS = '/etc/homeostat/secrets';
-
-/** What the owners of the three allow, and no more. */
-const COMMON = { tailscale: ['RunWebClient'] };
-const ALLOWED: Readonly<Record<string, Partial<AllowList>>> = {
-  'mac-mini': {
-    ...COMMON,
-    kinds: ['Check', 'ComposeProject', 'PrometheusConfig', 'TailscaleClient'],
-    paths: [`${STACK}/`],
-    images: ['adinhodovic/tailscale-exporter:*'],
-    capabilities: ['network:host'],
-    exec: ['docker', 'promtool'],
-    secrets: [`${SECRETS}/`],
-  },
-  digitalocean: {
-    ...COMMON,
-    kinds: ['AlloyConfig', 'Check', 'Container', 'TailscaleClient'],
-    paths: ['/etc/alloy/'],
-    images: ['grafana/alloy:*'],
-    mounts: ['/', 'alloy-data'],
-    capabilities: ['network:host'],
-    rootEquivalent: ['mount:/:ro'],
-  },
-  'raspberry-pi': { ...ALLOW },
-};
 
 export interface Whole {
   readonly mac: LabHost;
@@ -119,8 +93,7 @@ export async function assemble(booted: LabHost[]): Promise<Whole> {
       'the controller answers',
       async () => (await mac.exec(['curl', '-fsS', `${url}/readyz`])).exitCode === 0,
     );
-    for (const host of hosts)
-      await installAgent(host, url, await createToken(mac, host.name), ALLOWED[host.name]);
+    for (const host of hosts) await installAgent(host, url, await createToken(mac, host.name));
   });
   return { mac, droplet, pi, hosts, network, workDir, fleet };
 }

@@ -2,9 +2,9 @@
 // comes with the manifests.
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import type { AllowList } from '../../agent/config.ts';
 import { repo } from './binaries.ts';
-import { fillDownloads, GRAFANA_ALLOW, leftOut, withoutDownloaded } from './grafana.ts';
+import { fillDownloads, leftOut, withoutDownloaded } from './grafana.ts';
+import { grantManifest } from './grants.ts';
 import type { LabHost } from './host.ts';
 import { alloyPackage, type Repository } from './packages.ts';
 
@@ -34,51 +34,12 @@ function unit(name: string): string {
   return text.replace('ProtectHome=read-only\n', '').replace('PrivateTmp=true\n', '');
 }
 
-/** The allow-list that the owner of a lab host writes. */
-export const ALLOW = {
-  kinds: [
-    'File',
-    'AlloyConfig',
-    'Service',
-    'TailscaleClient',
-    'AptRepository',
-    'Package',
-    'Check',
-    'TailnetPolicy',
-    ...GRAFANA_ALLOW.kinds,
-  ],
-  urls: [...GRAFANA_ALLOW.urls, 'http://198.1*'],
-  packages: ['alloy', 'repository:http://198.1*'],
-  secrets: [...GRAFANA_ALLOW.secrets, '/etc/homeostat/secrets/'],
-  paths: [
-    '/etc/alloy/',
-    '/etc/motd',
-    '/etc/apt/sources.list.d/grafana.sources',
-    '/etc/apt/keyrings/grafana.gpg',
-  ],
-  units: ['alloy.service', 'lab-*.service'],
-  exec: ['alloy', '/usr/bin/alloy', '/bin/false', 'apt-get'],
-  rootEquivalent: ['unit-file:lab-*.service', 'repository:http://198.1*'],
-  tailscale: ['RunWebClient'],
-};
-
-/** Enrols a host and starts its agent as a systemd service. @param allow as its owner writes it */
-export async function installAgent(
-  host: LabHost,
-  controllerUrl: string,
-  token: string,
-  allow: Partial<AllowList> = ALLOW,
-): Promise<void> {
-  await host.exec(
-    ['homeostat', 'enroll', '--controller', controllerUrl, '--host', host.name, '--token', token],
-    {
-      check: true,
-    },
-  );
-  const file = '/etc/homeostat/agent.json';
-  const config = JSON.parse(await host.readFile(file)) as Record<string, unknown>;
-  await host.writeFile(file, JSON.stringify({ ...config, allow }, null, 2), '600');
+/** Enrols a host, starts its agent as a systemd service, and grants what its manifest then needs. */
+export async function installAgent(host: LabHost, controllerUrl: string, token: string): Promise<void> {
+  const options = ['--controller', controllerUrl, '--host', host.name, '--token', token];
+  await host.exec(['homeostat', 'enroll', ...options], { check: true });
   await host.exec(['systemctl', 'enable', '--now', 'homeostat-agent'], { check: true, timeout: 30_000 });
+  await grantManifest(host);
 }
 
 /** A repository of manifests on a host, and the controller that serves it on the host's tailnet address. */

@@ -43,7 +43,7 @@ export async function statusOf(host: LabHost): Promise<AgentStatus> {
 }
 
 /** What is not ready, each with its reason; what the manifest suspends is as it should be. */
-function problems(status: AgentStatus): string[] {
+export function problems(status: AgentStatus): string[] {
   return status.resources.flatMap(({ key, conditions }) => {
     const ready = findCondition(conditions, 'Ready');
     const isFine = ready?.status === 'True' || ready?.reason === 'Suspended';

@@ -5,6 +5,7 @@
 import assert from 'node:assert/strict';
 import { eventually } from '../support/eventually.ts';
 import { TailscaleApi } from '../support/tailscale-api/server.ts';
+import { grantDocument } from './grants.ts';
 import type { LabHost } from './host.ts';
 import { onCleanup } from './lifetime.ts';
 import type { LabNetwork } from './network.ts';
@@ -115,6 +116,7 @@ export async function keepsPolicy(
   const { id, secret } = served.addClient('policy_file');
   const committed = performance.now();
   await fleet.putPolicy(origin, { id, secret });
+  await grantDocument(mac, 'TailnetPolicy/tailnet');
   await eventually(() => assert.match(served.text, /Prometheus scrapes node-exporter/), 60_000);
   tell('the tailnet’s policy is as in git', performance.now() - committed);
   await assertPolicyHolds(hosts, addresses);

@@ -8,6 +8,7 @@ import { repo } from './binaries.ts';
 import { PROMETHEUS, STACK, serviceContainer, userBringsUp } from './central.ts';
 import { docker, processOf } from './docker.ts';
 import { pennies } from './droplet.ts';
+import { grantsAreExact, readyAsGranted } from './grants.ts';
 import { bootHost, type LabHost } from './host.ts';
 import { assemble, NAMES, SECRETS, type Whole } from './owners.ts';
 import type { RowState } from './rows.ts';
@@ -29,8 +30,11 @@ export async function wholeStack(
   for (const name of NAMES)
     await whole.fleet.edit(`hosts/${name}.yaml`, (text) => text.replace('# mode: enforce', 'mode: enforce'));
   await whole.fleet.commit('Enforce');
-  await Promise.all(whole.hosts.map((host) => allReady(host, READY_MS)));
+  await Promise.all(whole.hosts.map((host) => readyAsGranted(host, READY_MS)));
   tell('git says enforce: the whole stack is as it says, on all three', performance.now() - enforcing);
+  await step('each host grants what `homeostat allow --from-plan` printed there, and no more', () =>
+    Promise.all(whole.hosts.map(grantsAreExact)),
+  );
 
   const alloy = realAlloy === undefined ? ['Alloy'] : [];
   await prometheusKept(whole);

@@ -47,6 +47,8 @@ export interface TestEngine {
     files?: Readonly<Record<string, string>>,
     copies?: Readonly<Record<string, string>>,
   ): Promise<void>;
+  /** Of the first process in the engine's namespaces, as this process counts. */
+  pid(): number;
   /** Ends the engine and starts it again on the same data, as an update of Docker does. */
   restart(): Promise<void>;
   /** Ends everything, and leaves no process, no mount and no file. */
@@ -88,13 +90,17 @@ export async function startDockerd(options: { ownNetwork?: boolean } = {}): Prom
     ended.catch(() => undefined); // from here on somebody means it
   }
 
+  function first(): number {
+    const children = fs.readFileSync(`/proc/${engine.pid}/task/${engine.pid}/children`, 'utf8');
+    return Number(children.split(' ')[0]);
+  }
+
   /** By SIGTERM to the first process of its namespace; by SIGKILL when that takes too long. */
   async function end(): Promise<void> {
     if (engine.exitCode !== null || engine.signalCode !== null) return;
     const ended = once(engine, 'exit');
     const late = setTimeout(() => engine.kill('SIGKILL'), STOP_MS);
-    const children = fs.readFileSync(`/proc/${engine.pid}/task/${engine.pid}/children`, 'utf8');
-    for (const pid of children.split(' ').filter(Boolean)) process.kill(Number(pid), 'SIGTERM');
+    process.kill(first(), 'SIGTERM');
     await ended;
     clearTimeout(late);
   }
@@ -104,6 +110,7 @@ export async function startDockerd(options: { ownNetwork?: boolean } = {}): Prom
     address,
     directory,
     docker,
+    pid: first,
 
     async image(reference, changes = ['CMD ["sleep", "100000"]'], files = {}, copies = {}) {
       const root = fs.mkdtempSync(at('image-'));

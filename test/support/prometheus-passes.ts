@@ -77,6 +77,8 @@ export class PrometheusHost {
       digest: digestOf(JSON.parse(JSON.stringify(whole))),
       heal: false,
       held: [],
+      own: [],
+      refusal: () => undefined,
       inputs: {},
       memory: undefined,
       content: () => ({ bytes: Buffer.alloc(0), secret: false }),
@@ -107,12 +109,7 @@ export class PrometheusHost {
 
   async undo(before: unknown, d: D, record: Partial<InventoryRecord> = {}): Promise<void> {
     const owns = kind.owns(d.spec);
-    await kind.undo(
-      before,
-      { key: d.key, owns, memory: undefined, content: d.content, ...record },
-      this.ports,
-      never,
-    );
+    await kind.undo(before, { ...d, owns, memory: undefined, ...record }, this.ports, never);
   }
 }
 

@@ -9,6 +9,7 @@ import { Agent } from '../../agent/agent.ts';
 import { AgentConfig, ALLOW_EVERYTHING } from '../../agent/config.ts';
 import { systemClock } from '../../agent/providers/clock.ts';
 import { createFiles } from '../../agent/providers/files.ts';
+import { createMounts } from '../../agent/providers/mounts.ts';
 import type { Payload, Resource } from '../../api/bundle.ts';
 import { findCondition, type ResourceStatus } from '../../api/status.ts';
 import { kinds as allKinds } from '../../kinds/index.ts';
@@ -31,6 +32,8 @@ export interface TimelineOptions {
   readonly applyNothing?: () => boolean;
   /** How long what is expected may take; more where other programs take part. Default 10 s. */
   readonly withinMs?: number;
+  /** Without a sandbox root: manifests name this machine's own paths, which a test keeps in its directory. */
+  readonly onHost?: boolean;
   /** Run on the state and root of an earlier timeline, as after a restart. */
   readonly directory?: string;
 }
@@ -54,12 +57,13 @@ export class Timeline {
       for (const undo of this.afterStop.reverse()) undo();
     });
     this.directory = options.directory ?? temporaryDirectory(t);
-    this.root = path.join(this.directory, 'root');
-    fs.mkdirSync(this.root, { recursive: true });
+    this.root = options.onHost === true ? '' : path.join(this.directory, 'root');
+    const sandbox = this.root === '' ? {} : { root: this.root };
+    if (this.root !== '') fs.mkdirSync(this.root, { recursive: true });
     this.mode = options.mode ?? 'enforce';
     this.#withinMs = options.withinMs ?? 10_000;
     this.#files = createFiles({
-      root: this.root,
+      ...sandbox,
       candidates: path.join(this.directory, 'state', 'candidates'),
     });
     // A kind that asks for a port that the test did not bring fails with its name.
@@ -77,7 +81,10 @@ export class Timeline {
         ...options.configWith?.(this.directory),
       }),
       kinds: options.kinds ?? allKinds,
-      ports: Object.setPrototypeOf({ files: this.#files, clock: systemClock, ...options.ports }, missing),
+      ports: Object.setPrototypeOf(
+        { files: this.#files, clock: systemClock, mounts: createMounts(sandbox), ...options.ports },
+        missing,
+      ),
       log: pino({ level: process.env['TEST_LOG'] ?? 'silent' }),
       env: options.env ?? {},
       version: 'test',
@@ -150,7 +157,7 @@ export class Timeline {
   }
 
   path(p: string): string {
-    return path.join(this.root, p);
+    return path.join('/', this.root, p);
   }
 
   read(p: string): string {

@@ -1,9 +1,12 @@
 // The allow-list: closed by default, and its refusals say what would open it.
 import assert from 'node:assert/strict';
+import fs from 'node:fs';
+import path from 'node:path';
 import { test } from 'node:test';
-import { ALLOW_EVERYTHING, AllowList } from '../../../agent/config.ts';
+import { AgentConfig, ALLOW_EVERYTHING, AllowList, ownPaths, ownPrograms } from '../../../agent/config.ts';
 import { isGranted, pathAllowed, requireAllowed } from '../../../agent/reconcile/allow.ts';
 import { Stalled } from '../../../api/errors.ts';
+import { temporaryDirectory } from '../../support/sandbox.ts';
 
 test('nothing is allowed by default, and everything that is missing is named at once', () => {
   const permissions = [
@@ -86,4 +89,77 @@ test('what is the agent’s own is granted to nobody', () => {
     assert.ok(!isGranted(refused, grants), JSON.stringify(refused));
   assert.ok(isGranted({ type: 'path', value: '/etc/homeostat/other' }, grants));
   assert.ok(isGranted(mount('/etc/alloy', 'rw'), grants));
+});
+
+test('a star stands for a part of a path, and no name has a control character', () => {
+  const grants = {
+    allow: AllowList.parse({
+      images: ['grafana/*:1'],
+      units: ['*'],
+      urls: ['http://127.0.0.1:*'],
+      paths: ['/'],
+    }),
+  };
+  assert.ok(isGranted({ type: 'image', value: 'grafana/alloy:1' }, grants));
+  for (const refused of [
+    { type: 'image', value: 'grafana/a/b:1' },
+    { type: 'unit', value: 'a.service\nb.service' },
+    { type: 'url', value: 'http://127.0.0.1:80/x' },
+    { type: 'path', value: '/etc/a\0b' },
+    { type: 'path', value: '/etc/a\nb' },
+    { type: 'path', value: '/etc/a\u2028b' },
+  ] as const)
+    assert.ok(!isGranted(refused, grants), JSON.stringify(refused));
+});
+
+test('a pattern with many stars takes no time', () => {
+  const grants = { allow: AllowList.parse({ units: [`${'*a'.repeat(200)}*b`] }) };
+  assert.ok(!isGranted({ type: 'unit', value: 'a'.repeat(5000) }, grants));
+});
+
+test('a directory with all that is in it needs a grant of that', () => {
+  assert.ok(pathAllowed('/srv/app/', ['/srv/app/']));
+  assert.ok(pathAllowed('/srv/app/x/', ['/srv/app/']));
+  assert.ok(!pathAllowed('/srv/app/', ['/srv/app']));
+  assert.ok(!pathAllowed('/srv/', ['/srv/app/']));
+});
+
+test('what runs the agent may be read, and is never written, stopped or changed by a drop-in', () => {
+  const unit = 'homeostat-agent.service';
+  const config = AgentConfig.parse({ host: 'h', allow: {} });
+  const grants = {
+    allow: ALLOW_EVERYTHING,
+    ownUnits: [unit],
+    ownPrograms: ownPrograms(config, [unit], ['/usr/local/bin/homeostat']),
+  };
+  for (const refused of [
+    { type: 'unit', value: unit },
+    { type: 'unit', value: 'homeostat-.service' },
+    { type: 'path', value: `/etc/systemd/system/${unit}` },
+    { type: 'path', value: `/usr/lib/systemd/system/${unit}.d/x.conf` },
+    { type: 'path', value: '/etc/systemd/system/homeostat-.service.d/x.conf' },
+    { type: 'path', value: '/etc/systemd/system/service.d/x.conf' },
+    { type: 'path', value: '/etc/systemd' },
+    { type: 'path', value: '/usr/local/bin/homeostat' },
+    { type: 'path', value: '/proc/1/root/etc/motd' },
+    mount('/etc/systemd', 'rw'),
+  ] as const)
+    assert.ok(!isGranted(refused, grants), JSON.stringify(refused));
+  for (const granted of [
+    { type: 'unit', value: 'homeostat-other.service' },
+    { type: 'unit', value: 'homeo.service' },
+    { type: 'path', value: '/usr/local/bin/other' },
+    mount('/etc/systemd', 'ro'),
+  ] as const)
+    assert.ok(isGranted(granted, grants), JSON.stringify(granted));
+});
+
+test('where the agent’s own is reached through a link, the place that this leads to is its own as well', (t) => {
+  const directory = temporaryDirectory(t);
+  fs.mkdirSync(path.join(directory, 'real'));
+  fs.symlinkSync('real', path.join(directory, 'state'));
+  const config = AgentConfig.parse({ host: 'h', stateDir: path.join(directory, 'state') });
+  const grants = { allow: ALLOW_EVERYTHING, own: ownPaths(config) };
+  for (const name of ['state', 'real'])
+    assert.ok(!isGranted({ type: 'path', value: path.join(directory, name, 'agent.key') }, grants), name);
 });

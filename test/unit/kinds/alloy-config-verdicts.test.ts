@@ -43,6 +43,8 @@ function setting(t: TestContext, before = BEFORE) {
     digest: content,
     heal,
     held: [],
+    own: [],
+    refusal: () => undefined,
     inputs: {},
     memory: undefined,
     content: (value) => ({ bytes: Buffer.from(String(value)), secret: content.includes('secret') }),
@@ -64,7 +66,7 @@ function setting(t: TestContext, before = BEFORE) {
     return verdict.verdict === 'Yes' ? ['Yes'] : [verdict.verdict, verdict.reason, verdict.evidence];
   };
   const undo = (before: unknown) => {
-    const record = { key: 'AlloyConfig/alloy', owns: [], memory: undefined, content: desired('').content };
+    const record = { ...desired(''), owns: [] };
     return alloyConfig.undo(before, record, ports, never);
   };
   return { config, alloy, units, desired, differences, begin, assess, undo, ports };

@@ -245,6 +245,7 @@ test('one in a container is validated with an image, and runs nothing of the hos
     alloyConfig.permissions(spec(more)).map(({ type, value }) => `${type} ${value}`);
   assert.deepEqual(permissions({ container: { name: 'alloy', image: 'grafana/alloy:v1.18.0' } }), [
     'path /etc/alloy/config.alloy',
+    'url http://127.0.0.1:12345',
     'image grafana/alloy:v1.18.0',
     'mount /etc/alloy',
   ]);

@@ -64,7 +64,7 @@ test('it is asked at its interval, and fails only after `for`; then it says what
   assert.equal(line.condition(KEY, 'Ready')?.status, 'True');
   await tick(30_000);
   await line.expect(KEY, 'False', 'CheckFailed');
-  assert.equal(message(line), `${URL_} answers 503, and 2xx is wanted: try again later`);
+  assert.equal(message(line), `${URL_} answers 503, and 2xx is wanted`);
   assert.equal(line.condition(KEY, 'Failing'), undefined);
   answers(200);
   await tick(30_000);
@@ -165,12 +165,15 @@ test('an HTTP answer is held against status, text and pattern; the message says 
   };
   answers(302, 'elsewhere');
   await says({ status: [301, 302] }, undefined);
-  await says({ status: 200 }, /answers 302, and 200 is wanted: elsewhere$/);
+  await says({ status: 200 }, /answers 302, and 200 is wanted$/);
+  await says({ status: 200, quote: true }, /answers 302, and 200 is wanted: elsewhere$/);
   answers(200, 'first\ntailscaled_x 1\n');
   await says({ contains: 'tailscaled_' }, undefined);
   await says({ matches: '^tailscaled_\\w+ 1$' }, undefined);
-  await says({ contains: 'node_' }, /without "node_" in it: first tailscaled_x 1$/);
-  await says({ matches: '^x$' }, /nothing in it fits \/\^x\$\/: first/);
+  await says({ contains: 'node_' }, /without "node_" in it$/);
+  await says({ contains: 'node_', quote: true }, /without "node_" in it: first tailscaled_x 1$/);
+  await says({ matches: '^x$' }, /nothing in it fits \/\^x\$\/$/);
+  await says({ matches: '(?=x)' }, /\(\?= is not known here/);
   const refused = { code: 'ECONNREFUSED', syscall: 'connect', address: '198.18.0.8', port: 5252 };
   world.answer = Object.assign(new Error('connect ECONNREFUSED 198.18.0.8:5252'), refused);
   await says({ method: 'HEAD' }, /5252\/metrics does not answer: 198\.18\.0\.8:5252: nothing listens there/);
@@ -203,11 +206,35 @@ test('a secret is sent, and neither it nor what answers to it is shown', async (
   await line.expect(KEY, 'False', 'SecretMissing');
 });
 
-test('a URL that gets a secret, and a POST, are asked of the allow-list; a plain question is not', () => {
+test('an expression that would take hours takes no time, however long the answer is', async (t) => {
+  const { line, answers, checking } = setting(t);
+  answers(200, 'a'.repeat(8 * 1024 * 1024));
+  line.assign(checking({ http: { url: URL_, matches: '^(a+)+b$' } }));
+  await line.expect(KEY, 'False', 'CheckFailed');
+});
+
+test('what a refused query’s answer is quoted of is the API’s own message, and of any other answer nothing', async (t) => {
+  const { line, answers, checking } = setting(t);
+  answers(400, JSON.stringify({ status: 'error', errorType: 'bad_data', error: 'parse error' }));
+  line.assign(checking({ promql: { url: 'http://198.18.0.4:9090', query: 'up{' } }));
+  await eventually(() => assert.match(message(line), /answers 400: bad_data: parse error$/));
+  answers(400, '<html>the router’s password is admin</html>');
+  line.agent.reconcile(KEY);
+  await eventually(() => assert.match(message(line), /answers 400$/));
+});
+
+test('every address that is asked, or connected to, needs a grant of its origin, in one spelling', () => {
   const permissions = (spec: object) =>
     check.permissions(check.spec.parse(spec)).map(({ type, value }) => `${type} ${value}`);
-  assert.deepEqual(permissions({ http: { url: URL_ } }), []);
-  assert.deepEqual(permissions({ tcp: { address: '198.18.0.8:22' } }), []);
+  assert.deepEqual(permissions({ http: { url: URL_ } }), ['url http://198.18.0.8:5252']);
+  assert.deepEqual(permissions({ http: { url: 'HTTP://0x7f.1:80/x' } }), ['url http://127.0.0.1']);
+  assert.deepEqual(permissions({ http: { url: 'http://granted@169.254.169.254/' } }), [
+    'url http://169.254.169.254',
+  ]);
+  assert.deepEqual(permissions({ tcp: { address: '198.18.0.8:22' } }), ['url tcp://198.18.0.8:22']);
+  assert.deepEqual(permissions({ tcp: { address: '127.1:080' } }), ['url tcp://127.0.0.1:80']);
+  assert.deepEqual(permissions({ tcp: { address: '[0:0::1]:9090' } }), ['url tcp://[::1]:9090']);
+  assert.deepEqual(permissions({ tcp: { address: 'h:99999' } }), ['url tcp://h:99999:80']);
   assert.deepEqual(permissions({ http: { url: URL_, method: 'POST' } }), ['url http://198.18.0.8:5252']);
   const bearerToken = { secretFrom: { file: '/token' } };
   assert.deepEqual(permissions({ logql: { url: 'https://loki/x', query: 'q', bearerToken } }), [
@@ -276,9 +303,9 @@ for (const [name, body, expect, wanted] of [
   test(`of a query’s answer: ${name}`, () => assert.equal(judgeAnswer('up', body, expect), wanted));
 }
 
-test('an answer that is none is reported with its beginning', () => {
-  assert.match(judgeAnswer('up', '<html>login</html>')!, /no JSON: <html>login/);
-  assert.match(judgeAnswer('up', '{}')!, /has no result: \{\}/);
+test('an answer that is none is reported, and not shown', () => {
+  assert.match(judgeAnswer('up', '<html>login</html>')!, /no JSON$/);
+  assert.match(judgeAnswer('up', '{}')!, /has no result$/);
   assert.match(
     judgeAnswer('up[5m]', '{"data":{"resultType":"matrix","result":[]}}')!,
     /returns a matrix: .*sum/,

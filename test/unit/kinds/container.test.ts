@@ -7,7 +7,9 @@ import { createBody, specDigest } from '../../../kinds/container/create.ts';
 import { configChanges, stateChanges } from '../../../kinds/container/drift.ts';
 import { container } from '../../../kinds/container/index.ts';
 import { ContainerSpec, type D } from '../../../kinds/container/schema.ts';
+import { bindsOf } from '../../../kinds/container/sources.ts';
 import type { Container } from '../../../kinds/docker-engine.ts';
+import { plainMounts } from '../../support/mounts.ts';
 
 const parse = (more: object = {}): ContainerSpec =>
   ContainerSpec.parse({ name: 'alloy', image: 'grafana/alloy:v1.18.0', ...more });
@@ -29,6 +31,8 @@ function desire(more: object = {}, rest: Partial<D> = {}): D {
     digest: 'd',
     heal: false,
     held: [],
+    own: [],
+    refusal: () => undefined,
     inputs: {},
     memory: undefined,
     content: (value) =>
@@ -41,7 +45,7 @@ function desire(more: object = {}, rest: Partial<D> = {}): D {
 
 /** As the engine shows one that was made from a spec. */
 function made(d: D, more: Partial<Container['State']> = {}): Container {
-  const body = createBody(d, { image: d.spec.image, hostPath: (path) => path });
+  const body = createBody(d, { image: d.spec.image, binds: [] });
   return {
     Id: 'id',
     Name: `/${d.spec.name}`,
@@ -163,7 +167,7 @@ test('a spec becomes what the Engine API is asked for', () => {
     healthcheck: { command: ['true'], intervalSeconds: 1.5 },
     labels: { team: 'ops' },
   });
-  const body = createBody(d, { image: 'sha256:1', hostPath: (path) => `/sandbox${path}` });
+  const body = createBody(d, { image: 'sha256:1', binds: bindsOf(d.spec, d.own, plainMounts('/sandbox')) });
   const { Labels, HostConfig, ...config } = body as { Labels: Record<string, string>; HostConfig: object };
   assert.deepEqual(config, {
     Image: 'sha256:1',

@@ -33,6 +33,8 @@ test('a change of what was healthy is refused when it does not become healthy in
     digest: url,
     heal: false,
     held: [],
+    own: [],
+    refusal: () => undefined,
     inputs: {},
     memory: undefined,
     content: () => ({ bytes: Buffer.from(grafana.token), secret: true }),

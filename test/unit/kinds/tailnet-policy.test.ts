@@ -307,6 +307,8 @@ test('a token is used until it expires; one that was revoked is replaced; an API
     digest: '',
     heal: false,
     held: [],
+    own: [],
+    refusal: () => undefined,
     inputs: {},
     memory: undefined,
     content: (v: unknown) => ({ bytes: Buffer.from(typeof v === 'string' ? v : secret), secret: true }),

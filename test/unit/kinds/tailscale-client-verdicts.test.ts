@@ -23,6 +23,8 @@ function setting() {
     digest: JSON.stringify(spec),
     heal: false,
     held: [],
+    own: [],
+    refusal: () => undefined,
     inputs: {},
     memory: undefined,
     content: (value) => ({ bytes: Buffer.from(String(value)), secret: false }),
@@ -44,12 +46,7 @@ function setting() {
     return verdict.verdict === 'Yes' ? 'Yes' : `${verdict.verdict} ${verdict.reason}: ${verdict.evidence}`;
   };
   const undo = (before: unknown, owns: readonly string[], memory: unknown) => {
-    const record: InventoryRecord = {
-      key: 'TailscaleClient/tailscale',
-      owns,
-      memory,
-      content: desired({}).content,
-    };
+    const record: InventoryRecord = { ...desired({}), owns, memory };
     return tailscaleClient.undo(before, record, ports, never);
   };
   return { tailscale, clock, desired, bring, assess, undo };

@@ -25,7 +25,7 @@ test('a program gets its arguments and input as they are, and gives its exit cod
 });
 
 test('a program that is missing, hangs, is killed or is cancelled says so', async () => {
-  const processes = createProcesses({ allows: (command) => command !== 'forbidden' });
+  const processes = createProcesses();
   const options = { timeoutMs: 5000 };
   await assert.rejects(processes.run('no-such-program', [], options), {
     code: 'ENOENT',
@@ -37,11 +37,28 @@ test('a program that is missing, hangs, is killed or is cancelled says so', asyn
     /sleep 100 did not end within 50 ms/,
   );
   await assert.rejects(processes.run(...shell('kill -9 $$'), options), /ended by SIGKILL/);
-  await assert.rejects(processes.run('forbidden', [], options), { name: 'Stalled', reason: 'NotAllowed' });
   const stop = new AbortController();
   const running = processes.run('sleep', ['100'], { ...options, signal: stop.signal });
   stop.abort(new Error('the pass is over'));
   await assert.rejects(running, /the pass is over/);
+});
+
+test('a program that a manifest chose is judged, and run, where it really is', async (t) => {
+  const directory = temporaryDirectory(t);
+  const at = (name: string): string => path.join(directory, name);
+  fs.writeFileSync(at('tool'), '#!/bin/sh\necho "$0"\n', { mode: 0o755 });
+  fs.symlinkSync('tool', at('link'));
+  const asked: string[] = [];
+  const processes = createProcesses({
+    allows: (program) => asked.push(program) > 0 && program === at('tool'),
+  });
+  const options = { timeoutMs: 5000, chosen: true } as const;
+  const { stdout } = await processes.run(at('link'), [], options);
+  assert.equal(stdout, `${at('tool')}\n`);
+  assert.equal(processes.locate!(at('link')), at('tool'));
+  await assert.rejects(processes.run('sh', ['-c', ':'], options), { name: 'Stalled', reason: 'NotAllowed' });
+  assert.deepEqual(asked, [at('tool'), fs.realpathSync('/bin/sh')]);
+  await processes.run('sh', ['-c', ':'], { timeoutMs: 5000 });
 });
 
 test('what runs is ended with the agent', async () => {
