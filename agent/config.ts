@@ -79,6 +79,8 @@ export const AgentConfig = z.strictObject({
     .string()
     .refine(isAddressAndPort, 'write address:port, as "127.0.0.1:9465"')
     .default('127.0.0.1:9465'),
+  /** Names with dots by which it may be called there, beside its addresses. */
+  names: z.array(z.string()).default([]),
   /** All files are looked for below this directory: sandboxes only. */
   root: z.string().startsWith('/').optional(),
   resyncSeconds: z.number().positive().default(600),

@@ -180,7 +180,8 @@ export async function runAgent(
   });
   const applyNothing = (): boolean => crashLoop.crashLooping();
   const { agent, ports } = createAgent(config, version, log, { conditions, applyNothing, configFile });
-  const servers = await startServers(agent, config.listen, config.socket, () => crashLoop.resume());
+  const onResume = (): void => crashLoop.resume();
+  const servers = await startServers(agent, config.listen, config.socket, onResume, config.names);
   const { watchdog, full } = watchOver(config, { agent, ports, conditions, log });
   const notifier = createNotifier({
     ...{ env: process.env, processes: ports.processes, clock: ports.clock },

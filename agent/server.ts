@@ -6,6 +6,7 @@ import path from 'node:path';
 import * as z from 'zod';
 import { inWords } from '../api/errors.ts';
 import { jsonMistake, mistakesIn } from '../api/mistakes.ts';
+import { isOfAnotherPage, isOwnName, nameInHost } from '../api/own-names.ts';
 import type { Agent } from './agent.ts';
 
 const Command = z.strictObject({
@@ -19,6 +20,10 @@ const Command = z.strictObject({
 });
 const DEFAULT_TTL_SECONDS = 3600;
 
+/** Who connects and says nothing, or says it slowly, is not waited for. */
+const LIMITS = { headersTimeout: 5_000, requestTimeout: 10_000, connectionsCheckingInterval: 2_000 };
+const MAX_CONNECTIONS = 64;
+
 export interface Servers {
   /** Where /metrics is served, as address:port. */
   readonly address: string;
@@ -27,6 +32,7 @@ export interface Servers {
 
 /**
  * @param listen address:port; port 0 takes a free one
+ * @param names with dots, by which /metrics may be asked for beside its addresses
  * @param onResume a person says that the whole host is to be looked after again
  * @throws when an address or the socket is taken
  */
@@ -35,8 +41,13 @@ export async function startServers(
   listen: string,
   socket: string,
   onResume: () => void = () => {},
+  names: readonly string[] = [],
 ): Promise<Servers> {
-  const observed = http.createServer((request, response) => answer(response, () => observe(agent, request)));
+  const observed = http.createServer(LIMITS, (request, response) =>
+    answer(response, () => observe(agent, request, names)),
+  );
+  // Alloy and probes hold one connection or two; more are nobody's that is meant.
+  observed.maxConnections = MAX_CONNECTIONS;
   const commanded = http.createServer((request, response) =>
     answer(response, () => command(agent, request, onResume)),
   );
@@ -79,7 +90,18 @@ function json(status: number, value: unknown): Answer {
   return { status, body: JSON.stringify(value), type: 'application/json' };
 }
 
-async function observe(agent: Agent, request: http.IncomingMessage): Promise<Answer> {
+async function observe(
+  agent: Agent,
+  request: http.IncomingMessage,
+  names: readonly string[],
+): Promise<Answer> {
+  const name = nameInHost(request.headers.host);
+  if (!isOwnName(name, names) || isOfAnotherPage(request.method ?? '', request.headers)) {
+    const body = `not for pages of other sites: call the agent by its address, or add ${JSON.stringify(name.slice(0, 100))} to "names" in agent.json\n`;
+    return { status: 421, body };
+  }
+  if (request.method !== 'GET' && request.method !== 'HEAD')
+    return { status: 405, body: 'there is GET only\n' };
   switch (request.url) {
     case '/metrics':
       return { status: 200, body: await agent.exposition(), type: agent.metrics.registry.contentType };

@@ -100,10 +100,7 @@ export function verifyRequest(options: VerifyOptions): SignatureParameters {
       `the signature does not fit the request and key ${parameters.keyId}`,
     );
   }
-  const isRead = options.bodyUnread !== true;
-  if (isRead && digest !== undefined && !sameText(digest, contentDigest(options.body ?? ''))) {
-    throw new SignatureRefused('BadSignature', 'the body is not the one whose digest was signed');
-  }
+  if (options.bodyUnread !== true) requireDigest(options.headers, options.body ?? '');
   const off = parameters.created - options.nowSeconds;
   if (Math.abs(off) > CLOCK_WINDOW_SECONDS) {
     const how = `${Math.abs(off)} s ${off < 0 ? 'behind' : 'ahead of'}`;
@@ -113,6 +110,13 @@ export function verifyRequest(options: VerifyOptions): SignatureParameters {
     );
   }
   return parameters;
+}
+
+/** For a request that was verified with `bodyUnread`, once its body is there. @throws SignatureRefused */
+export function requireDigest(headers: VerifyOptions['headers'], body: Uint8Array | string): void {
+  const digest = single(headers, 'content-digest');
+  if ((digest === undefined && body.length === 0) || sameText(digest ?? '', contentDigest(body))) return;
+  throw new SignatureRefused('BadSignature', 'the body is not the one whose digest was signed');
 }
 
 /** The key that a request says it is signed with, so that it can be looked up. @throws SignatureRefused */

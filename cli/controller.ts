@@ -123,7 +123,12 @@ export function register(program: Command): void {
       '127.0.0.1:8420',
     )
     .option('--listen-everywhere', 'said in words when 0.0.0.0 or [::] is meant')
-    .option('--tailscale-socket <path>', 'tailscaled’s socket, to ask who is calling', socket)
+    .addOption(
+      orFrom(
+        'HOMEOSTAT_TAILSCALE_SOCKET',
+        new Option('--tailscale-socket <path>', 'tailscaled’s socket, to ask who is calling'),
+      ).argParser(socket),
+    )
     .option('--open-reads', 'whoever can reach the controller may read the fleet’s state')
     .option(
       '--name <name>',
@@ -155,7 +160,7 @@ export function register(program: Command): void {
 
 async function run(options: Options): Promise<void> {
   const { Controller } = await import('../controller/main.ts');
-  const { kinds } = await import('../kinds/index.ts');
+  const { startCompileThread } = await import('./compile-thread.ts');
   const { systemClock } = await import('../agent/providers/clock.ts');
   const { pino } = await import('pino');
   const { repo, branch, subdir, state, listen, tailscaleSocket, hookSecretFile, sdTokenFile } = options;
@@ -178,11 +183,14 @@ async function run(options: Options): Promise<void> {
       mirrors: options.mirror ?? new Map(),
       ...(branch === undefined ? {} : { branch }),
       ...(subdir === undefined ? {} : { subdir }),
-      ...(tailscaleSocket === undefined ? {} : { tailscaleSocket }),
+      ...(tailscaleSocket ? { tailscaleSocket } : {}),
       ...(hookSecretFile === undefined ? {} : { hookSecretFile }),
       ...(sdTokenFile === undefined ? {} : { sdTokenFile }),
     },
-    { clock: systemClock, environment: process.env, log, kinds, version: VERSION },
+    {
+      ...{ clock: systemClock, environment: process.env, log, version: VERSION },
+      compileThread: startCompileThread,
+    },
   );
   const stopped = new Promise<void>((resolve, reject) => {
     onStopSignal(

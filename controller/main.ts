@@ -3,15 +3,21 @@
 import { readFileSync } from 'node:fs';
 import { isIP } from 'node:net';
 import { join } from 'node:path';
+import type { Worker } from 'node:worker_threads';
 import type { FastifyInstance } from 'fastify';
 import type { Logger } from 'pino';
 import { inWords } from '../api/errors.ts';
 import type { Clock } from '../kinds/ports.ts';
+import { InlineCompiler } from './compiler/inline-compiler.ts';
+import type { WorkerData } from './compiler/protocol.ts';
+import { WorkerCompiler } from './compiler/worker-compiler.ts';
 import { Fleet } from './fleet/fleet.ts';
 import { KeptKey } from './fleet/kept-key.ts';
 import { ownKeys } from './fleet/own-keys.ts';
 import { Publisher } from './fleet/publisher.ts';
+import type { Compiler } from './fleet/revision.ts';
 import { buildApp } from './http/app.ts';
+import { watchLoop } from './loop-delay.ts';
 import { createMetrics } from './metrics.ts';
 import type { Kinds } from './pipeline/document.ts';
 import { DownloadStore } from './source/downloads.ts';
@@ -49,8 +55,11 @@ export interface ControllerPorts {
   readonly clock: Clock;
   readonly environment: Environment;
   readonly log: Logger;
-  readonly kinds: Kinds;
+  /** Only without `compileThread`: to compile with in this thread. */
+  readonly kinds?: Kinds;
   readonly version: string;
+  /** The thread that compiles. */
+  readonly compileThread?: (data: WorkerData) => Worker;
 }
 
 /** How often statuses are written, and a lost store is looked after. */
@@ -73,9 +82,12 @@ export class Controller {
   #database: Database | undefined;
   #fleet: Fleet | undefined;
   #publisher: Publisher | undefined;
+  #compiler: Compiler | undefined;
   #app: FastifyInstance | undefined;
   #whois: TailscaleWhois | undefined;
   #saving: { cancel(): void } | undefined;
+  #saved: Promise<void> | undefined;
+  #unwatchLoop: (() => void) | undefined;
   #storeProblem: string | undefined;
   #lock: StateLock | undefined;
   #keptKey: KeptKey | undefined;
@@ -104,7 +116,7 @@ export class Controller {
    */
   async start(): Promise<string> {
     const { stateDir, hookSecretFile, sdTokenFile, tailscaleSocket } = this.#options;
-    const { clock, log, kinds, version, environment } = this.#ports;
+    const { clock, log, version, environment } = this.#ports;
     const listen = parseListen(this.#options.listen, this.#options.listenEverywhere ?? false);
     const hookSecret = hookSecretFile === undefined ? undefined : readSecret(hookSecretFile);
     const sdToken = sdTokenFile === undefined ? undefined : readSecret(sdTokenFile);
@@ -129,15 +141,13 @@ export class Controller {
     fleet.load();
     this.#fleet = fleet;
     const source = new GitSource(this.#options, { clock, environment });
-    const { mirrors } = this.#options;
-    const directory = join(stateDir, DOWNLOADS);
-    const { signal } = this.#abort;
-    const downloads = new DownloadStore({ directory, signal, ...(mirrors === undefined ? {} : { mirrors }) });
+    this.#unwatchLoop = watchLoop(clock, metrics.loopDelayed);
+    const compiler = this.#makeCompiler();
+    this.#compiler = compiler;
     const publisher = new Publisher({
       source,
       fleet,
-      kinds,
-      downloads,
+      compiler,
       clock,
       log,
       onResult: metrics.published,
@@ -185,22 +195,48 @@ export class Controller {
     await this.#publisher?.stop();
     await this.#app?.close();
     this.#saving?.cancel();
+    await this.#saved;
     // What another controller holds is not ours to write.
     if (!this.#isDisowned) {
-      while (this.#fleet?.save());
+      await this.#saveAll();
       this.#audits?.flush();
     }
+    await this.#compiler?.stop();
+    this.#unwatchLoop?.();
     await this.#whois?.close();
     this.#database?.close();
     this.#lock?.release();
     this.#ports.log.info('controller stopped');
   }
 
-  #saveAfter(ms: number): void {
-    this.#saving = this.#ports.clock.setTimeout(() => this.#save(), ms);
+  #makeCompiler(): Compiler {
+    const { stateDir, mirrors } = this.#options;
+    const { compileThread, kinds, clock } = this.#ports;
+    const downloads = { directory: join(stateDir, DOWNLOADS), ...(mirrors === undefined ? {} : { mirrors }) };
+    return compileThread === undefined
+      ? new InlineCompiler(
+          kinds ?? new Map(),
+          new DownloadStore({ ...downloads, signal: this.#abort.signal }),
+        )
+      : new WorkerCompiler({ start: () => compileThread({ downloads }), clock });
   }
 
-  #save(): void {
+  #saveAfter(ms: number): void {
+    if (this.#stopped) return;
+    this.#saving = this.#ports.clock.setTimeout(() => {
+      this.#saved = this.#save();
+    }, ms);
+  }
+
+  async #saveAll(): Promise<void> {
+    for (;;) {
+      const more = (await this.#fleet?.prepareSave()) ?? false;
+      const again = this.#fleet?.save() ?? false;
+      if ((!more && !again) || this.#database?.problem !== undefined) return;
+    }
+  }
+
+  async #save(): Promise<void> {
     const { log } = this.#ports;
     let more = false;
     try {
@@ -209,9 +245,12 @@ export class Controller {
         log.warn('the file of the signing key was removed: it was written again, back it up');
       const healed = this.#database?.heal();
       if (healed === 'replaced') this.#fleet?.reload();
-      do more = this.#fleet?.save() ?? false;
-      while (more && healed !== undefined);
-      if (healed !== undefined) log.warn(HEALED[healed]);
+      await this.#fleet?.prepareSave();
+      more = this.#fleet?.save() ?? false;
+      if (healed !== undefined) {
+        await this.#saveAll();
+        log.warn(HEALED[healed]);
+      }
       this.#audits?.flush();
       for (const host of this.#fleet?.lookAround() ?? []) log.info({ host }, 'host forgotten: it left git');
     } catch (error) {

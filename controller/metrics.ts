@@ -1,13 +1,10 @@
 // The controller's metrics, pulled by Prometheus: an alert must not depend on the host that just broke. Series of
 // a host appear with it and go with it; everything else is there, at zero, from the start.
 import { Counter, Gauge, Histogram, Registry } from 'prom-client';
-import { HOST_STATES } from '../api/health.ts';
-import { AGENT_CONDITIONS } from '../api/status.ts';
 import type { Fleet } from './fleet/fleet.ts';
 import { PUBLISH_RESULTS, type PublishResult } from './fleet/publisher.ts';
+import { hostMetrics } from './host-metrics.ts';
 import { ERRORS, type ErrorCode } from './http/errors.ts';
-
-const SEQUENCES = ['assigned', 'desired', 'attempted', 'running'] as const;
 
 export interface ControllerMetrics {
   readonly registry: Registry;
@@ -16,8 +13,10 @@ export interface ControllerMetrics {
   enrolled(result: 'enrolled' | ErrorCode): void;
   /** @param entries how many of them are in the log now. */
   audited(entries: number): void;
-  /** Gauges are read off the fleet just before a scrape. */
-  refresh(fleet: Fleet, storeProblem: string | undefined): void;
+  /** The longest that the event loop stood still in some time, seconds. */
+  loopDelayed(longest: number): void;
+  /** Everything as portions of text, made in slices; who asks meanwhile gets the same. */
+  exposition(fleet: Fleet, storeProblem: string | undefined): Promise<readonly string[]>;
 }
 
 export function createMetrics(version: string): ControllerMetrics {
@@ -51,31 +50,16 @@ export function createMetrics(version: string): ControllerMetrics {
   const storeUp = gauge('store_up', '1 while the store can be written');
   const waiting = gauge('waiting_agents', 'Long polls that wait');
   const assigned = gauge('assigned_hosts', 'Hosts in the commit that is served');
-  const lastSeen = gauge('host_last_seen_timestamp_seconds', 'When the host last sent its status', 'host');
-  const condition = gauge(
-    'host_condition',
-    '1 for the state that a host is in, 0 for the others',
-    'host',
-    'condition',
+  const loopDelay = gauge(
+    'event_loop_delay_max_seconds',
+    'The longest that the event loop stood still in the last ten seconds',
   );
-  const observing = gauge(
-    'host_observing',
-    '1 for a host on which the agent only looks, 0 for one that it enforces',
-    'host',
-  );
-  const resources = gauge('host_resources', 'Resources that the host reports, by state', 'host', 'state');
-  const agentCondition = gauge(
-    'host_agent_condition',
-    '1 for a condition of the agent itself that is True, 0 for one that is not',
-    'host',
-    'type',
-  );
-  const sequence = gauge(
-    'host_sequence',
-    'Sequence that is assigned, and those that the agent reports',
-    'host',
-    'state',
-  );
+  const loopDelays = new Histogram({
+    name: 'homeostat_controller_event_loop_delay_seconds',
+    help: 'The longest that the event loop stood still in each ten seconds',
+    buckets: [0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10],
+    registers,
+  });
   gauge('build_info', 'Version of the controller', 'version').set({ version }, 1);
 
   for (const result of PUBLISH_RESULTS) publishes.inc({ result }, 0);
@@ -85,8 +69,19 @@ export function createMetrics(version: string): ControllerMetrics {
   diagnostics.set({ severity: 'error' }, 0);
   diagnostics.set({ severity: 'warning' }, 0);
 
+  let writing: Promise<readonly string[]> | undefined;
   return {
     registry,
+    loopDelayed(longest) {
+      loopDelay.set(longest);
+      loopDelays.observe(longest);
+    },
+    exposition(fleet, storeProblem) {
+      writing ??= write(fleet, storeProblem).finally(() => {
+        writing = undefined;
+      });
+      return writing;
+    },
     published(result, duration) {
       publishes.inc({ result });
       if (result === 'published') seconds.observe(duration);
@@ -94,38 +89,24 @@ export function createMetrics(version: string): ControllerMetrics {
     refused: (code) => refusals.inc({ code }),
     enrolled: (result) => enrollments.inc({ result }),
     audited: (entries) => audits.inc(entries),
-    refresh(fleet, storeProblem) {
-      const found = [...(fleet.compilation?.diagnostics ?? []), ...fleet.unknownKinds];
-      const errors = found.filter((d) => d.severity === 'error').length;
-      diagnostics.set({ severity: 'error' }, errors);
-      diagnostics.set({ severity: 'warning' }, found.length - errors);
-      refusedHead.set(errors > 0 || fleet.defect !== undefined ? 1 : 0);
-      sourceUp.set(fleet.sourceProblem === undefined ? 1 : 0);
-      storeUp.set(storeProblem === undefined ? 1 : 0);
-      waiting.set(fleet.waiters.count);
-      assigned.set(fleet.assignments.size);
-      for (const one of [lastSeen, condition, observing, sequence, resources, agentCondition]) one.reset();
-      for (const view of fleet.view().hosts) {
-        const host = view.name;
-        for (const state of HOST_STATES)
-          condition.set({ host, condition: state }, view.state === state ? 1 : 0);
-        const summary = fleet.statuses.summary(host);
-        lastSeen.set({ host }, view.lastSeen === '' ? 0 : Date.parse(view.lastSeen) / 1000);
-        // What a host that left git said last is nobody's to mend: no alert rests on it.
-        if (fleet.assignments.get(host) === undefined) continue;
-        observing.set({ host }, (summary?.report.mode ?? view.mode) === 'observe' ? 1 : 0);
-        for (const [state, n] of Object.entries(view.resources)) resources.set({ host, state }, n);
-        for (const type of AGENT_CONDITIONS) {
-          const status = summary?.report.conditions[type];
-          if (status !== undefined) agentCondition.set({ host, type }, status === 'True' ? 1 : 0);
-        }
-        for (const state of SEQUENCES) {
-          sequence.set(
-            { host, state },
-            state === 'assigned' ? view.desired.sequence : (summary?.sequence[state] ?? 0),
-          );
-        }
-      }
-    },
   };
+
+  async function write(fleet: Fleet, storeProblem: string | undefined): Promise<readonly string[]> {
+    refresh(fleet, storeProblem);
+    const parts = [await registry.metrics()];
+    for await (const part of hostMetrics(fleet)) parts.push(part);
+    return parts;
+  }
+
+  function refresh(fleet: Fleet, storeProblem: string | undefined): void {
+    const found = [...(fleet.compilation?.diagnostics ?? []), ...fleet.unknownKinds];
+    const errors = found.filter((d) => d.severity === 'error').length;
+    diagnostics.set({ severity: 'error' }, errors);
+    diagnostics.set({ severity: 'warning' }, found.length - errors);
+    refusedHead.set(errors > 0 || fleet.defect !== undefined ? 1 : 0);
+    sourceUp.set(fleet.sourceProblem === undefined ? 1 : 0);
+    storeUp.set(storeProblem === undefined ? 1 : 0);
+    waiting.set(fleet.waiters.count);
+    assigned.set(fleet.assignments.size);
+  }
 }

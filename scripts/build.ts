@@ -3,7 +3,9 @@
 import { execFileSync } from 'node:child_process';
 import fs from 'node:fs';
 import path from 'node:path';
+import { COMPILE_WORKER } from '../cli/compile-thread.ts';
 import { bundle, bundleOneFile } from './bundle.ts';
+import { publishesACommit } from './smoke.ts';
 
 const root = path.dirname(import.meta.dirname);
 const dist = path.join(root, 'dist');
@@ -24,13 +26,16 @@ fs.writeFileSync(
     output: executable,
     disableExperimentalSEAWarning: true,
     useCodeCache: true,
+    assets: { [COMPILE_WORKER]: path.join(dist, COMPILE_WORKER) },
   }),
 );
 execFileSync(process.execPath, ['--build-sea', config], { stdio: ['ignore', 'ignore', 'inherit'] });
 fs.rmSync(config);
 const version = execFileSync(executable, ['--version'], { encoding: 'utf8' }).trim();
 report(executable);
-console.log(`the executable answers: homeostat ${version}`);
+await publishesACommit(process.execPath, [path.join(dist, 'homeostat', 'homeostat.cjs')]);
+await publishesACommit(executable);
+console.log(`the executable answers: homeostat ${version}; as a controller it publishes a commit`);
 
 function report(file: string): void {
   console.log(`${path.relative(root, file)}: ${(fs.statSync(file).size / 1024 / 1024).toFixed(1)} MiB`);

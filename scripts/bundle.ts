@@ -5,6 +5,7 @@
 import fs from 'node:fs';
 import path from 'node:path';
 import { type BuildOptions, build, type Plugin } from 'esbuild';
+import { COMPILE_WORKER } from '../cli/compile-thread.ts';
 
 const root = path.dirname(import.meta.dirname);
 
@@ -16,11 +17,17 @@ const options = {
   format: 'cjs',
   target: 'node24',
   logLevel: 'warning',
+  // cli/compile-thread.ts asks for it where there is no CommonJS.
+  logOverride: { 'empty-import-meta': 'silent' },
 } as const satisfies BuildOptions;
 
-/** Everything in one file, for the executable. */
+const COMPILE_WORKER_SOURCE = path.join(root, 'controller', 'compiler', 'compile-worker.ts');
+
+/** Everything in one file, for the executable; and, beside it, what the controller's compiling thread runs. */
 export async function bundleOneFile(outfile: string): Promise<void> {
   await build({ ...options, entryPoints: [path.join(root, 'cli', 'homeostat.ts')], outfile });
+  const worker = path.join(path.dirname(outfile), COMPILE_WORKER);
+  await build({ ...options, entryPoints: [COMPILE_WORKER_SOURCE], outfile: worker });
 }
 
 /**
@@ -61,6 +68,7 @@ export async function bundle(directory: string): Promise<void> {
       homeostat: path.join(root, 'cli', 'homeostat.ts'),
       agent: path.join(root, 'cli', 'agent-process.ts'),
       local: path.join(root, 'cli', 'local-process.ts'),
+      [path.basename(COMPILE_WORKER, '.cjs')]: COMPILE_WORKER_SOURCE,
     },
     outdir: directory,
     outExtension: { '.js': '.cjs' },

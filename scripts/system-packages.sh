@@ -19,6 +19,7 @@ packages=(
   iproute2 iptables procps util-linux         # namespaces, veth pairs, nsenter, setpriv
   prometheus prometheus-alertmanager          # promtool, the receiver of remote write, the alarms
   prometheus-node-exporter                    # the lean profile
+  nginx                                       # the gateway of deploy/docker
   docker.io containerd runc                   # containers
   busybox-static tini                         # what test images are made of: no registry is reachable
   apt-utils gnupg dpkg-dev                    # a signed repository, made for its test

@@ -3,8 +3,8 @@
 import type { KeyObject } from 'node:crypto';
 import { type Envelope, type SignedBundle, signEnvelope } from '../../api/bundle.ts';
 import { API_VERSION, HostDocument } from '../../api/documents.ts';
-import type { HostRevision, Revision } from '../pipeline/compile.ts';
 import type { Assignment, Store } from '../store/store.ts';
+import type { ServedRevision } from './revision.ts';
 
 /** An agent that says it saw a sequence more than this ahead of the clock is not believed: ten years. */
 const BELIEVABLE_MS = 10 * 365 * 24 * 3600_000;
@@ -16,6 +16,8 @@ export interface Published {
   readonly hosts: number;
   /** How many of them get another payload than before. */
   readonly changed: number;
+  /** Those whose agents have something to learn, and those that are no longer there. */
+  readonly woken: readonly string[];
   /** Whether it will outlive a restart. */
   readonly stored: boolean;
 }
@@ -26,14 +28,19 @@ export class Assignments {
   #byHost = new Map<string, Assignment>();
   #documents = new Map<string, HostDocument>();
   #signed = new Map<string, Omit<SignedBundle, 'payload'>>();
-  #revision: ReadonlyMap<string, HostRevision> | undefined;
-  /** Of what was published; single hosts may be above it. */
+  #revision: ServedRevision | undefined;
+  /** The commit that was published last. */
+  #commit = '';
   #highest = 0;
   /** The highest sequence that each host has reported. */
   readonly #seen = new Map<string, number>();
   #stored = true;
   /** Payloads that the store lacks; undefined when that is to be found out. */
   #unsaved: { host: string; digest: string }[] | undefined;
+  /** Texts that came from elsewhere, to be written next, by digest. */
+  #fetched = new Map<string, string>();
+  /** Texts that nobody runs any more are still to be removed. */
+  #dropping = false;
 
   constructor(store: Store, key: KeyObject) {
     this.#store = store;
@@ -43,7 +50,11 @@ export class Assignments {
   /** What was served before the last stop. */
   load(): void {
     const assignments = this.#store.assignments();
-    this.#take(assignments);
+    // The store may be another one than before: nothing that was kept of hosts is right any more.
+    this.#documents.clear();
+    this.#signed.clear();
+    this.#take(assignments, []);
+    this.#commit = this.#store.meta('commit') ?? '';
     const stored = Number(this.#store.meta('sequence') ?? Math.max(0, ...assignments.map((a) => a.sequence)));
     if (Number.isSafeInteger(stored)) this.#highest = Math.max(this.#highest, stored);
   }
@@ -91,10 +102,22 @@ export class Assignments {
   /** Undefined when the store was lost and no revision has been rendered since. */
   payload(host: string): string | undefined {
     const assignment = this.#byHost.get(host);
-    const rendered = this.#revision?.get(host);
-    if (rendered !== undefined && rendered.payloadDigest === assignment?.payloadDigest)
-      return rendered.payloadText;
-    return assignment === undefined ? undefined : this.#store.payload(assignment.payloadDigest);
+    if (assignment === undefined) return undefined;
+    return this.#textHere(host, assignment.payloadDigest) ?? this.#store.payload(assignment.payloadDigest);
+  }
+
+  /** The same, where the text may have to be asked for. */
+  async payloadOf(host: string): Promise<string | undefined> {
+    const here = this.payload(host);
+    const assignment = this.#byHost.get(host);
+    if (here !== undefined || assignment === undefined) return here;
+    return this.#revision?.text?.(host, assignment.payloadDigest);
+  }
+
+  #textHere(host: string, payloadDigest: string): string | undefined {
+    const rendered = this.#revision?.hosts.get(host);
+    if (rendered?.payloadDigest !== payloadDigest) return undefined;
+    return rendered.payloadText ?? this.#fetched.get(payloadDigest);
   }
 
   /**
@@ -132,59 +155,101 @@ export class Assignments {
   }
 
   /**
+   * A host whose payload stays the same keeps its assignment, sequence and commit: its agent has nothing to learn.
    * @param meta of the new sequence: stored with the assignments, in the same transaction.
-   * @returns undefined when every host has just this already.
+   * @returns undefined when this very commit is served already.
    */
   publish(
-    revision: Revision,
+    revision: ServedRevision,
     nowMs: number,
     meta: (sequence: number) => Readonly<Record<string, string>>,
   ): Published | undefined {
-    const changed = [...revision.hosts].filter(
-      ([host, { payloadDigest }]) => this.#byHost.get(host)?.payloadDigest !== payloadDigest,
-    );
-    const first = this.#byHost.values().next().value;
-    const same =
-      changed.length === 0 && revision.hosts.size === this.#byHost.size && first?.commit === revision.commit;
-    this.#revision = revision.hosts;
-    if (same) return undefined;
     const sequence = Math.max(this.#highest + 1, nowMs);
     const issuedAt = new Date(nowMs).toISOString();
-    const next = [...revision.hosts].map(([host, { document, payloadDigest }]) => ({
-      host,
-      sequence: this.#above(host, sequence),
-      commit: revision.commit,
-      payloadDigest,
-      issuedAt,
-      document: JSON.stringify(document),
-    }));
-    const stored = this.#store.saveAssignments(next, { ...meta(sequence), sequence: String(sequence) });
-    this.#take(next);
-    this.#highest = sequence;
-    this.#documents = new Map([...revision.hosts].map(([host, { document }]) => [host, document]));
+    const next: Assignment[] = [];
+    const rows: Assignment[] = [];
+    const changed: string[] = [];
+    for (const [host, rendered] of revision.hosts) {
+      const { payloadDigest } = rendered;
+      const document = rendered.documentText ?? JSON.stringify(rendered.document);
+      const before = this.#byHost.get(host);
+      const same = before?.payloadDigest === payloadDigest;
+      const kept = same && before.document === document;
+      const fresh = {
+        sequence: this.#above(host, sequence),
+        commit: revision.commit,
+        payloadDigest,
+        issuedAt,
+      };
+      const envelope = same ? before : fresh;
+      const assignment = kept ? before : { ...envelope, host, document };
+      next.push(assignment);
+      if (!kept) rows.push(assignment);
+      if (!same) changed.push(host);
+    }
+    const gone = [...this.#byHost.keys()].filter((host) => !revision.hosts.has(host));
+    this.#revision = revision;
+    if (rows.length + gone.length === 0 && this.#commit === revision.commit) return undefined;
+    const all = { ...meta(sequence), sequence: String(sequence), commit: revision.commit };
+    // What could not be written before is written whole.
+    const stored = this.#stored
+      ? this.#store.changeAssignments(rows, gone, all)
+      : this.#store.saveAssignments(next, all);
+    this.#take(next, [...changed, ...gone, ...rows.map(({ host }) => host)]);
+    this.#commit = revision.commit;
+    this.#highest = Math.max(this.#highest, sequence);
     this.#stored = stored;
-    return { sequence, hosts: next.length, changed: changed.length, stored };
+    return { sequence, hosts: next.length, changed: changed.length, woken: [...changed, ...gone], stored };
+  }
+
+  /**
+   * Fetches what `savePayloads` is to write next, where it is not in this thread.
+   * @returns whether there is anything to be written.
+   */
+  async fetchPayloads(most: number): Promise<boolean> {
+    const revision = this.#revision;
+    if (!this.#stored) return false;
+    this.#unsaved ??= this.#store.missingPayloads();
+    const unsaved = this.#unsaved;
+    const batch = unsaved.slice(0, most);
+    if (revision?.text === undefined) return batch.length > 0;
+    const texts = await Promise.all(batch.map(({ host, digest }) => revision.text?.(host, digest)));
+    this.#fetched = new Map(
+      batch.flatMap(({ digest }, i) => (texts[i] === undefined ? [] : [[digest, texts[i]]])),
+    );
+    // What can't be had any more is of an older commit.
+    if (this.#unsaved === unsaved)
+      this.#unsaved = [...batch.filter(({ digest }) => this.#fetched.has(digest)), ...unsaved.slice(most)];
+    return this.#unsaved !== undefined && this.#unsaved.length > 0;
   }
 
   /**
    * Writes the texts of payloads that the store lacks, some at a time: a thousand hosts need not wait for the
    * disk. What a crash loses of them, the next compilation has again.
-   * @returns whether more are to be written.
+   * @returns whether more can be written.
    */
   savePayloads(most: number): boolean {
     if (!this.#stored) return false;
     this.#unsaved ??= this.#store.missingPayloads();
-    const batch = this.#unsaved.splice(0, most);
+    const batch = this.#unsaved.slice(0, most);
     const payloads = batch.flatMap(({ host, digest }) => {
-      const rendered = this.#revision?.get(host);
-      return rendered?.payloadDigest === digest ? [{ digest, text: rendered.payloadText }] : [];
+      const text = this.#textHere(host, digest);
+      return text === undefined ? [] : [{ digest, text }];
     });
+    // Elsewhere there may be more (fetchPayloads).
+    const isElsewhere = this.#revision?.text !== undefined;
+    if (isElsewhere && batch.length > 0 && payloads.length === 0) return false;
+    this.#fetched = new Map();
     if (payloads.length > 0 && !this.#store.savePayloads(payloads)) {
       this.#unsaved = undefined;
       return false;
     }
-    if (batch.length > 0 && this.#unsaved.length === 0) this.#store.dropPayloads();
-    return this.#unsaved.length > 0;
+    const written = new Set(payloads.map(({ digest }) => digest));
+    const rest = isElsewhere ? batch.filter(({ digest }) => !written.has(digest)) : [];
+    this.#unsaved = [...rest, ...this.#unsaved.slice(most)];
+    if (batch.length > 0 && this.#unsaved.length === 0) this.#dropping = true;
+    if (this.#unsaved.length === 0 && this.#dropping) this.#dropping = this.#store.dropPayloads(most);
+    return this.#unsaved.length > 0 || this.#dropping;
   }
 
   /** Whether the assignments that are served would outlive a restart. */
@@ -198,13 +263,17 @@ export class Assignments {
     this.#stored = this.#store.saveAssignments(this.#byHost.values(), {
       ...meta,
       sequence: String(this.#highest),
+      commit: this.#commit,
     });
   }
 
-  #take(assignments: readonly Assignment[]): void {
+  /** @param changed hosts of which nothing that is kept is right any more. */
+  #take(assignments: readonly Assignment[], changed: Iterable<string>): void {
     this.#byHost = new Map(assignments.map((a) => [a.host, a]));
-    this.#documents = new Map();
-    this.#signed = new Map();
+    for (const host of changed) {
+      this.#documents.delete(host);
+      this.#signed.delete(host);
+    }
     this.#unsaved = undefined;
   }
 }

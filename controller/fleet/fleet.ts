@@ -7,11 +7,13 @@ import { FleetDocument } from '../../api/documents.ts';
 import { HOST_STATES } from '../../api/health.ts';
 import type { AgentStatus } from '../../api/status.ts';
 import type { Clock } from '../../kinds/ports.ts';
-import type { Compilation, Use } from '../pipeline/compile.ts';
+import type { Use } from '../pipeline/revision.ts';
 import type { CommitInfo } from '../source/git-source.ts';
 import type { Store } from '../store/store.ts';
 import { Assignments, type Published } from './assignments.ts';
 import { Members } from './members.ts';
+import type { Compiled } from './revision.ts';
+import { mapInSlices } from './slices.ts';
 import { Statuses } from './statuses.ts';
 import { unknownKinds } from './unknown-kinds.ts';
 import { type FleetView, type HostView, summarise, viewHost } from './view.ts';
@@ -19,6 +21,7 @@ import { Waiters } from './waiters.ts';
 
 /** Some milliseconds of work. */
 const PAYLOADS_AT_ONCE = 200;
+const STATUSES_AT_ONCE = 500;
 
 export interface FleetDeps {
   readonly store: Store;
@@ -55,12 +58,13 @@ export class Fleet {
   #document: FleetDocument | undefined;
   #serving: Serving | undefined;
   #head: CommitInfo | undefined;
-  #compilation: Pick<Compilation, 'revision' | 'diagnostics'> | undefined;
+  #compilation: Pick<Compiled, 'revision' | 'diagnostics'> | undefined;
   #sourceProblem: string | undefined;
   #defect: string | undefined;
   #uses: readonly Use[] = [];
   /** Of the served revision; found again when it is asked for, once it or an agent changed. */
   #unknownKinds: readonly Diagnostic[] | undefined;
+  #viewing: Promise<FleetView> | undefined;
 
   constructor({ store, signingKey, clock, forgetAfterMs = Number.POSITIVE_INFINITY }: FleetDeps) {
     this.#store = store;
@@ -117,10 +121,7 @@ export class Fleet {
    * Takes over what came out of a commit; without a revision the last good one stays.
    * @returns undefined when nothing had to be published.
    */
-  compiled(
-    head: CommitInfo,
-    compilation: Pick<Compilation, 'revision' | 'diagnostics'>,
-  ): Published | undefined {
+  compiled(head: CommitInfo, compilation: Pick<Compiled, 'revision' | 'diagnostics'>): Published | undefined {
     this.#head = head;
     this.#compilation = compilation;
     this.#sourceProblem = undefined;
@@ -131,7 +132,6 @@ export class Fleet {
       return undefined;
     }
     const nowMs = this.#clock.now();
-    const before = new Set([...this.assignments.all()].map((a) => a.host));
     this.#document = revision.fleet;
     this.#uses = revision.uses;
     this.#unknownKinds = undefined;
@@ -145,7 +145,7 @@ export class Fleet {
       return undefined;
     }
     this.#serving = { ...head, publishedAt: new Date(nowMs).toISOString(), sequence: published.sequence };
-    for (const host of new Set([...before, ...revision.hosts.keys()])) this.waiters.wake(host);
+    void this.waiters.wakeAll(published.woken);
     this.#tell({ type: 'published' });
     return published;
   }
@@ -181,7 +181,7 @@ export class Fleet {
     return this.#document;
   }
 
-  get compilation(): Pick<Compilation, 'revision' | 'diagnostics'> | undefined {
+  get compilation(): Pick<Compiled, 'revision' | 'diagnostics'> | undefined {
     return this.#compilation;
   }
 
@@ -233,10 +233,27 @@ export class Fleet {
   }
 
   view(): FleetView {
+    return this.#viewOf(this.#names().map((name) => this.host(name)!));
+  }
+
+  /** The same, with others served in between; who asks meanwhile gets the same one. */
+  viewInSlices(): Promise<FleetView> {
+    this.#viewing ??= mapInSlices(this.#names(), (name) => this.host(name))
+      .then((hosts) => this.#viewOf(hosts.filter((host) => host !== undefined)))
+      .finally(() => {
+        this.#viewing = undefined;
+      });
+    return this.#viewing;
+  }
+
+  #names(): string[] {
     const names = new Set([...this.assignments.all()].map((a) => a.host));
     for (const { host } of this.statuses.all()) names.add(host);
     for (const name of this.members.names()) names.add(name);
-    const hosts = [...names].sort().map((name) => this.host(name)!);
+    return [...names].sort();
+  }
+
+  #viewOf(hosts: HostView[]): FleetView {
     hosts.sort((a, b) => HOST_STATES.indexOf(a.state) - HOST_STATES.indexOf(b.state));
     const diagnostics = this.#compilation?.diagnostics ?? [];
     const errors = diagnostics.filter((d) => d.severity === 'error').map(formatDiagnostic);
@@ -267,8 +284,13 @@ export class Fleet {
       const serving = this.#serving === undefined ? {} : { serving: JSON.stringify(this.#serving) };
       this.assignments.save({ ...serving, fleet: JSON.stringify(this.#document ?? null) });
     }
-    this.statuses.flush();
-    return this.assignments.savePayloads(PAYLOADS_AT_ONCE);
+    const moreStatuses = this.statuses.flush(STATUSES_AT_ONCE);
+    return this.assignments.savePayloads(PAYLOADS_AT_ONCE) || moreStatuses;
+  }
+
+  /** Before `save`: fetches what is not in this thread. @returns whether there are payloads to be written. */
+  prepareSave(): Promise<boolean> {
+    return this.assignments.fetchPayloads(PAYLOADS_AT_ONCE);
   }
 
   /** Looks at what others wrote, and for hosts that left git. @returns who was forgotten for that. */

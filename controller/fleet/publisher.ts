@@ -2,16 +2,17 @@
 // one was under way is looked at next, and only the newest of it.
 import type { Logger } from 'pino';
 import { formatDiagnostic } from '../../api/diagnostics.ts';
-import { errnoOf, inWords } from '../../api/errors.ts';
+import { inWords } from '../../api/errors.ts';
 import type { Clock } from '../../kinds/ports.ts';
-import { type Compilation, compile } from '../pipeline/compile.ts';
+import { isUnreadable } from '../compiler/anew.ts';
+import { InlineCompiler } from '../compiler/inline-compiler.ts';
 import { Defect } from '../pipeline/defect.ts';
 import type { Kinds } from '../pipeline/document.ts';
 import type { Downloads } from '../source/downloads.ts';
 import type { OpenSnapshot } from '../source/git-snapshot.ts';
 import type { CommitInfo, HeadState } from '../source/git-source.ts';
-import { SourceError } from '../source/snapshot.ts';
 import type { Fleet } from './fleet.ts';
+import type { Compiled, Compiler } from './revision.ts';
 
 interface Source {
   start(listener: (state: HeadState) => void): Promise<void>;
@@ -26,8 +27,10 @@ export type PublishResult = (typeof PUBLISH_RESULTS)[number];
 export interface PublisherDeps {
   readonly source: Source;
   readonly fleet: Fleet;
-  readonly kinds: Kinds;
+  readonly kinds?: Kinds;
   readonly downloads?: Downloads;
+  /** Default: in this thread, with `kinds` and `downloads`. */
+  readonly compiler?: Compiler;
   readonly clock: Pick<Clock, 'monotonic' | 'setTimeout'>;
   readonly log: Logger;
   readonly onResult: (result: PublishResult, seconds: number) => void;
@@ -41,7 +44,7 @@ const DOWNLOAD_AGAIN_MS = 60_000;
 
 export class Publisher {
   readonly #deps: PublisherDeps;
-  #last: Compilation | undefined;
+  readonly #compiler: Compiler;
   #wanted: CommitInfo | undefined;
   #working: Promise<void> | undefined;
   #retry: { cancel(): void } | undefined;
@@ -50,6 +53,7 @@ export class Publisher {
 
   constructor(deps: PublisherDeps) {
     this.#deps = deps;
+    this.#compiler = deps.compiler ?? new InlineCompiler(deps.kinds ?? new Map(), deps.downloads);
   }
 
   /** Settles when what git says now has been taken over, or can't be. */
@@ -62,6 +66,7 @@ export class Publisher {
     this.#stopped = true;
     this.#retry?.cancel();
     await this.#deps.source.stop();
+    if (this.#working !== undefined) await this.#compiler.stop();
     await this.#working;
     this.#retry?.cancel();
   }
@@ -104,9 +109,9 @@ export class Publisher {
     let snapshot: OpenSnapshot | undefined;
     try {
       snapshot = await source.snapshot(head.commit);
-      const compilation = await this.#compile(snapshot);
+      const compiled = await this.#compiler.compile(snapshot);
       if (this.#stopped) return;
-      const result = this.#publish(head, compilation, begun);
+      const result = this.#publish(head, compiled, begun);
       onResult(result, (clock.monotonic() - begun) / 1000);
     } catch (error) {
       if (this.#stopped) return;
@@ -119,32 +124,20 @@ export class Publisher {
     }
   }
 
-  /** What the last compilation found out only saves work: a defect that hangs on it is not worth a commit. */
-  async #compile(snapshot: OpenSnapshot): Promise<Compilation> {
-    const { kinds, downloads, log } = this.#deps;
-    try {
-      this.#last = await compile(snapshot, kinds, this.#last, downloads);
-    } catch (error) {
-      if (isUnreadable(error) || this.#last === undefined || this.#stopped) throw error;
-      log.error({ err: error }, 'a defect of homeostat: compiling from nothing');
-      this.#last = undefined;
-      this.#last = await compile(snapshot, kinds, undefined, downloads);
-    }
-    return this.#last;
-  }
-
-  #publish(head: CommitInfo, compilation: Compilation, begun: number): PublishResult {
+  #publish(head: CommitInfo, compiled: Compiled, begun: number): PublishResult {
     const { fleet, clock, log } = this.#deps;
-    if (compilation.again && this.#wanted === undefined) this.#again(head, DOWNLOAD_AGAIN_MS);
-    const published = fleet.compiled(head, compilation);
-    if (compilation.revision === undefined) {
-      const errors = compilation.diagnostics.filter((d) => d.severity === 'error').map(formatDiagnostic);
+    if (compiled.again && this.#wanted === undefined) this.#again(head, DOWNLOAD_AGAIN_MS);
+    const published = fleet.compiled(head, compiled);
+    if (compiled.revision === undefined) {
+      const errors = compiled.diagnostics.filter((d) => d.severity === 'error').map(formatDiagnostic);
       log.warn({ commit: head.commit, errors: errors.length, first: errors.slice(0, 20) }, 'commit refused');
       return 'refused';
     }
     if (published === undefined) return 'unchanged';
     const durationSeconds = (clock.monotonic() - begun) / 1000;
-    log.info({ commit: head.commit, ...published, durationSeconds }, 'revision published');
+    const { sequence, hosts, changed, stored } = published;
+    const fields = { commit: head.commit, sequence, hosts, changed, stored };
+    log.info({ ...fields, durationSeconds }, 'revision published');
     return 'published';
   }
 
@@ -176,9 +169,4 @@ export class Publisher {
     this.#retry?.cancel();
     this.#retry = this.#deps.clock.setTimeout(() => this.#want(head), ms);
   }
-}
-
-/** git, the disk or the network: anything else is not as it was written to be. */
-function isUnreadable(error: unknown): boolean {
-  return error instanceof SourceError || /^E[A-Z0-9]+$/.test(errnoOf(error));
 }

@@ -41,7 +41,7 @@ export class Statuses {
   readonly #store: Store;
   readonly #summaries = new Map<string, StatusSummary>();
   readonly #refusals = new Map<string, Refusal>();
-  #unsaved = new Map<string, StoredStatus>();
+  readonly #unsaved = new Map<string, StoredStatus>();
 
   constructor(store: Store) {
     this.#store = store;
@@ -102,13 +102,16 @@ export class Statuses {
     return stored === undefined ? undefined : parse(stored.text);
   }
 
-  /** Writes what is new; what could not be written is kept for the next time. */
-  flush(): void {
-    if (this.#unsaved.size === 0) return;
-    const batch = this.#unsaved;
-    this.#unsaved = new Map();
-    if (this.#store.saveStatuses(batch.values())) return;
-    for (const [host, status] of batch) if (!this.#unsaved.has(host)) this.#unsaved.set(host, status);
+  /**
+   * Writes some of what is new; what could not be written is kept for the next time.
+   * @returns whether there is more that can be written.
+   */
+  flush(most: number): boolean {
+    if (this.#unsaved.size === 0) return false;
+    const batch = [...this.#unsaved.values()].slice(0, most);
+    if (!this.#store.saveStatuses(batch)) return false;
+    for (const { host } of batch) this.#unsaved.delete(host);
+    return this.#unsaved.size > 0;
   }
 }
 

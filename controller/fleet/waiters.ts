@@ -1,5 +1,6 @@
 // Requests that wait for something to change. A wake answers all who wait for a host, in slices, so that ten
 // thousand of them don't keep the loop from everything else.
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { Clock } from '../../kinds/ports.ts';
 
 export type Woken = 'changed' | 'timeout' | 'gone' | 'stopping';
@@ -10,6 +11,9 @@ export interface Asker {
   once(event: 'close', listener: () => void): unknown;
   off(event: 'close', listener: () => void): unknown;
 }
+
+const MOST_OF_A_HOST = 8;
+const HOSTS_A_TURN = 24;
 
 export class Waiters {
   readonly #clock: Pick<Clock, 'setTimeout'>;
@@ -48,11 +52,22 @@ export class Waiters {
       asker.once('close', hungUp);
       set.add(end);
       this.#count++;
+      // An agent has one; more are connections that it lost, or one key used by many.
+      const [oldest] = set;
+      if (set.size > MOST_OF_A_HOST) oldest?.('timeout');
     });
   }
 
   wake(host: string): void {
     for (const end of [...(this.#byHost.get(host) ?? [])]) end('changed');
+  }
+
+  /** A few hosts a turn: each wake has an answer signed and sent. What was woken twice meanwhile is answered once. */
+  async wakeAll(hosts: readonly string[]): Promise<void> {
+    for (let i = 0; i < hosts.length; i += HOSTS_A_TURN) {
+      if (i > 0) await nextTurn();
+      for (const host of hosts.slice(i, i + HOSTS_A_TURN)) this.wake(host);
+    }
   }
 
   stop(): void {

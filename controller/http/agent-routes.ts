@@ -3,7 +3,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import * as z from 'zod';
 import { EnrollRequest, type ParsedToken, parseToken, signEnrollment } from '../../api/enroll.ts';
 import { clip, MAX_STATUS_BYTES } from '../../api/limits.ts';
-import { jsonMistake, mistakesIn } from '../../api/mistakes.ts';
+import { jsonMistake } from '../../api/mistakes.ts';
 import { AgentStatus } from '../../api/status.ts';
 import { inBytes } from '../../api/words.ts';
 import { Assignments } from '../fleet/assignments.ts';
@@ -11,8 +11,11 @@ import type { HostKey } from '../store/store.ts';
 import type { AppDeps } from './deps.ts';
 import { HttpError } from './errors.ts';
 import { type Identity, wrongNode } from './identity.ts';
+import { hostOf, read } from './parameters.ts';
+import { RefusedAudit } from './refused-audit.ts';
+import type { Strangers } from './strangers.ts';
 
-const Params = z.object({ host: z.string().max(63) });
+const MAX_ENROLLMENT_BYTES = 4 * 1024;
 const Query = z.object({ wait: z.coerce.number().int().min(0).max(55).default(0) });
 /** How often, and after how long, a store that another process writes is tried again. */
 const BUSY_TRIES = 40;
@@ -20,16 +23,20 @@ const BUSY_WAIT_MS = 50;
 /** Of a status in a sentence of the page. */
 const MAX_REASON = 300;
 
-export function agentRoutes(app: FastifyInstance, deps: AppDeps, identity: Identity): void {
+export function agentRoutes(
+  app: FastifyInstance,
+  deps: AppDeps,
+  identity: Identity,
+  strangers: Strangers,
+): void {
   const { fleet, log } = deps;
-  const hostOf = (request: FastifyRequest): string => Params.parse(request.params).host;
-  const preview = async (request: FastifyRequest): Promise<void> =>
-    identity.preview(hostOf(request), request);
+  const refusedAudit = new RefusedAudit(deps.audit, deps.clock);
+  const onRequest = async (request: FastifyRequest): Promise<void> =>
+    identity.requireHost(hostOf(request), request);
 
-  app.get('/v1/hosts/:host/bundle', { onRequest: preview }, async (request, reply) => {
+  app.get('/v1/hosts/:host/bundle', { onRequest }, async (request, reply) => {
     const host = hostOf(request);
     const { wait } = read(Query, request.query);
-    const publicKey = await identity.requireHost(host, request, false);
     const known = request.headers['if-none-match'];
     const have = request.headers['homeostat-have-payload'];
     const current = (): string | undefined => {
@@ -45,26 +52,24 @@ export function agentRoutes(app: FastifyInstance, deps: AppDeps, identity: Ident
       if (woken === 'stopping')
         throw new HttpError('Stopping', 'the controller is being stopped: come back in a moment');
       if (woken === 'gone') return reply.hijack();
-      identity.requireStill(host, publicKey);
+      identity.requireStill(host, request);
     }
     const etag = current();
-    if (etag === undefined) {
-      throw new HttpError(
-        'Unassigned',
-        `there is no Host/${host} in git at the commit that is served: add a Host document`,
-      );
-    }
-    reply.header('etag', etag).header('cache-control', 'no-store');
-    if (etag === known) return reply.code(304).send();
+    if (etag === undefined) throw unassigned(host);
+    reply.header('cache-control', 'no-store');
+    if (etag === known) return reply.header('etag', etag).code(304).send();
     return sendBundle(host, have, reply);
   });
 
-  function sendBundle(host: string, have: unknown, reply: FastifyReply): FastifyReply {
-    const { payloadDigest } = fleet.assignments.get(host)!;
+  async function sendBundle(host: string, have: unknown, reply: FastifyReply): Promise<FastifyReply> {
+    const assignment = fleet.assignments.get(host);
+    if (assignment === undefined) throw unassigned(host);
     const signed = fleet.assignments.signed(host);
-    reply.type('application/json');
-    if (have === payloadDigest) return reply.send(JSON.stringify(signed));
-    const payload = fleet.assignments.payload(host);
+    reply.type('application/json').header('etag', Assignments.etag(assignment));
+    if (have === assignment.payloadDigest) return reply.send(JSON.stringify(signed));
+    const payload = await fleet.assignments.payloadOf(host);
+    // Another commit came while the text was fetched.
+    if (fleet.assignments.get(host) !== assignment) return sendBundle(host, have, reply);
     if (payload === undefined) {
       throw new HttpError(
         'PayloadUnavailable',
@@ -76,10 +81,10 @@ export function agentRoutes(app: FastifyInstance, deps: AppDeps, identity: Ident
 
   app.put(
     '/v1/hosts/:host/status',
-    { onRequest: [preview, refuseLarge], bodyLimit: MAX_STATUS_BYTES },
+    { onRequest: [onRequest, refuseLarge], bodyLimit: MAX_STATUS_BYTES },
     async (request, reply) => {
       const host = hostOf(request);
-      await identity.requireHost(host, request, true);
+      identity.acceptBody(request);
       const text = textOf(request);
       try {
         fleet.recordStatus(statusOf(host, text), text);
@@ -96,7 +101,7 @@ export function agentRoutes(app: FastifyInstance, deps: AppDeps, identity: Ident
     const length = Number(request.headers['content-length'] ?? 0);
     if (!(length > MAX_STATUS_BYTES)) return;
     const host = hostOf(request);
-    await identity.requireHost(host, request, true, true);
+    identity.requireFirst(request);
     const what = `the status has ${inBytes(length)}, and ${inBytes(MAX_STATUS_BYTES)} are taken here`;
     const error = new HttpError(
       'TooLarge',
@@ -110,27 +115,38 @@ export function agentRoutes(app: FastifyInstance, deps: AppDeps, identity: Ident
     fleet.refuseStatus(host, clip(error.message.replace(/\s+/g, ' '), MAX_REASON));
   }
 
-  app.post('/v1/enroll', { bodyLimit: 16 * 1024 }, async (request, reply) => {
-    const body = read(EnrollRequest, parseJson(textOf(request)));
-    try {
-      const answer = await enroll(body, request);
-      deps.onEnroll('enrolled');
-      return reply.send(answer);
-    } catch (error) {
-      const code = error instanceof HttpError ? error.code : 'Internal';
-      deps.onEnroll(code);
-      deps.audit({ who: request.ip, action: 'enroll-refused', subject: body.host, detail: code });
-      throw error;
-    }
-  });
+  const admitEnrollment = async (request: FastifyRequest): Promise<void> =>
+    strangers.admitEnrollment(request);
+  app.post(
+    '/v1/enroll',
+    { onRequest: admitEnrollment, bodyLimit: MAX_ENROLLMENT_BYTES },
+    async (request, reply) => {
+      const body = read(EnrollRequest, parseJson(textOf(request)));
+      try {
+        const answer = await enroll(body, request);
+        deps.onEnroll('enrolled');
+        strangers.enrolled(request);
+        return reply.send(answer);
+      } catch (error) {
+        const code = error instanceof HttpError ? error.code : 'Internal';
+        deps.onEnroll(code);
+        refusedAudit.refused(request.ip, 'enroll-refused', body.host, code);
+        throw error;
+      }
+    },
+  );
+  app.addHook('onClose', async () => refusedAudit.flush());
 
   async function enroll(body: EnrollRequest, request: FastifyRequest) {
     const { host, publicKey } = body;
-    // That the key is the asker's own, before a token is used up.
-    identity.verify(publicKey, request, true);
     const token = parseToken(body.token);
     if (token === undefined)
       throw new HttpError('TokenUnknown', 'this is no enrolment token: homeostat token create makes one');
+    // Who has no token of ours gets no signature verified and no nonce remembered.
+    if (!deps.tokens.knows(token.id, token.secret))
+      throw new HttpError('TokenUnknown', TOKEN_WORDS.TokenUnknown);
+    // That the key is the asker's own, before a token is used up.
+    identity.verifyEnrollment(publicKey, request);
     const pinned = fleet.members.pinned(host).publicKey;
     if (pinned !== undefined && pinned !== publicKey) {
       throw new HttpError(
@@ -179,6 +195,13 @@ export function agentRoutes(app: FastifyInstance, deps: AppDeps, identity: Ident
   }
 }
 
+function unassigned(host: string): HttpError {
+  return new HttpError(
+    'Unassigned',
+    `there is no Host/${host} in git at the commit that is served: add a Host document`,
+  );
+}
+
 const TOKEN_WORDS = {
   TokenUnknown: 'the token is unknown here: was it made with another --state, or for another controller?',
   TokenUsed: 'the token was already used, and works once: make another with homeostat token create',
@@ -205,10 +228,4 @@ function parseJson(text: string): unknown {
   } catch (error) {
     throw new HttpError('BadRequest', `the body is not JSON: ${jsonMistake(text, error)}`);
   }
-}
-
-function read<T>(schema: z.ZodType<T>, value: unknown): T {
-  const parsed = schema.safeParse(value);
-  if (parsed.success) return parsed.data;
-  throw new HttpError('BadRequest', mistakesIn(parsed.error, value).slice(0, 1000));
 }

@@ -1,56 +1,73 @@
 // The controller's HTTP server, put together and never listening: tests inject requests, main.ts listens.
-import { createHmac, timingSafeEqual } from 'node:crypto';
-import Fastify, { type FastifyInstance } from 'fastify';
-import { MAX_STATUS_BYTES } from '../../api/limits.ts';
+import { Readable } from 'node:stream';
+import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
 import { agentRoutes } from './agent-routes.ts';
+import { Connections } from './connections.ts';
 import type { AppDeps } from './deps.ts';
 import { type ErrorCode, HttpError } from './errors.ts';
+import { hookRoute } from './hook-route.ts';
 import { Identity } from './identity.ts';
 import { operatorRoutes } from './operator-routes.ts';
+import { OwnName } from './own-name.ts';
 import { sdRoutes } from './sd-routes.ts';
+import { Strangers } from './strangers.ts';
+import { Turns } from './turns.ts';
+
+declare module 'fastify' {
+  interface FastifyContextConfig {
+    /** The route looks itself at whether it is called by a name of the controller's own. */
+    asksForItsName?: boolean;
+  }
+}
+
+/** Of routes that take no body; each route that does says how much. */
+const MAX_BODY_BYTES = 1024;
 
 export function buildApp(deps: AppDeps): FastifyInstance {
-  const { fleet, metrics, log } = deps;
+  const connections = new Connections(deps.connectionLimits);
+  const strangers = new Strangers(deps.clock, connections);
+  const ownName = new OwnName(deps);
+  const turns = new Turns();
+  const onError = (error: Error & { statusCode?: number }, request: FastifyRequest, reply: FastifyReply) =>
+    answerError(error, request, reply, deps, strangers);
   const app = Fastify({
     logger: false,
-    bodyLimit: MAX_STATUS_BYTES,
-    // Longer than the longest wait, so that a connection is used again and again.
-    keepAliveTimeout: 75_000,
-    requestTimeout: 30_000,
+    bodyLimit: MAX_BODY_BYTES,
     forceCloseConnections: true,
-    routerOptions: { maxParamLength: 64 },
+    routerOptions: { maxParamLength: 100 },
+    serverFactory: (handler) =>
+      connections.server((request, response) => turns.run(() => handler(request, response))),
+    frameworkErrors: onError,
   });
   // Bodies stay bytes: what was signed is what is digested.
   app.removeAllContentTypeParsers();
   app.addContentTypeParser('*', { parseAs: 'buffer' }, (_request, body, done) => done(null, body));
-  app.setErrorHandler((error: Error & { statusCode?: number }, request, reply) => {
-    const { code, status, message } = explain(error);
-    if (status >= 500)
-      log.error(
-        { method: request.method, route: request.routeOptions.url ?? '', error: error.stack },
-        'request failed',
-      );
-    metrics.refused(code);
-    if (status === 401) reply.header('www-authenticate', 'Bearer');
-    if (status === 503) reply.header('retry-after', '2');
-    return reply
-      .code(status)
-      .header('date', new Date(deps.clock.now()).toUTCString())
-      .send({ error: { code, message } });
+  app.setErrorHandler(onError);
+  app.addHook('onRequest', async (request: FastifyRequest) => {
+    if (request.routeOptions.config.asksForItsName !== true) await ownName.require(request);
   });
-  app.setNotFoundHandler((request) => {
+  const admit = async (request: FastifyRequest): Promise<void> => strangers.admit(request);
+  app.setNotFoundHandler({ preHandler: admit }, (request: FastifyRequest) => {
     throw new HttpError(
       'NotFound',
       `there is no ${request.method} ${request.url.split('?')[0]?.slice(0, 100)}`,
     );
   });
 
-  const identity = new Identity(deps);
-  agentRoutes(app, deps, identity);
-  operatorRoutes(app, deps, identity);
+  const identity = new Identity(deps, strangers, ownName);
+  agentRoutes(app, deps, identity, strangers);
+  operatorRoutes(app, deps, identity, strangers);
   sdRoutes(app, deps, identity);
-  hookRoute(app, deps);
+  hookRoute(app, deps, strangers);
+  observeRoutes(app, deps, strangers);
+  // Before the server waits for its connections: those who wait must be answered.
+  app.addHook('preClose', async () => deps.fleet.waiters.stop());
+  return app;
+}
 
+/** What anybody may ask: who watches the controller has no identity of its own. */
+function observeRoutes(app: FastifyInstance, deps: AppDeps, strangers: Strangers): void {
+  const { fleet, metrics } = deps;
   app.get('/healthz', async () => ({ ok: true }));
   app.get('/readyz', async (_request, reply) => {
     const problem = fleet.isReady
@@ -60,29 +77,38 @@ export function buildApp(deps: AppDeps): FastifyInstance {
       .code(problem === undefined ? 200 : 503)
       .send(problem === undefined ? { ok: true } : { ok: false, problem });
   });
-  app.get('/metrics', async (_request, reply) => {
-    metrics.refresh(fleet, deps.store.problem);
-    return reply.type(metrics.registry.contentType).send(await metrics.registry.metrics());
+  const onRequest = async (request: FastifyRequest): Promise<void> => strangers.admitRead(request);
+  app.get('/metrics', { onRequest }, async (_request, reply) => {
+    const parts = await metrics.exposition(fleet, deps.store.problem);
+    // Each portion is encoded in a turn of its own, and only as fast as it is taken.
+    return reply.type(metrics.registry.contentType).send(Readable.from(parts, { objectMode: false }));
   });
-  // Before the server waits for its connections: those who wait must be answered.
-  app.addHook('preClose', async () => fleet.waiters.stop());
-  return app;
 }
 
-/** As GitHub, Gitea and Forgejo sign: X-Hub-Signature-256 is the HMAC-SHA-256 of the body. */
-function hookRoute(app: FastifyInstance, { hookSecret, refresh }: AppDeps): void {
-  app.post('/hooks/git', { bodyLimit: 8 * MAX_STATUS_BYTES }, async (request, reply) => {
-    if (hookSecret === undefined)
-      throw new HttpError('NotFound', 'there is no hook: start the controller with --hook-secret-file');
-    const body = Buffer.isBuffer(request.body) ? request.body : Buffer.alloc(0);
-    const expected = Buffer.from(`sha256=${createHmac('sha256', hookSecret).update(body).digest('hex')}`);
-    const given = Buffer.from(String(request.headers['x-hub-signature-256'] ?? ''));
-    if (given.length !== expected.length || !timingSafeEqual(given, expected)) {
-      throw new HttpError('HookRefused', 'the hook is not signed with our secret (X-Hub-Signature-256)');
-    }
-    refresh();
-    return reply.code(202).send({ ok: true });
-  });
+function answerError(
+  error: Error & { statusCode?: number },
+  request: FastifyRequest,
+  reply: FastifyReply,
+  deps: AppDeps,
+  strangers: Strangers,
+): FastifyReply {
+  const { code, status, message } = explain(error);
+  // Every other error is an answer that was meant.
+  if (code === 'Internal')
+    deps.log.error(
+      { method: request.method, route: request.routeOptions.url ?? '', error: error.stack },
+      'request failed',
+    );
+  deps.metrics.refused(code);
+  // Who is slowed down already is not slowed down more for asking.
+  if (status < 500 && status !== 429) strangers.refused(request);
+  if (status === 401) reply.header('www-authenticate', 'Bearer');
+  if (status === 503) reply.header('retry-after', '2');
+  if (status === 429) reply.header('retry-after', '5');
+  return reply
+    .code(status)
+    .header('date', new Date(deps.clock.now()).toUTCString())
+    .send({ error: { code, message } });
 }
 
 function explain(error: Error & { statusCode?: number }): {

@@ -7,6 +7,7 @@ import type { ControllerMetrics } from '../metrics.ts';
 import type { Whois } from '../source/whois.ts';
 import type { AuditEntry, Store } from '../store/store.ts';
 import type { Tokens } from '../store/tokens.ts';
+import type { ConnectionLimits } from './connections.ts';
 import type { ErrorCode } from './errors.ts';
 
 export interface AppDeps {
@@ -28,5 +29,6 @@ export interface AppDeps {
   readonly refresh: () => void;
   readonly audit: (entry: Omit<AuditEntry, 'at'>) => void;
   readonly onKeyChange: (host: string, keyId: string) => void;
+  readonly connectionLimits?: ConnectionLimits;
   readonly onEnroll: (result: 'enrolled' | ErrorCode) => void;
 }

@@ -16,7 +16,6 @@ export const ERRORS = {
   TokenRevoked: 403,
   TokenForOtherHost: 403,
   WrongNode: 403,
-  WrongHost: 403,
   WrongOrigin: 403,
   HookRefused: 403,
   /** The host is not in git. */
@@ -24,6 +23,9 @@ export const ERRORS = {
   NotFound: 404,
   KeyPinned: 409,
   TooLarge: 413,
+  /** Asked by a name that may be somebody else's (DNS rebinding). */
+  WrongHost: 421,
+  RateLimited: 429,
   Internal: 500,
   WhoisUnavailable: 503,
   StoreUnavailable: 503,

@@ -2,11 +2,14 @@
 import type { ServerResponse } from 'node:http';
 import type { Clock } from '../../kinds/ports.ts';
 import type { Fleet } from '../fleet/fleet.ts';
+import { sourceOf } from './rate-limits.ts';
 
 const GAP_MS = 500;
 /** Keeps proxies and tailnet relays from closing a quiet stream. */
 const PING_MS = 25_000;
 const MOST = 200;
+/** Of one address: where reads are open, anybody may listen. */
+const MOST_OF_A_SOURCE = 50;
 
 export class EventStreams {
   readonly #fleet: Fleet;
@@ -19,7 +22,9 @@ export class EventStreams {
   }
 
   open(response: ServerResponse): void {
-    if (this.#streams.size >= MOST) {
+    const source = sourceOf(response.socket?.remoteAddress);
+    const ofSource = [...this.#streams.keys()].filter((r) => sourceOf(r.socket?.remoteAddress) === source);
+    if (this.#streams.size >= MOST || ofSource.length >= MOST_OF_A_SOURCE) {
       response.writeHead(503, { 'retry-after': '10' }).end();
       return;
     }

@@ -1,18 +1,20 @@
 // Who is asking. An agent is known by its signature, and on a tailnet also by its node; an operator by the login
 // that tailscaled tells, by a capability of tailnet policy, or by a token. An address alone proves nothing.
 import { createHash, timingSafeEqual } from 'node:crypto';
-import { isIP } from 'node:net';
 import type { FastifyRequest } from 'fastify';
 import { keyIdOf, publicKeyOf } from '../../api/bundle.ts';
 import { parseToken } from '../../api/enroll.ts';
 import { inWords } from '../../api/errors.ts';
-import { CLOCK_WINDOW_SECONDS, claimedKeyId, SignatureRefused, verifyRequest } from '../../api/signatures.ts';
+import { claimedKeyId, requireDigest, SignatureRefused, verifyRequest } from '../../api/signatures.ts';
 import type { Clock } from '../../kinds/ports.ts';
 import type { Fleet } from '../fleet/fleet.ts';
 import type { MemberKey } from '../fleet/members.ts';
 import { OPERATOR_CAPABILITY, type Peer, type Whois } from '../source/whois.ts';
 import { type Tokens, UNREADABLE } from '../store/tokens.ts';
 import { HttpError } from './errors.ts';
+import { Nonces } from './nonces.ts';
+import type { OwnName } from './own-name.ts';
+import type { Strangers } from './strangers.ts';
 
 export interface IdentityDeps {
   readonly fleet: Fleet;
@@ -21,8 +23,6 @@ export interface IdentityDeps {
   readonly whois: Whois | undefined;
   /** Whoever can reach the controller may read; said in words at its start. */
   readonly openReads: boolean;
-  /** Names, beside addresses and single words, by which browsers may call the controller. */
-  readonly names: readonly string[];
   /** A key that enrolled while another one worked has taken over. */
   readonly onKeyChange: (host: string, keyId: string) => void;
   /** Prometheus's, for /sd. */
@@ -31,43 +31,41 @@ export interface IdentityDeps {
 
 export class Identity {
   readonly #deps: IdentityDeps;
-  /** Nonces of accepted writes by key, with the second until which each must be remembered. */
-  readonly #seen = new Map<string, Map<string, number>>();
+  readonly #strangers: Strangers;
+  readonly #ownName: OwnName;
+  readonly #nonces = new Nonces();
+  /** What was proved of a request before its body was read. */
+  readonly #signed = new WeakMap<FastifyRequest, { readonly publicKey: string; readonly nonce: string }>();
   readonly #peers = new WeakMap<object, Promise<Peer | undefined>>();
 
-  constructor(deps: IdentityDeps) {
+  constructor(deps: IdentityDeps, strangers: Strangers, ownName: OwnName) {
     this.#deps = deps;
-  }
-
-  /** Refuses what can't be right, before a body is read. @throws HttpError */
-  preview(host: string, request: FastifyRequest): void {
-    this.#claimed(host, request);
+    this.#strangers = strangers;
+    this.#ownName = ownName;
   }
 
   /**
-   * The request is this host's own.
-   * @param write whether a second one with the same signature must be refused.
-   * @param bodyUnread who sends it is all that is asked: its body is not going to be read.
-   * @returns the key that signed it.
+   * The request is this host's own, as far as that shows without its body: nothing of it is kept in memory before.
+   * `acceptBody` has the rest.
    * @throws HttpError
    */
-  async requireHost(
-    host: string,
-    request: FastifyRequest,
-    write: boolean,
-    bodyUnread = false,
-  ): Promise<string> {
+  async requireHost(host: string, request: FastifyRequest): Promise<void> {
     const keys = this.#claimed(host, request);
     const { publicKey } = keys[0]!;
-    this.verify(publicKey, request, write, bodyUnread);
+    this.#strangers.admitSignature(request, publicKey);
+    const { headers } = request;
+    const hasBody = Number(headers['content-length'] ?? 0) > 0 || headers['transfer-encoding'] !== undefined;
+    this.#verify(publicKey, request, hasBody ? { bodyUnread: true } : {});
+    this.#strangers.signed(request, publicKey);
     const key = await this.#fromItsNode(host, keys, request);
     if (this.#deps.fleet.members.keyUsed(host, key)) this.#deps.onKeyChange(host, keyIdOf(publicKey));
-    return publicKey;
   }
 
   /** A request that waited must not be answered to a key that was revoked meanwhile. @throws HttpError */
-  requireStill(host: string, publicKey: string): void {
-    if (!this.#keysOf(host).some((key) => key.publicKey === publicKey)) throw notEnrolled(host);
+  requireStill(host: string, request: FastifyRequest): void {
+    const publicKey = this.#signed.get(request)?.publicKey;
+    if (!this.#deps.fleet.members.keys(host).some((key) => key.publicKey === publicKey))
+      throw notEnrolled(host);
   }
 
   /** @returns the one of them that may be used from where the request comes. @throws HttpError */
@@ -80,24 +78,45 @@ export class Identity {
     throw wrongNode(host, keys.map((k) => k.nodeID).join(' or '), peer, request);
   }
 
-  /** @param publicKey base64 raw. @throws HttpError */
-  verify(publicKey: string, request: FastifyRequest, write: boolean, bodyUnread = false): void {
+  /** The body is the one that was signed, and this is the first request of its kind. @throws HttpError */
+  acceptBody(request: FastifyRequest): void {
+    const body = Buffer.isBuffer(request.body) ? request.body : Buffer.alloc(0);
+    refused(() => requireDigest(request.headers, body));
+    this.requireFirst(request);
+  }
+
+  /** A second request with the same signature is refused. @throws HttpError */
+  requireFirst(request: FastifyRequest): void {
+    const signed = this.#signed.get(request);
+    if (signed === undefined) throw new HttpError('Unsigned', 'the request is not signed');
     const nowSeconds = Math.floor(this.#deps.clock.now() / 1000);
-    const body = Buffer.isBuffer(request.body) ? { body: request.body } : {};
+    if (!this.#nonces.isFirst(signed.publicKey, signed.nonce, nowSeconds)) {
+      throw new HttpError('Replayed', 'this very request was already accepted: sign each anew');
+    }
+  }
+
+  /** The sender has the key that is being enrolled. The caller has found the token to be ours. @throws HttpError */
+  verifyEnrollment(publicKey: string, request: FastifyRequest): void {
+    this.#verify(publicKey, request, Buffer.isBuffer(request.body) ? { body: request.body } : {});
+    this.requireFirst(request);
+  }
+
+  #verify(
+    publicKey: string,
+    request: FastifyRequest,
+    body: { readonly body?: Buffer; readonly bodyUnread?: boolean },
+  ): void {
     const { nonce } = refused(() =>
       verifyRequest({
         method: request.method,
         url: request.raw.url ?? '',
         headers: request.headers,
         ...body,
-        bodyUnread,
         publicKey: publicKeyOf(publicKey),
-        nowSeconds,
+        nowSeconds: Math.floor(this.#deps.clock.now() / 1000),
       }),
     );
-    if (write && !this.#isFirst(publicKey, nonce, nowSeconds)) {
-      throw new HttpError('Replayed', 'this very request was already accepted: sign each anew');
-    }
+    this.#signed.set(request, { publicKey, nonce });
   }
 
   /** Who is at the other end, as tailscaled says. @throws HttpError when it can't be asked. */
@@ -121,7 +140,6 @@ export class Identity {
 
   /** @returns who it is, for the audit log. @throws HttpError */
   async requireOperator(request: FastifyRequest): Promise<string> {
-    this.requireHostHeader(request);
     const { fleet, tokens, clock, openReads, whois } = this.#deps;
     const bearer = bearerOf(request);
     if (bearer !== undefined) {
@@ -129,18 +147,26 @@ export class Identity {
       const name = token === undefined ? undefined : tokens.operator(token.id, token.secret, clock.now());
       if (name === UNREADABLE)
         throw new HttpError('StoreUnavailable', 'the store can’t be read: see the controller’s log');
-      if (name !== undefined) return `token:${name}`;
+      if (name !== undefined) {
+        this.#strangers.proven(request);
+        return `token:${name}`;
+      }
       throw new HttpError(
         'NotAnOperator',
         'the bearer token is unknown, expired or revoked: homeostat token create --operator NAME makes one',
       );
     }
-    if (openReads) return 'anyone';
+    if (openReads) {
+      this.#strangers.admitRead(request);
+      return 'anyone';
+    }
+    this.#strangers.admit(request);
     const peer = await this.peer(request);
     if (
       peer !== undefined &&
       (fleet.isOperator(peer.login) || peer.capabilities.includes(OPERATOR_CAPABILITY))
     ) {
+      this.#strangers.proven(request);
       return peer.login === '' ? `node:${peer.nodeName}` : peer.login;
     }
     const who =
@@ -163,6 +189,8 @@ export class Identity {
     // Prometheus 2.42 sends the bare token in http_sd_configs unless `type: Bearer` is written out.
     const given = (request.headers.authorization ?? '').replace(/^Bearer /i, '');
     if (sdToken !== undefined && isSame(given, sdToken)) return;
+    // Who has the token is no page in a browser, and may know the controller by any name.
+    await this.#ownName.require(request);
     try {
       await this.requireOperator(request);
     } catch (error) {
@@ -180,55 +208,21 @@ export class Identity {
     }
   }
 
-  /** A page of somebody else's must not get a browser to ask in its place (DNS rebinding, other origins). */
-  requireHostHeader(request: FastifyRequest): void {
-    const host = (request.headers.host ?? '').toLowerCase();
-    const name = host.replace(/:\d+$/, '').replace(/^\[|\]$/g, '');
-    // A name without a dot can't be somebody else's in the public DNS.
-    const known = isIP(name) !== 0 || (!name.includes('.') && name !== '') || this.#deps.names.includes(name);
-    if (!known)
-      throw new HttpError(
-        'WrongHost',
-        `the controller is not known as ${name}: start it with --name ${name}, or call it by its address`,
-      );
-    const { origin } = request.headers;
-    if (origin !== undefined && origin !== `http://${host}` && origin !== `https://${host}`) {
-      throw new HttpError('WrongOrigin', `a page of ${origin} may not ask here`);
-    }
-  }
-
   /** Those of the host's keys that the request claims to be signed with. */
   #claimed(host: string, request: FastifyRequest): MemberKey[] {
-    const keys = this.#keysOf(host);
+    const keys = this.#deps.fleet.members.keys(host);
+    if (keys.length === 0) {
+      this.#strangers.admit(request);
+      throw notEnrolled(host);
+    }
     const claimed = refused(() => claimedKeyId(request.headers));
     const own = keys.filter((key) => keyIdOf(key.publicKey) === claimed);
     if (own.length > 0) return own;
+    this.#strangers.admit(request);
     throw new HttpError(
       'BadSignature',
       `the request is signed by key ${claimed}, and ${host} enrolled with another: enrol it again, or mend the publicKey of Host/${host}`,
     );
-  }
-
-  #keysOf(host: string): MemberKey[] {
-    const keys = this.#deps.fleet.members.keys(host);
-    if (keys.length > 0) return keys;
-    throw notEnrolled(host);
-  }
-
-  #isFirst(publicKey: string, nonce: string, nowSeconds: number): boolean {
-    let nonces = this.#seen.get(publicKey);
-    if (nonces === undefined) {
-      nonces = new Map();
-      this.#seen.set(publicKey, nonces);
-    }
-    // In the order of insertion, which is that of expiry.
-    for (const [old, until] of nonces) {
-      if (until >= nowSeconds) break;
-      nonces.delete(old);
-    }
-    if (nonces.has(nonce)) return false;
-    nonces.set(nonce, nowSeconds + 2 * CLOCK_WINDOW_SECONDS);
-    return true;
   }
 }
 

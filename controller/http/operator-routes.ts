@@ -1,18 +1,23 @@
 // What operators see: the fleet, a host, a stream that says when to look again, and the pages for people.
 import { randomBytes } from 'node:crypto';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
-import * as z from 'zod';
-import { fleetPage } from '../views/fleet-page.ts';
+import { mapInSlices } from '../fleet/slices.ts';
+import { fleetPage, hostRow } from '../views/fleet-page.ts';
 import { hostPage } from '../views/host-page.ts';
 import { errorPage } from '../views/layout.ts';
 import type { AppDeps } from './deps.ts';
 import { HttpError } from './errors.ts';
 import { EventStreams } from './event-streams.ts';
 import type { Identity } from './identity.ts';
+import { hostOf } from './parameters.ts';
+import type { Strangers } from './strangers.ts';
 
-const Params = z.object({ host: z.string().max(63) });
-
-export function operatorRoutes(app: FastifyInstance, deps: AppDeps, identity: Identity): void {
+export function operatorRoutes(
+  app: FastifyInstance,
+  deps: AppDeps,
+  identity: Identity,
+  strangers: Strangers,
+): void {
   const { fleet } = deps;
   const streams = new EventStreams(fleet, deps.clock);
   app.addHook('preClose', async () => streams.stop());
@@ -20,10 +25,15 @@ export function operatorRoutes(app: FastifyInstance, deps: AppDeps, identity: Id
     await identity.requireOperator(request);
   };
 
-  app.get('/v1/fleet', { onRequest }, async () => fleet.view());
+  app.get('/v1/fleet', { onRequest }, async (_request, reply) => {
+    const { hosts, ...rest } = await fleet.viewInSlices();
+    const texts = await mapInSlices(hosts, (host) => JSON.stringify(host));
+    const text = `${JSON.stringify(rest).slice(0, -1)},"hosts":[${texts.join(',')}]}`;
+    return reply.type('application/json; charset=utf-8').send(text);
+  });
 
   app.get('/v1/hosts/:host', { onRequest }, async (request) => {
-    const { host } = Params.parse(request.params);
+    const host = hostOf(request);
     const view = fleet.host(host);
     if (view === undefined) throw unknownHost(host);
     return { ...view, status: fleet.statuses.whole(host) ?? null };
@@ -35,22 +45,25 @@ export function operatorRoutes(app: FastifyInstance, deps: AppDeps, identity: Id
   });
 
   app.get('/', async (request, reply) => {
-    await page(request, reply, (nonce) => fleetPage(fleet.view(), nonce));
+    await page(request, reply, async (nonce) => {
+      const view = await fleet.viewInSlices();
+      return fleetPage(view, await mapInSlices(view.hosts, (host) => hostRow(host, view.at)), nonce);
+    });
   });
 
   app.get('/hosts/:host', async (request, reply) => {
-    await page(request, reply, (nonce) => {
-      const { host } = Params.parse(request.params);
+    await page(request, reply, async (nonce) => {
+      const host = hostOf(request);
       const view = fleet.host(host);
       if (view === undefined) throw unknownHost(host);
-      return hostPage(view, fleet.statuses.whole(host), fleet.view().at, nonce);
+      return hostPage(view, fleet.statuses.whole(host), new Date(deps.clock.now()).toISOString(), nonce);
     });
   });
 
   async function page(
     request: FastifyRequest,
     reply: FastifyReply,
-    render: (nonce: string) => string,
+    render: (nonce: string) => Promise<string>,
   ): Promise<void> {
     const nonce = randomBytes(12).toString('base64');
     reply
@@ -64,9 +77,10 @@ export function operatorRoutes(app: FastifyInstance, deps: AppDeps, identity: Id
       );
     try {
       await identity.requireOperator(request);
-      await reply.send(render(nonce));
+      await reply.send(await render(nonce));
     } catch (error) {
       if (!(error instanceof HttpError)) throw error;
+      strangers.refused(request);
       await reply.code(error.statusCode).send(errorPage(error.message, nonce));
     }
   }

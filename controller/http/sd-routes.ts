@@ -7,13 +7,14 @@ import { jobsOf, targetsOf } from '../pipeline/targets.ts';
 import type { AppDeps } from './deps.ts';
 import { HttpError } from './errors.ts';
 import type { Identity } from './identity.ts';
+import { read } from './parameters.ts';
 
 const Params = z.object({ job: z.string().max(63) });
 
 export function sdRoutes(app: FastifyInstance, { fleet }: AppDeps, identity: Identity): void {
   const onRequest = identity.requireScraper.bind(identity);
-  app.get('/sd/:job', { onRequest }, async (request) => {
-    const { job } = Params.parse(request.params);
+  app.get('/sd/:job', { onRequest, config: { asksForItsName: true } }, async (request) => {
+    const { job } = read(Params, request.params);
     // An error has Prometheus keep the targets that it knows; an empty list would have it drop them.
     if (!fleet.isServing)
       throw new HttpError('NothingServed', 'no revision is served yet: keep the targets you have');

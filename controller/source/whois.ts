@@ -18,6 +18,8 @@ export interface Peer {
 export interface Whois {
   /** Undefined for an address that is not on the tailnet. @throws Error when tailscaled can't be asked. */
   whois(address: string, port: number): Promise<Peer | undefined>;
+  /** The names of this node in its tailnet, by which browsers may call. @throws Error when tailscaled can't be asked. */
+  names?(): Promise<readonly string[]>;
   close(): Promise<void>;
 }
 
@@ -27,6 +29,9 @@ const Answer = z.object({
   UserProfile: z.object({ LoginName: z.string().default('') }).nullish(),
   CapMap: z.record(z.string(), z.unknown()).nullish(),
 });
+
+// tailscale.com/ipn/ipnstate.Status, likewise.
+const Status = z.object({ Self: z.object({ DNSName: z.string().default('') }).nullish() });
 
 export class TailscaleWhois implements Whois {
   readonly #agent: Agent;
@@ -57,6 +62,16 @@ export class TailscaleWhois implements Whois {
       login: (Node.Tags ?? []).length > 0 ? '' : (UserProfile?.LoginName ?? ''),
       capabilities: Object.keys(CapMap ?? {}),
     };
+  }
+
+  async names(): Promise<readonly string[]> {
+    const response = await request('http://local-tailscaled.sock/localapi/v0/status?peers=false', {
+      dispatcher: this.#agent,
+    });
+    const body = await response.body.text();
+    if (response.statusCode !== 200) throw new Error(`tailscaled answers status with ${response.statusCode}`);
+    const name = (Status.parse(JSON.parse(body)).Self?.DNSName ?? '').replace(/\.$/, '').toLowerCase();
+    return name === '' ? [] : [name];
   }
 
   async close(): Promise<void> {

@@ -57,6 +57,12 @@ export interface AuditEntry {
   readonly detail: string;
 }
 
+/** Actions that anybody can cause: only the newest are kept. */
+const REFUSED = '-refused';
+const REFUSED_KEPT = 1000;
+const FORGET_REFUSED =
+  'DELETE FROM audit WHERE action = ? AND id <= (SELECT id FROM audit WHERE action = ? ORDER BY id DESC LIMIT 1 OFFSET ?)';
+
 export class Store {
   readonly #db: Database;
 
@@ -151,6 +157,29 @@ export class Store {
 
   /** Takes the place of all assignments, in one transaction. */
   saveAssignments(assignments: Iterable<Assignment>, meta: Readonly<Record<string, string>>): boolean {
+    return this.#write(() => {
+      this.#db.run('DELETE FROM assignments');
+      this.#putAssignments(assignments, meta);
+    });
+  }
+
+  /** Those of some hosts, and none any more of others, in one transaction. */
+  changeAssignments(
+    changed: Iterable<Assignment>,
+    gone: readonly string[],
+    meta: Readonly<Record<string, string>>,
+  ): boolean {
+    return this.#write(() => {
+      this.#db.run(
+        'DELETE FROM assignments WHERE host IN (SELECT value FROM json_each(?))',
+        JSON.stringify(gone),
+      );
+      this.#putAssignments(changed, meta);
+    });
+  }
+
+  /** One statement for all rows: ten thousand calls into sqlite would take half a second. */
+  #putAssignments(assignments: Iterable<Assignment>, meta: Readonly<Record<string, string>>): void {
     const rows = [...assignments].map((a) => [
       a.host,
       a.sequence,
@@ -159,16 +188,12 @@ export class Store {
       a.issuedAt,
       a.document,
     ]);
-    return this.#write(() => {
-      this.#db.run('DELETE FROM assignments');
-      // One statement for all rows: ten thousand calls into sqlite would take half a second.
-      this.#db.run(
-        `INSERT INTO assignments SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5 FROM json_each(?)`,
-        JSON.stringify(rows),
-      );
-      for (const [key, value] of Object.entries(meta))
-        this.#db.run('INSERT OR REPLACE INTO meta VALUES (?, ?)', key, value);
-    });
+    this.#db.run(
+      `INSERT OR REPLACE INTO assignments SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5 FROM json_each(?)`,
+      JSON.stringify(rows),
+    );
+    for (const [key, value] of Object.entries(meta))
+      this.#db.run('INSERT OR REPLACE INTO meta VALUES (?, ?)', key, value);
   }
 
   /** Of one host, beside those of the others. */
@@ -201,11 +226,19 @@ export class Store {
     });
   }
 
-  /** Forgets the texts that nobody is to run any more. */
-  dropPayloads(): boolean {
-    return this.#write(() => {
-      this.#db.run('DELETE FROM payloads WHERE digest NOT IN (SELECT payload_digest FROM assignments)');
+  /**
+   * Forgets some of the texts that nobody is to run any more: a thousand of them at once take a second.
+   * @returns whether there may be more.
+   */
+  dropPayloads(most: number = Number.MAX_SAFE_INTEGER): boolean {
+    let dropped = 0;
+    this.#write(() => {
+      dropped = this.#db.run(
+        'DELETE FROM payloads WHERE digest IN (SELECT digest FROM payloads WHERE digest NOT IN (SELECT payload_digest FROM assignments) LIMIT ?)',
+        most,
+      );
     });
+    return dropped === most;
   }
 
   payload(digest: string): string | undefined {
@@ -245,7 +278,11 @@ export class Store {
   /** @returns whether they are in the log. */
   audit(...entries: readonly AuditEntry[]): boolean {
     return this.#write(() => {
-      for (const entry of entries) putAudit(this.#db, entry);
+      for (const entry of entries) {
+        putAudit(this.#db, entry);
+        const { action } = entry;
+        if (action.endsWith(REFUSED)) this.#db.run(FORGET_REFUSED, action, action, REFUSED_KEPT);
+      }
     });
   }
 

@@ -4,11 +4,12 @@ import type { FleetView, HostView } from '../fleet/view.ts';
 import { type Html, html } from './html.ts';
 import { badge, layout, sentence, shortCommit, since } from './layout.ts';
 
-export function fleetPage(view: FleetView, nonce: string): string {
+/** @param rows of the view's hosts, by `hostRow`: thousands of them are made in slices. */
+export function fleetPage(view: FleetView, rows: readonly Html[], nonce: string): string {
   const main = html`<section class="hero${view.healthy ? '' : ' bad'}"><h1>${view.summary}</h1></section>
 ${serving(view)}${problems(view)}
 <h2>Hosts</h2>
-<div class="card">${view.hosts.length === 0 ? noHosts(view) : hostTable(view)}</div>
+<div class="card">${view.hosts.length === 0 ? noHosts(view) : hostTable(rows)}</div>
 ${warnings(view)}`;
   return layout(`${view.healthy ? '✓' : '!'} ${view.summary} – homeostat`, main, nonce);
 }
@@ -58,14 +59,15 @@ function warnings(view: FleetView): Html | undefined {
 <div class="panel warn"><pre>${view.warnings.join('\n')}</pre></div></details>`;
 }
 
-function hostTable(view: FleetView): Html {
+function hostTable(rows: readonly Html[]): Html {
   return html`<div class="scroll"><table>
 <thead><tr><th scope="col">Host</th><th scope="col">State</th><th scope="col">Mode</th><th scope="col">Desired</th><th scope="col">Running</th>
 <th scope="col" class="num wide">Ready</th><th scope="col">Last seen</th><th scope="col" class="num wide">Healed</th></tr></thead>
-<tbody>${view.hosts.map((host) => hostRow(host, view.at))}</tbody></table></div>`;
+<tbody>${rows}</tbody></table></div>`;
 }
 
-function hostRow(host: HostView, now: string): Html {
+/** @param now RFC 3339. */
+export function hostRow(host: HostView, now: string): Html {
   const behind = host.desired.sequence > host.running.sequence && host.running.sequence > 0;
   return html`<tr><td><a class="name" href="/hosts/${host.name}">${host.name}</a>${host.address === '' ? undefined : html`<span class="why">${host.address}</span>`}</td>
 <td>${badge(host.state)}<span class="why">${host.reason}</span></td>

@@ -172,7 +172,7 @@ export async function reload(server: Server, io: Io, signal: AbortSignal): Promi
 }
 
 export const cannotReload = (address: string): string =>
-  `Prometheus at ${address} does not reload over HTTP: start it with --web.enable-lifecycle, or name its unit or container here`;
+  `Prometheus at ${address} does not reload over HTTP: name its unit or container here, which is then signalled; --web.enable-lifecycle would let everybody who reaches it end it`;
 
 async function reloadBySignal(server: Server, io: Io, signal: AbortSignal): Promise<string | undefined> {
   const before = await ask(server, io, signal);

@@ -18,6 +18,7 @@ import { onHost } from './host.ts';
 import { bareNode, idle, idleWithController } from './idle.ts';
 import { bareWatch, homeostat, type Keeper, mgmt } from './keepers.ts';
 import { kindRows } from './kinds.ts';
+import { loopRows } from './loop.ts';
 import { bare, creation, noOp, passRows, startUp } from './passes.ts';
 import { formatRow, isMet, median, type Row } from './statistics.ts';
 import { type Tampered, tamper, tamperRatios, tamperRows } from './tamper.ts';
@@ -81,6 +82,7 @@ const full: Readonly<Record<string, Suite>> = {
   },
   kinds: () => kindRows(3),
   compile: () => compileRows(1000),
+  loop: () => loopRows(program, 5_000, Math.max(2, Math.ceil(rounds / 400))),
   waiting: async () => waitingRows(10_000, await waitingAgents(program, 10_000, 3)),
 };
 

@@ -59,7 +59,7 @@ class Repository {
   }
 }
 
-class BenchedAgent {
+export class BenchedAgent {
   readonly host: string;
   readonly #privateKey = privateKeyOf(newSeed());
   readonly publicKey = rawPublicKey(this.#privateKey);
@@ -93,21 +93,30 @@ class BenchedAgent {
 
   /** Asks once. @returns when the answer came, and its status. */
   ask(waitSeconds: number): Promise<{ at: number; status: number }> {
-    const url = `/v1/hosts/${this.host}/bundle?wait=${waitSeconds}`;
+    const known = [
+      ...(this.#etag === '' ? [] : [`if-none-match: ${this.#etag}`]),
+      ...(this.#digest === '' ? [] : [`homeostat-have-payload: ${this.#digest}`]),
+    ];
+    return this.#send('GET', `/v1/hosts/${this.host}/bundle?wait=${waitSeconds}`, known);
+  }
+
+  report(status: object): Promise<{ at: number; status: number }> {
+    const body = JSON.stringify({ ...status, host: this.host });
+    return this.#send('PUT', `/v1/hosts/${this.host}/status`, [], body);
+  }
+
+  #send(method: string, url: string, more: readonly string[], body?: string) {
     const signed = signRequest({
-      method: 'GET',
-      url,
-      privateKey: this.#privateKey,
-      keyId: this.#keyId,
+      ...{ method, url, privateKey: this.#privateKey, keyId: this.#keyId },
       createdSeconds: Math.floor(Date.now() / 1000),
+      ...(body === undefined ? {} : { body }),
     });
-    const lines = [`GET ${url} HTTP/1.1`, 'host: bench'];
+    const lines = [`${method} ${url} HTTP/1.1`, 'host: bench', ...more];
     for (const [name, value] of Object.entries(signed)) lines.push(`${name}: ${value}`);
-    if (this.#etag !== '') lines.push(`if-none-match: ${this.#etag}`);
-    if (this.#digest !== '') lines.push(`homeostat-have-payload: ${this.#digest}`);
-    return new Promise((resolve) => {
+    if (body !== undefined) lines.push(`content-length: ${Buffer.byteLength(body)}`);
+    return new Promise<{ at: number; status: number }>((resolve) => {
       this.#answered = (status) => resolve({ at: performance.now(), status });
-      this.#socket!.write(`${lines.join('\r\n')}\r\n\r\n`);
+      this.#socket!.write(`${lines.join('\r\n')}\r\n\r\n${body ?? ''}`);
     });
   }
 

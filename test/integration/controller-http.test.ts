@@ -1,219 +1,31 @@
 // The controller's HTTP API: who gets an answer, what it says, and how waiting works. Requests are injected; the
 // clock stands still unless a test moves it.
 import assert from 'node:assert/strict';
-import { createHmac, type KeyObject } from 'node:crypto';
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { createHmac } from 'node:crypto';
 import { after, test } from 'node:test';
 import type { FastifyInstance } from 'fastify';
-import pino from 'pino';
-import {
-  keyIdOf,
-  openEnvelope,
-  openPayload,
-  privateKeyOf,
-  rawPublicKey,
-  SignedBundle,
-} from '../../api/bundle.ts';
+import { openEnvelope, openPayload, SignedBundle } from '../../api/bundle.ts';
 import { EnrollAnswer, isGenuine } from '../../api/enroll.ts';
 import { fitted } from '../../api/limits.ts';
-import { signRequest } from '../../api/signatures.ts';
 import type { AgentStatus } from '../../api/status.ts';
 import { healthHere } from '../../cli/status.ts';
-import { Fleet } from '../../controller/fleet/fleet.ts';
-import { addKey, newSeed } from '../../controller/fleet/keys.ts';
 import type { FleetView } from '../../controller/fleet/view.ts';
-import { buildApp } from '../../controller/http/app.ts';
-import type { AppDeps } from '../../controller/http/deps.ts';
-import { createMetrics } from '../../controller/metrics.ts';
-import { compile } from '../../controller/pipeline/compile.ts';
 import type { Peer, Whois } from '../../controller/source/whois.ts';
-import { Database } from '../../controller/store/database.ts';
-import { Store } from '../../controller/store/store.ts';
-import { Tokens } from '../../controller/store/tokens.ts';
-import type { Clock } from '../../kinds/ports.ts';
-import { memorySnapshot, testKinds } from '../unit/controller/support.ts';
+import {
+  closeControllers,
+  codeOf,
+  controller,
+  enroll,
+  get,
+  headers,
+  MANIFESTS,
+  newAgent,
+  put,
+  statusOf,
+  waiting,
+} from './http-support.ts';
 
-const scratch = mkdtempSync(join(tmpdir(), 'homeostat-http-'));
-const open: (() => Promise<void>)[] = [];
-after(async () => {
-  for (const close of open) await close();
-  rmSync(scratch, { recursive: true, force: true });
-});
-let counter = 0;
-
-class ManualClock implements Clock {
-  ms = Date.UTC(2026, 10, 23, 12);
-  readonly timers = new Set<{ at: number; run: () => void }>();
-  now = (): number => this.ms;
-  monotonic = (): number => this.ms;
-  setTimeout(run: () => void, ms: number) {
-    const timer = { at: this.ms + ms, run };
-    this.timers.add(timer);
-    return { cancel: () => this.timers.delete(timer) };
-  }
-  sleep = (): Promise<void> => Promise.reject(new Error('not used'));
-  advance(ms: number): void {
-    this.ms += ms;
-    for (const timer of [...this.timers]) if (timer.at <= this.ms && this.timers.delete(timer)) timer.run();
-  }
-}
-
-const MANIFESTS = `apiVersion: homeostat.dev/v1
-kind: Fleet
-metadata: {name: home}
-spec: {operators: [me@example.com]}
----
-apiVersion: homeostat.dev/v1
-kind: Host
-metadata: {name: pi}
-spec: {mode: enforce}
----
-apiVersion: homeostat.dev/v1
-kind: Host
-metadata: {name: mac}
-spec: {mode: enforce}
----
-apiVersion: homeostat.dev/v1
-kind: File
-metadata: {name: motd}
-hosts: {names: [pi]}
-spec: {path: /etc/motd, content: one}
-`;
-
-async function controller(over: Partial<AppDeps> = {}) {
-  const folder = join(scratch, String(counter++));
-  const clock = new ManualClock();
-  const keys = addKey(join(folder, 'controller.key'));
-  const database = new Database(join(folder, 'store.sqlite'));
-  database.open({ create: true });
-  const store = new Store(database);
-  const tokens = new Tokens(database);
-  const fleet = new Fleet({ store, signingKey: keys.privateKey, clock });
-  const metrics = createMetrics('test');
-  const refreshed: true[] = [];
-  const app = buildApp({
-    fleet,
-    store,
-    tokens,
-    keys,
-    clock,
-    metrics,
-    log: pino({ level: 'silent' }),
-    whois: undefined,
-    openReads: true,
-    names: [],
-    hookSecret: undefined,
-    sdToken: undefined,
-    refresh: () => refreshed.push(true),
-    audit: (entry) => void store.audit({ at: clock.now(), ...entry }),
-    onKeyChange: () => {},
-    onEnroll: metrics.enrolled,
-    ...over,
-  });
-  open.push(async () => {
-    await app.close();
-    database.close();
-  });
-  const publish = async (text = MANIFESTS, commit = 'a'.repeat(40)) => {
-    const compilation = await compile(memorySnapshot({ 'a.yaml': text }, commit), testKinds);
-    return fleet.compiled(
-      { commit, subject: 'change <b>', author: 'Me', at: '2026-11-23T11:00:00Z' },
-      compilation,
-    );
-  };
-  return { app, clock, keys, store, tokens, fleet, metrics, publish, refreshed };
-}
-type Controller = Awaited<ReturnType<typeof controller>>;
-
-interface Agent {
-  readonly host: string;
-  readonly privateKey: KeyObject;
-  readonly publicKey: string;
-}
-
-function newAgent(host: string): Agent {
-  const privateKey = privateKeyOf(newSeed());
-  return { host, privateKey, publicKey: rawPublicKey(privateKey) };
-}
-
-function headers(agent: Agent, c: Controller, method: string, url: string, body?: string, over: object = {}) {
-  return signRequest({
-    method,
-    url,
-    ...(body === undefined ? {} : { body }),
-    privateKey: agent.privateKey,
-    keyId: keyIdOf(agent.publicKey),
-    createdSeconds: Math.floor(c.clock.now() / 1000),
-    ...over,
-  });
-}
-
-const get = (
-  agent: Agent,
-  c: Controller,
-  more: Record<string, string> = {},
-  url = `/v1/hosts/${agent.host}/bundle`,
-) => c.app.inject({ method: 'GET', url, headers: { ...headers(agent, c, 'GET', url), ...more } });
-
-const put = (agent: Agent, c: Controller, status: unknown, more: Record<string, string> = {}) => {
-  const url = `/v1/hosts/${agent.host}/status`;
-  const body = typeof status === 'string' ? status : JSON.stringify(status);
-  return c.app.inject({
-    method: 'PUT',
-    url,
-    headers: { 'content-type': 'application/json', ...headers(agent, c, 'PUT', url, body), ...more },
-    body,
-  });
-};
-
-async function enroll(
-  c: Controller,
-  host: string,
-  over: { token?: { id: string; secret: string }; agent?: Agent; sequenceSeen?: number; signer?: Agent } = {},
-) {
-  const agent = over.agent ?? newAgent(host);
-  const token = over.token ?? c.tokens.create('enroll', host, c.clock.now(), 3600_000);
-  const body = JSON.stringify({
-    token: `hs1_${token.id}.${token.secret}`,
-    host,
-    publicKey: agent.publicKey,
-    ...(over.sequenceSeen === undefined ? {} : { sequenceSeen: over.sequenceSeen }),
-  });
-  const response = await c.app.inject({
-    method: 'POST',
-    url: '/v1/enroll',
-    headers: {
-      'content-type': 'application/json',
-      ...headers(over.signer ?? agent, c, 'POST', '/v1/enroll', body),
-    },
-    body,
-  });
-  return { agent, token, response };
-}
-
-const codeOf = (response: { json(): unknown }): string =>
-  (response.json() as { error: { code: string } }).error.code;
-
-function statusOf(host: string, over: Partial<AgentStatus> = {}): AgentStatus {
-  return {
-    host,
-    at: '2026-11-23T12:00:00Z',
-    agent: { version: '1', kinds: ['File'], platform: 'linux-x64', startedAt: '2026-11-23T11:00:00Z' },
-    mode: 'enforce',
-    sequence: { desired: 1, attempted: 1, running: 1 },
-    commit: { desired: 'a', running: 'a' },
-    conditions: [],
-    resources: [],
-    events: [],
-    ...over,
-  };
-}
-
-const waiting = async (c: Controller, n = 1): Promise<void> => {
-  while (c.fleet.waiters.count < n) await new Promise(setImmediate);
-};
+after(closeControllers);
 
 test('a host enrols with a token, once, and gets a bundle that it can verify', async () => {
   const c = await controller();
@@ -372,6 +184,45 @@ test('a request that has nothing to be told waits, and is answered the moment th
   assert.deepEqual([(await third).statusCode, codeOf(await third)], [503, 'Stopping']);
 });
 
+test('a commit wakes those whose payload it changes, and leaves the others with what they have', async () => {
+  const c = await controller();
+  await c.publish();
+  const pi = (await enroll(c, 'pi')).agent;
+  const mac = (await enroll(c, 'mac')).agent;
+  const tags = {
+    pi: String((await get(pi, c)).headers['etag']),
+    mac: String((await get(mac, c)).headers['etag']),
+  };
+  const poll = (agent: typeof pi, etag: string) =>
+    get(agent, c, { 'if-none-match': etag }, `/v1/hosts/${agent.host}/bundle?wait=55`);
+  const ofPi = poll(pi, tags.pi);
+  const ofMac = poll(mac, tags.mac);
+  await waiting(c, 2);
+  const published = await c.publish(MANIFESTS.replace('content: one', 'content: two'), 'b'.repeat(40));
+  assert.deepEqual([published?.changed, published?.woken], [1, ['pi']]);
+  assert.equal((await ofPi).statusCode, 200);
+  assert.equal(c.fleet.waiters.count, 1, 'mac waits on');
+  assert.equal(String((await get(mac, c)).headers['etag']), tags.mac);
+  // What git says of a host beside its payload is taken over all the same.
+  const pinned = newAgent('mac').publicKey;
+  const text = MANIFESTS.replace('content: one', 'content: two').replace(
+    '{name: mac}\nspec: {mode: enforce}',
+    `{name: mac}\nspec: {mode: enforce, publicKey: ${pinned}}`,
+  );
+  await c.publish(text, 'c'.repeat(40));
+  assert.equal(c.fleet.members.pinned('mac').publicKey, pinned);
+  assert.equal(c.fleet.assignments.get('mac')?.commit, 'a'.repeat(40));
+  assert.equal(
+    c.store
+      .assignments()
+      .find(({ host }) => host === 'mac')
+      ?.document.includes(pinned),
+    true,
+  );
+  c.clock.advance(55_000);
+  await ofMac;
+});
+
 test('a host that is not in git is told so, and waits to be', async () => {
   const c = await controller();
   const { agent } = await enroll(c, 'pi');
@@ -401,15 +252,16 @@ test('sequences only rise: going back, a lost store, a clock that is behind, age
   assert.equal(await sequence(MANIFESTS, 'c'), back + 1);
   const { agent } = await enroll(c, 'pi', { sequenceSeen: back + 1000 });
   const of = (host: string): number => c.fleet.assignments.get(host)!.sequence;
-  assert.deepEqual([of('pi'), of('mac')], [back + 1001, back + 1], 'at once, and for the host that saw it');
+  // What mac gets is what it got first, and so is its sequence.
+  assert.deepEqual([of('pi'), of('mac')], [back + 1001, one], 'at once, and for the host that saw it');
   const seen = (n: number) =>
     put(agent, c, statusOf('pi', { sequence: { desired: 0, attempted: 0, running: 0, seen: n } }));
   await seen(back + 5000);
-  assert.deepEqual([of('pi'), of('mac')], [back + 5001, back + 1]);
+  assert.deepEqual([of('pi'), of('mac')], [back + 5001, one]);
   await seen(Number.MAX_SAFE_INTEGER);
   assert.equal(of('pi'), back + 5001, 'an agent can’t push it out of reach');
-  assert.equal(await sequence(MANIFESTS, 'd'), back + 2);
-  assert.deepEqual([of('pi'), of('mac')], [back + 5002, back + 2], 'and one that lies moves nobody else');
+  assert.equal(await sequence(MANIFESTS.replace('content: one', 'content: two'), 'd'), back + 2);
+  assert.deepEqual([of('pi'), of('mac')], [back + 5002, one], 'and one that lies moves nobody else');
 });
 
 test('a refused commit keeps the last good one, and says so wherever people look', async () => {

@@ -1,13 +1,16 @@
 // deploy/docker: the central stack for who has none. Real `docker compose`, promtool and amtool read what is there; its
 // images can't be had here, so none is run.
 import assert from 'node:assert/strict';
-import { execFile } from 'node:child_process';
+import { execFile, spawn } from 'node:child_process';
+import { once } from 'node:events';
 import fs from 'node:fs';
+import type { AddressInfo } from 'node:net';
 import path from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { promisify } from 'node:util';
 import { load } from 'js-yaml';
-import { AMTOOL, COMPOSE_PLUGIN, PROMTOOL, require } from '../support/capabilities.ts';
+import { AMTOOL, COMPOSE_PLUGIN, NGINX, PROMTOOL, require } from '../support/capabilities.ts';
+import { eventually } from '../support/eventually.ts';
 import { temporaryDirectory } from '../support/sandbox.ts';
 
 const run = promisify(execFile);
@@ -41,17 +44,16 @@ async function project(t: TestContext): Promise<Project | undefined> {
 test('the stack is whole: every service of it, pinned, restarted, with a health check', async (t) => {
   const found = await project(t);
   if (found === undefined) return;
-  const names = ['alertmanager', 'cadvisor', 'grafana', 'homeostat-controller', 'loki', 'node-exporter'];
-  assert.deepEqual(Object.keys(found.services).sort(), [...names, 'prometheus', 'tailscale-exporter']);
+  const names = ['alertmanager', 'cadvisor', 'gateway', 'grafana', 'homeostat-controller', 'loki'];
+  names.push('node-exporter', 'prometheus', 'tailscale-exporter');
+  assert.deepEqual(Object.keys(found.services).sort(), names);
   for (const [name, { image, restart, healthcheck }] of Object.entries(found.services)) {
     assert.match(image, /:(?!latest$)[\w.-]+$/, `${name} is not pinned`);
     assert.match(restart ?? '', /^(?:always|unless-stopped)$/, name);
     assert.ok((healthcheck?.test.length ?? 0) > 1, `${name} has no health check`);
   }
   const { command = [] } = found.services['prometheus']!;
-  for (const flag of ['--web.enable-remote-write-receiver', '--web.enable-lifecycle']) {
-    assert.ok(command.includes(flag), flag);
-  }
+  assert.ok(command.includes('--web.enable-remote-write-receiver'));
 });
 
 test('the stack is published on loopback only, and its secrets are files', async (t) => {
@@ -158,4 +160,82 @@ test('the image’s health check follows what the controller answers', async (t)
   await new Promise((done) => server.close(done));
   await assert.rejects(check(`http://127.0.0.1:${port}/healthz`), { code: 1 });
   t.diagnostic('the image itself is not built: its base is in no registry that can be reached');
+});
+
+test('the gateway lets hosts push and ask, and nobody end Prometheus or Loki, or read their configs', async (t) => {
+  if (!require(t, NGINX)) return;
+  const http = await import('node:http');
+  const reached: string[] = [];
+  const behind = http.createServer((request, answer) => {
+    reached.push(`${request.method} ${request.url}`);
+    request.resume().on('end', () => answer.end('behind'));
+  });
+  await new Promise<void>((done) => behind.listen(0, '127.0.0.1', done));
+  t.after(() => behind.close());
+  const upstream = `127.0.0.1:${(behind.address() as AddressInfo).port}`;
+  const directory = temporaryDirectory(t);
+  const sockets = ['prometheus', 'loki'].map((name) => path.join(directory, `${name}.sock`));
+  const config = read('gateway/nginx.conf')
+    .replaceAll('/tmp/', `${directory}/`)
+    .replace('/dev/stderr', `${directory}/error.log`)
+    .replace('listen 8080', `listen unix:${directory}/health.sock`)
+    .replace('listen 9090', `listen unix:${sockets[0]}`)
+    .replace('listen 3100', `listen unix:${sockets[1]}`)
+    .replace(/(prometheus:9090|loki:3100);/g, `${upstream};`);
+  const file = path.join(directory, 'nginx.conf');
+  fs.writeFileSync(file, config);
+  const child = spawn('nginx', ['-c', file, '-g', 'daemon off;'], { stdio: ['ignore', 'ignore', 'inherit'] });
+  const ended = once(child, 'exit');
+  t.after(async () => {
+    child.kill('SIGTERM');
+    await ended;
+  });
+  const ask = (socketPath: string, method: string, url: string) =>
+    new Promise<number>((resolve, reject) => {
+      const request = http.request({ socketPath, method, path: url }, (answer) => {
+        answer.resume().on('end', () => resolve(answer.statusCode ?? 0));
+      });
+      request.on('error', reject).end();
+    });
+  const [prometheus, loki] = sockets as [string, string];
+  await eventually(async () => assert.equal(await ask(prometheus, 'GET', '/api/v1/query?query=up'), 200));
+  assert.equal(await ask(prometheus, 'POST', '/api/v1/write'), 200);
+  assert.equal(await ask(loki, 'POST', '/loki/api/v1/push'), 200);
+  assert.equal(await ask(loki, 'GET', '/loki/api/v1/query?query=x'), 200);
+  assert.deepEqual([...new Set(reached)].sort(), [
+    'GET /api/v1/query?query=up',
+    'GET /loki/api/v1/query?query=x',
+    'POST /api/v1/write',
+    'POST /loki/api/v1/push',
+  ]);
+  reached.length = 0;
+  const refused = ['/-/quit', '/-/reload', '//-/quit', '/%2d/quit', '/api/v1/write/../../../-/quit'];
+  refused.push('/api/v1/admin/tsdb/delete_series?match[]=up', '/api/v1/status/config', '/graph', '/federate');
+  refused.push('/api/v1/write/', '/api/v1/query/../status/flags');
+  for (const url of refused) assert.equal(await ask(prometheus, 'POST', url), 403, url);
+  for (const url of [
+    '/ingester/shutdown',
+    '/flush',
+    '/config',
+    '/loki/api/v1/delete?query=x',
+    '/log_level',
+    '/',
+  ])
+    assert.equal(await ask(loki, 'POST', url), 403, url);
+  assert.equal(await ask(loki, 'GET', '/loki/api/v1/push'), 403);
+  assert.deepEqual(reached, []);
+});
+
+test('no shipped Prometheus can be ended or emptied over HTTP', async () => {
+  for (const file of ['deploy/docker/compose.yaml', 'manifests/central/compose.yaml']) {
+    const flags = fs
+      .readFileSync(path.join(root, file), 'utf8')
+      .split('\n')
+      .filter((line) => /^\s*- --web\./.test(line));
+    assert.deepEqual(
+      flags.map((line) => line.trim()),
+      ['- --web.enable-remote-write-receiver'],
+      file,
+    );
+  }
 });

@@ -88,6 +88,12 @@ export const AMTOOL: Capability = {
   remedy: 'sudo apt-get install prometheus-alertmanager',
 };
 
+export const NGINX: Capability = {
+  name: 'nginx',
+  missing: () => (onPath('nginx') ? undefined : 'it is not installed'),
+  remedy: 'sudo scripts/system-packages.sh',
+};
+
 export const CAPABILITIES: readonly Capability[] = [
   RECORDINGS,
   BOOTED_HOSTS,
@@ -97,6 +103,7 @@ export const CAPABILITIES: readonly Capability[] = [
   COMPOSE_PLUGIN,
   COMPOSE,
   AMTOOL,
+  NGINX,
   APT,
 ];
 

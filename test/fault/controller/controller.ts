@@ -14,11 +14,12 @@ import { inParallel, Tally } from '../support/tally.ts';
 import type { Cause } from './cause.ts';
 import { gitCauses } from './git.ts';
 import { hostCauses } from './hosts.ts';
+import { httpCauses } from './http.ts';
 import { cuts, flips, type Lie, lies, slow } from './lies.ts';
 import { stateCauses } from './state.ts';
 
 /** What befalls a real controller. */
-const CAUSES: readonly Cause[] = [...stateCauses, ...hostCauses, ...gitCauses];
+const CAUSES: readonly Cause[] = [...stateCauses, ...hostCauses, ...gitCauses, ...httpCauses];
 /** Each has a controller of its own. */
 const AT_A_TIME = 3;
 

@@ -1,6 +1,7 @@
 // What an agent serves, over real sockets.
 import assert from 'node:assert/strict';
 import fs from 'node:fs';
+import http from 'node:http';
 import path from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { startServers } from '../../../agent/server.ts';
@@ -14,11 +15,12 @@ import { resource, Timeline } from '../../support/timeline.ts';
 async function serve(t: TestContext) {
   const line = new Timeline(t);
   const socket = path.join(line.directory, 'agent.sock');
-  const servers = await startServers(line.agent, '127.0.0.1:0', socket);
+  const names = ['pi.tail1234.ts.net'];
+  const servers = await startServers(line.agent, '127.0.0.1:0', socket, () => {}, names);
   t.after(() => servers.stop());
   const get = (p: string) => fetch(`http://${servers.address}${p}`);
   const ask = (method: string, p: string, body?: object) => askAgent({ socket, config: '' }, method, p, body);
-  return { line, socket, get, ask };
+  return { line, socket, get, ask, address: servers.address };
 }
 
 const file = (name: string, content = 'x') => resource('File', name, { path: `/etc/${name}`, content });
@@ -30,6 +32,28 @@ test('readyz says when everything had its first pass; healthz always answers', a
   line.start().assign(file('a'));
   await eventually(async () => assert.equal((await get('/readyz')).status, 200));
   assert.equal((await get('/nothing')).status, 404);
+});
+
+test('metrics and health are for those who call the agent by its own name, and for no page of another site', async (t) => {
+  const { address } = await serve(t);
+  const ask = (method: string, headers: Record<string, string>, path = '/metrics') =>
+    new Promise<{ status: number; body: string }>((resolve, reject) => {
+      const [host, port] = address.split(':');
+      const request = http.request({ host, port, path, method, headers }, async (answer) => {
+        resolve({ status: answer.statusCode ?? 0, body: String(await answer.toArray()) });
+      });
+      request.on('error', reject).end();
+    });
+  for (const where of ['/metrics', '/healthz', '/readyz', '/nothing']) {
+    const wrong = await ask('GET', { host: 'evil.example.com' }, where);
+    assert.equal(wrong.status, 421, where);
+    assert.match(wrong.body, /add "evil\.example\.com" to "names" in agent\.json/);
+  }
+  assert.equal((await ask('GET', { host: address, origin: 'https://evil.example.com' })).status, 421);
+  assert.equal((await ask('GET', { host: address, 'sec-fetch-site': 'cross-site' })).status, 421);
+  assert.equal((await ask('POST', { host: address })).status, 405);
+  for (const host of [address, 'localhost:9465', 'raspberry-pi:9465', 'pi.tail1234.ts.net:9465'])
+    assert.equal((await ask('GET', { host })).status, 200, host);
 });
 
 test('metrics: series at zero from the start, and no more than 150 of them, however many files there are', async (t) => {

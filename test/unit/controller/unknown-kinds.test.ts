@@ -61,8 +61,10 @@ test('hosts whose agents lack a kind are named with their version; who reported 
   assert.deepEqual([view.warnings, view.refused], [[warning], null]);
   assert.equal(fleet.assignments.size, 4, 'an old agent holds back nobody');
   const metrics = createMetrics('1');
-  metrics.refresh(fleet, undefined);
-  assert.match(await metrics.registry.metrics(), /manifest_diagnostics\{severity="warning"\} 1/);
+  assert.match(
+    (await metrics.exposition(fleet, undefined)).join(''),
+    /manifest_diagnostics\{severity="warning"\} 1/,
+  );
   report('pi', '0.1.0', ['File', 'Service']);
   report('mac', '0.1.0', ['File', 'Service']);
   assert.deepEqual(says(), []);

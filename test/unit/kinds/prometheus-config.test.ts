@@ -239,10 +239,7 @@ test('where the lifecycle API is off, a container is sent SIGHUP, and its metric
   assert.match(served.loaded, /job_name: ours/);
   line.assign(config({ scrapeConfigs: { content: '- job_name: other\n' } }));
   await eventually(() =>
-    assert.match(
-      line.condition(KEY, 'Ready')!.message,
-      /--web.enable-lifecycle, or name its unit or container/,
-    ),
+    assert.match(line.condition(KEY, 'Ready')!.message, /name its unit or container here/),
   );
 });
 

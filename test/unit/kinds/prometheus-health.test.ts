@@ -141,7 +141,7 @@ test('below a path, Prometheus is asked there', async (t) => {
 test('where it can be neither reloaded over HTTP nor signalled, nothing is written', async (t) => {
   const host = await PrometheusHost.open(t);
   host.served.hasLifecycle = false;
-  const message = /start it with --web.enable-lifecycle, or name its unit or container/;
+  const message = /name its unit or container here/;
   await assert.rejects(host.pass(host.desire('p', SPEC)), message);
   assert.equal(host.text, '# theirs\n');
 });
