@@ -91,8 +91,8 @@ export class Suggestions {
   }
 }
 
-/** Some 100 ms, in all that one list is asked. */
-const MAX_STEPS = 20_000_000;
+/** Some 50 ms, in all that one list is asked. */
+const MAX_STEPS = 2_000_000;
 let steps = 0;
 /** How much all hints have cost so far; for tests, which count work and not time. */
 export function suggestionSteps(): number {

@@ -99,7 +99,7 @@ interface Options {
   readonly listenEverywhere?: true;
   readonly tailscaleSocket?: string;
   readonly openReads?: true;
-  readonly name: string[];
+  readonly name?: string[];
   readonly hookSecretFile?: string;
   readonly sdTokenFile?: string;
   readonly poll: number;
@@ -134,7 +134,6 @@ export function register(program: Command): void {
       '--name <name>',
       'a name with dots by which browsers call the controller; may be repeated',
       each(dnsName),
-      [] as string[],
     )
     .option('--hook-secret-file <file>', 'file with the secret that signs POST /hooks/git', inputFile)
     .addOption(
@@ -177,7 +176,7 @@ async function run(options: Options): Promise<void> {
       listen,
       listenEverywhere: options.listenEverywhere ?? false,
       openReads: options.openReads ?? false,
-      names: options.name,
+      names: options.name ?? [],
       pollMs: options.poll * 1000,
       forgetAfterMs: options.forgetAfter * 1000,
       mirrors: options.mirror ?? new Map(),

@@ -20,6 +20,8 @@ export class EnrollAttempt {
   readonly seed: string;
   readonly #keyFile: string;
   readonly #pending: string;
+  /** One that was there may be enrolled already: its answer was lost. */
+  readonly #isNew: boolean;
   #made: string[] = [];
 
   /**
@@ -30,12 +32,13 @@ export class EnrollAttempt {
   constructor(keyFile: string, config: string, ageIdentity: string) {
     this.#keyFile = keyFile;
     this.#pending = `${keyFile}.enrolling`;
+    this.#isNew = !existsSync(this.#pending);
     const existing = [keyFile, this.#pending].find((file) => existsSync(file));
     this.seed = existing === undefined ? newSeed() : readFileSync(existing, 'utf8').trim();
     const toBeMade = [keyFile, ageIdentity].filter((file) => !existsSync(file));
     let at = config;
     try {
-      for (at of [...toBeMade, config]) this.#prove(resolve(at), at === config ? 0o755 : 0o700);
+      for (at of [config, ...toBeMade]) this.#prove(resolve(at), at === config ? 0o755 : 0o700);
       at = keyFile;
       if (!existsSync(keyFile)) writePrivate(this.#pending, `${this.seed}\n`);
     } catch (error) {
@@ -61,9 +64,9 @@ export class EnrollAttempt {
     if (existsSync(this.#pending)) renameSync(this.#pending, this.#keyFile);
   }
 
-  /** It was refused: nothing stays. */
+  /** It was refused: nothing of it stays. */
   abandon(): void {
-    if (existsSync(this.#pending)) rmSync(this.#pending);
+    if (this.#isNew && existsSync(this.#pending)) rmSync(this.#pending);
     for (const directory of this.#made) {
       try {
         rmdirSync(directory);

@@ -9,7 +9,7 @@ import { mistakesIn } from '../api/mistakes.ts';
 /** Set to anything, the stack is printed too. */
 const DEBUG_VARIABLE = 'HOMEOSTAT_DEBUG';
 
-function messageOf(error: unknown): string {
+export function messageOf(error: unknown): string {
   if (!(error instanceof Error)) return `this is a defect in homeostat: ${String(error)} was thrown`;
   if (error instanceof z.ZodError) {
     return `this is a defect in homeostat${placeOf(error)}: what was read does not have the right form: ${mistakesIn(error, undefined)}`;

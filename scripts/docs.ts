@@ -1,11 +1,11 @@
-// `npm run docs`: what is generated from the sources, a page a kind, JSON Schemas for editors, and
-// the grants of the shipped hosts. With --check it
-// writes nothing and fails where a page is out of date.
+// `npm run docs`: what is generated from the sources, a page a kind, JSON Schemas for editors, the grants of the shipped
+// hosts, and the command line. With --check it writes nothing and fails where a page is out of date.
 import fs from 'node:fs';
 import path from 'node:path';
 import * as z from 'zod';
 import { FleetDocument, HostDocument, ResourceDocument } from '../api/documents.ts';
 import { kinds } from '../kinds/index.ts';
+import { commandLinePage } from './docs-cli.ts';
 import { grantsPages } from './grants.ts';
 
 const root = path.dirname(import.meta.dirname);
@@ -56,6 +56,8 @@ for (const [name, schema] of [
 ] as const) {
   pages.set(`docs/kinds/${name}.schema.json`, `${JSON.stringify(schemaOf(schema), null, 2)}\n`);
 }
+
+pages.set('docs/cli.md', await commandLinePage());
 
 /** A field's type in a few words. */
 function typeOf(schema: object): string {

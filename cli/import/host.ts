@@ -26,7 +26,7 @@ import { gatherUnits } from './host/units.ts';
 interface Options {
   readonly out: string;
   readonly host: string;
-  readonly unit: string[];
+  readonly unit?: string[];
   readonly root?: string;
   readonly docker?: string;
 }
@@ -43,7 +43,7 @@ export function registerHost(parent: Command): void {
         .default(defaultName(), 'this machine’s hostname, up to its first dot')
         .argParser(name),
     )
-    .option('--unit <unit...>', 'further systemd units', each(unit), [] as string[])
+    .option('--unit <unit...>', 'further systemd units', each(unit))
     .option(
       '--docker <address>',
       'the Docker engine; default: DOCKER_HOST, or unix:///var/run/docker.sock',
@@ -94,7 +94,7 @@ async function run(options: Options): Promise<void> {
 }
 
 async function gather(
-  { host, unit, root }: Options,
+  { host, unit = [], root }: Options,
   ports: OpenPorts,
 ): Promise<{ gathered: Gathered[]; address: string | undefined }> {
   const tailscale = await gatherTailscale(host, ports.tailscale);

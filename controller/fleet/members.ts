@@ -145,7 +145,9 @@ export class Members {
   #lookForOthers(): void {
     const { store, statuses } = this.#deps;
     if (!store.isChangedByOthers()) return;
-    for (const host of [...this.#enrolled.refresh(), ...statuses.removed()]) this.#forgotten(host);
+    for (const host of this.#enrolled.refresh()) this.#forgotten(host);
+    // Of one whose key git named, or that never enrolled.
+    for (const host of statuses.removed()) if (!this.#enrolled.has(host)) this.#forgotten(host);
   }
 
   #forgotten(host: string): void {

@@ -28,3 +28,11 @@ export async function mapInSlices<T, R>(items: Iterable<T>, work: (item: T) => R
   }
   return results;
 }
+
+/** One a turn: each is work for whoever takes it. */
+export async function* oneATurn<T>(items: Iterable<T>): AsyncGenerator<T> {
+  for (const item of items) {
+    yield item;
+    await nextTurn();
+  }
+}

@@ -48,10 +48,11 @@ export class Statuses {
   }
 
   load(): void {
+    for (const host of this.#summaries.keys()) if (!this.#unsaved.has(host)) this.#summaries.delete(host);
     for (const { host, receivedAt, text } of this.#store.statuses()) {
       const status = parse(text);
       // One that an earlier version wrote and this one can't read: the host reports again within its heartbeat.
-      if (status !== undefined && receivedAt >= (this.#summaries.get(host)?.receivedAt ?? 0))
+      if (status !== undefined && !this.#summaries.has(host))
         this.#summaries.set(host, summarise(status, receivedAt));
     }
   }

@@ -1,6 +1,7 @@
 // The controller's HTTP server, put together and never listening: tests inject requests, main.ts listens.
 import { Readable } from 'node:stream';
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
+import { oneATurn } from '../fleet/slices.ts';
 import { agentRoutes } from './agent-routes.ts';
 import { Connections } from './connections.ts';
 import type { AppDeps } from './deps.ts';
@@ -81,7 +82,9 @@ function observeRoutes(app: FastifyInstance, deps: AppDeps, strangers: Strangers
   app.get('/metrics', { onRequest }, async (_request, reply) => {
     const parts = await metrics.exposition(fleet, deps.store.problem);
     // Each portion is encoded in a turn of its own, and only as fast as it is taken.
-    return reply.type(metrics.registry.contentType).send(Readable.from(parts, { objectMode: false }));
+    return reply
+      .type(metrics.registry.contentType)
+      .send(Readable.from(oneATurn(parts), { objectMode: false }));
   });
 }
 

@@ -8,9 +8,13 @@ import { sourceOf } from './rate-limits.ts';
 type Socket = http.IncomingMessage['socket'];
 
 export interface ConnectionLimits {
-  /** Unproven ones of one source, and of all of them. */
+  /** Unproven ones of one source, and of all of them, that are older than `graceMs`. */
   readonly perSource: number;
   readonly unproven: number;
+  /** In which a connection is expected to prove itself: a fleet that comes back all at once is let in. */
+  readonly graceMs: number;
+  /** However young they are: of one source, and twice as many in all. */
+  readonly most: number;
   /** For all headers of a request, and for a whole request. */
   readonly headersMs: number;
   readonly requestMs: number;
@@ -25,6 +29,8 @@ export interface ConnectionLimits {
 export const CONNECTION_LIMITS: ConnectionLimits = {
   perSource: 512,
   unproven: 4096,
+  graceMs: 2_000,
+  most: 8192,
   headersMs: 10_000,
   requestMs: 30_000,
   keepAliveMs: 75_000,
@@ -38,14 +44,16 @@ const MAX_HEADERS = 100;
 
 export class Connections {
   readonly #limits: ConnectionLimits;
-  /** Unproven ones, the oldest first. */
-  readonly #unproven = new Set<Socket>();
+  readonly #now: () => number;
+  /** Unproven ones, the oldest first, with when they were opened. */
+  readonly #unproven = new Map<Socket, number>();
   readonly #bySource = new Map<string, Set<Socket>>();
   readonly #proven = new WeakSet<Socket>();
   #closed = 0;
 
-  constructor(limits: ConnectionLimits = CONNECTION_LIMITS) {
+  constructor(limits: ConnectionLimits = CONNECTION_LIMITS, now: () => number = () => performance.now()) {
     this.#limits = limits;
+    this.#now = now;
   }
 
   get unproven(): number {
@@ -83,10 +91,12 @@ export class Connections {
     const ofSource = this.#bySource.get(source) ?? new Set();
     this.#bySource.set(source, ofSource);
     ofSource.add(socket);
-    this.#unproven.add(socket);
+    this.#unproven.set(socket, this.#now());
     socket.once('close', () => this.#forget(socket, source));
-    if (ofSource.size > this.#limits.perSource) this.#close(ofSource);
-    else if (this.#unproven.size > this.#limits.unproven) this.#close(this.#unproven);
+    const { perSource, unproven, most } = this.#limits;
+    if (ofSource.size > perSource) this.#makeRoom(ofSource.keys(), ofSource.size > most);
+    else if (this.#unproven.size > unproven)
+      this.#makeRoom(this.#unproven.keys(), this.#unproven.size > 2 * most);
   }
 
   /** A request on it was an enrolled agent's or an operator's. */
@@ -100,9 +110,11 @@ export class Connections {
     return this.#proven.has(socket);
   }
 
-  #close(sockets: ReadonlySet<Socket>): void {
-    const [oldest] = sockets;
+  #makeRoom(sockets: Iterator<Socket>, atOnce: boolean): void {
+    const oldest = sockets.next().value;
     if (oldest === undefined) return;
+    const age = this.#now() - (this.#unproven.get(oldest) ?? 0);
+    if (!atOnce && age < this.#limits.graceMs) return;
     this.#closed += 1;
     this.#forget(oldest, sourceOf(oldest.remoteAddress));
     oldest.destroy();

@@ -127,7 +127,7 @@ class Tree {
   readonly #snapshot: Snapshot;
   readonly #paths: Suggestions;
   #folders: Set<string> | undefined;
-  #byName: Map<string, string[]> | undefined;
+  #byTail: Map<string, (readonly [tail: string, path: string])[]> | undefined;
 
   constructor(snapshot: Snapshot) {
     this.#snapshot = snapshot;
@@ -144,12 +144,24 @@ class Tree {
     return `${path}, and there is no such file${near === undefined ? ' in this commit' : `: did you mean ${near}?`}`;
   }
 
-  /** A file that was moved keeps its name, as a rule. */
+  /** A file or folder that was moved keeps its name, as a rule: that is looked up, and only then searched. */
   #near(path: string): string | undefined {
-    this.#byName ??= Map.groupBy(this.#snapshot.files.keys(), (other) => posix.basename(other));
-    const same = this.#byName.get(posix.basename(path)) ?? [];
-    return this.#paths.near(path) ?? (same.length === 1 ? same[0] : undefined);
+    this.#byTail ??= Map.groupBy(
+      [...this.#snapshot.files.keys()].flatMap((other) => tails(other).map((tail) => [tail, other] as const)),
+      ([tail]) => tail,
+    );
+    for (const tail of tails(path)) {
+      const same = this.#byTail.get(tail) ?? [];
+      if (same.length === 1) return same[0]![1];
+    }
+    return this.#paths.near(path);
   }
+}
+
+/** Its last two names, and its last one. */
+function tails(path: string): string[] {
+  const name = posix.basename(path);
+  return [`${posix.basename(posix.dirname(path))}/${name}`, name];
 }
 
 /** The folders that a path is in; a path is at most so deep (MAX_PATH_DEPTH), or is not asked about. */

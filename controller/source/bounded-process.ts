@@ -37,7 +37,7 @@ const GRACE_MS = 2_000;
 const DRAIN_MS = 500;
 const MAX_STDERR = 64 * 1024;
 
-export function isNotFound(error: unknown): boolean {
+function isNotFound(error: unknown): boolean {
   return error instanceof Error && 'code' in error && error.code === 'ENOENT';
 }
 

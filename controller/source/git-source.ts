@@ -7,9 +7,15 @@ import { resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { inWords } from '../../api/errors.ts';
 import type { Clock } from '../../kinds/ports.ts';
-import { type Environment, type Git, withoutSecrets } from './git.ts';
+import { type Environment, type Git, GitError, withoutSecrets } from './git.ts';
 import { type OpenSnapshot, openSnapshot } from './git-snapshot.ts';
-import { findLocalRepository, headOf, type LocalRepository, openWindow } from './local-repository.ts';
+import {
+  checkBranch,
+  findLocalRepository,
+  headOf,
+  type LocalRepository,
+  openWindow,
+} from './local-repository.ts';
 import { MIRRORED, Mirror, noBranch } from './mirror.ts';
 import { RefWatch } from './ref-watch.ts';
 import { type SnapshotFile, SourceError } from './snapshot.ts';
@@ -114,15 +120,15 @@ export class GitSource {
     const options = { complete, signal: this.#abort.signal, ...(answerMs === undefined ? {} : { answerMs }) };
     try {
       const snapshot = await openSnapshot(this.#git, commit, normaliseSubdir(this.#options.subdir), options);
-      return this.#mirror === undefined ? snapshot : this.#guarded(snapshot, this.#mirror);
+      return this.#mirror === undefined ? snapshot : this.#guarded(snapshot);
     } catch (error) {
-      if (!/has no folder|more than \d+ files/.test(String(error))) this.#suspect(error);
+      if (isDamage(error)) this.#suspect(error);
       throw error;
     }
   }
 
   /** A mirror whose files can't be read is damaged. */
-  #guarded(snapshot: OpenSnapshot, mirror: Mirror): OpenSnapshot {
+  #guarded(snapshot: OpenSnapshot): OpenSnapshot {
     const files = new Map<string, SnapshotFile>();
     let closed = false;
     for (const [path, file] of snapshot.files) {
@@ -130,7 +136,7 @@ export class GitSource {
         try {
           return await file.read();
         } catch (error) {
-          if (!closed && !this.#abort.signal.aborted) mirror.suspect(inWords(error));
+          if (!closed && isDamage(error)) this.#suspect(error);
           throw error;
         }
       };
@@ -210,7 +216,10 @@ export class GitSource {
   #ref(): string {
     const { branch } = this.#options;
     if (this.#window === undefined) return MIRRORED;
-    return branch === undefined ? headOf(this.#window.repository) : `refs/heads/${branch}`;
+    const { repository } = this.#window;
+    const ref = branch === undefined ? headOf(repository) : `refs/heads/${branch}`;
+    checkBranch(repository, ref);
+    return ref;
   }
 
   async #head(git: Git): Promise<CommitInfo> {
@@ -221,7 +230,7 @@ export class GitSource {
     try {
       const out = await git.run(args, { signal });
       const [commit = '', subject = '', author = '', at = ''] = out.toString('utf8').trimEnd().split('\0');
-      return { commit, subject, author, at };
+      return { commit, subject: clip(subject), author: clip(author), at };
     } catch (error) {
       if (this.#mirror !== undefined) this.#suspect(error);
       else if (
@@ -243,6 +252,16 @@ export class GitSource {
       out.toString('utf8').split('\n').filter(Boolean),
     );
   }
+}
+
+/** What git says of a commit that is there and can't be read; a limit that it exceeds is another thing. */
+function isDamage(error: unknown): boolean {
+  return error instanceof GitError || /is the repository damaged\?|did not read object/.test(String(error));
+}
+
+/** As much as a page shows. */
+function clip(text: string): string {
+  return text.length <= 200 ? text : `${text.slice(0, 199)}…`;
 }
 
 /** Where a repository on this machine is: a path, or a file: URL; undefined for one elsewhere. */

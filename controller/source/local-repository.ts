@@ -60,6 +60,15 @@ export function headOf({ gitDir }: LocalRepository): string {
   return ref;
 }
 
+/** git would read all of a branch's file, whatever it is. @throws SourceError when it is not what git writes. */
+export function checkBranch({ commonDir }: LocalRepository, ref: string): void {
+  const file = join(commonDir, ref);
+  const stat = statSync(file, { throwIfNoEntry: false });
+  // There is none for a branch that is packed, and none for a commit.
+  if (stat === undefined || stat.isDirectory()) return;
+  readSmall(file);
+}
+
 /** Our git directory for it, below `stateDir`; made anew unless it is as it should be. */
 export async function openWindow(
   { commonDir }: LocalRepository,

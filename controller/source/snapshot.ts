@@ -10,11 +10,11 @@ export const MAX_CONTENT_BYTES = 16 * 1024 * 1024;
 export const MAX_TOTAL_BYTES = 256 * 1024 * 1024;
 export const MAX_FILES = 100_000;
 /** Of a path below the manifests' root, in bytes, and how many folders deep it may be. */
-export const MAX_PATH_BYTES = 1024;
+const MAX_PATH_BYTES = 1024;
 export const MAX_PATH_DEPTH = 32;
 /** PATH_MAX of Linux: no longer link can be made there. */
 export const MAX_LINK_BYTES = 4096;
-export const MAX_LINKS = 10_000;
+const MAX_LINKS = 10_000;
 
 export interface SnapshotFile {
   /** Names the content: two files with the same oid are the same bytes. */

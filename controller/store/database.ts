@@ -83,7 +83,9 @@ export class Database {
       this.#problem = inWords(error);
       return undefined;
     }
-    if (this.#problem !== undefined) this.#probe();
+    const detached = this.#whyDetached();
+    if (detached !== undefined) this.#problem = detached;
+    else if (this.#problem !== undefined) this.#probe();
     return undefined;
   }
 

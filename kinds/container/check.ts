@@ -71,8 +71,9 @@ function checkPorts(spec: ContainerSpec): Finding[] {
 
 function checkMounts(spec: ContainerSpec): Finding[] {
   const targets = (spec.mounts ?? []).map(({ target }) => target.replace(/\/+$/, ''));
+  const seen = new Set<string>();
   return targets.flatMap((target, i) =>
-    targets.indexOf(target) === i
+    seen.size < seen.add(target).size
       ? []
       : [{ path: ['mounts', i, 'target'], message: `two mounts have the target ${target}; keep one` }],
   );

@@ -25,7 +25,8 @@ export function checkItems(content: string): Finding[] {
     const message = 'no job is found: each begins with "- job_name: NAME", without indentation';
     return [{ path, message }];
   }
-  const twice = named.find(({ name }, i) => named.findIndex((other) => other.name === name) < i);
+  const seen = new Set<string>();
+  const twice = named.find(({ name }) => seen.size === seen.add(name).size);
   if (twice !== undefined) {
     return [{ path, message: `line ${twice.line} of it: there are two jobs ${twice.name}: rename one` }];
   }

@@ -123,7 +123,7 @@ async function pull(url: string, keyFile: string) {
 }
 
 test('a commit reaches an enrolled host, and survives a kill, a lost repository and a lost store', {
-  timeout: 60_000,
+  timeout: 240_000,
 }, async () => {
   const box = sandbox('whole');
   const first = box.commit(motd('one'));
@@ -221,7 +221,7 @@ test('a commit reaches an enrolled host, and survives a kill, a lost repository 
 });
 
 test('a waiting agent is sent away when the controller stops, so that stopping takes no time', {
-  timeout: 30_000,
+  timeout: 120_000,
 }, async () => {
   const box = sandbox('stop');
   const first = box.commit(motd('one'));
@@ -233,7 +233,7 @@ test('a waiting agent is sent away when the controller stops, so that stopping t
   await events.body!.cancel().catch(() => {});
 });
 
-test('get and describe show the fleet; errors are sentences', { timeout: 30_000 }, async () => {
+test('get and describe show the fleet; errors are sentences', { timeout: 120_000 }, async () => {
   const box = sandbox('cli');
   const first = box.commit(motd('one'));
   const controller = await start(box);

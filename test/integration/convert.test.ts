@@ -120,7 +120,7 @@ test('what is no promtail config is told with its line, and nothing is written',
   assert.match(convert('.').stderr, /<file>: '\.' is invalid\. It is a directory: name the file/);
   assert.match(
     convert('promtail.yaml', '--name', 'My Alloy').stderr,
-    /"My Alloy" can't be a name: a name has lower/,
+    /--name.*'My Alloy' is invalid\. A name has lower/,
   );
   assert.equal(fs.existsSync(path.join(directory, 'm')), false);
 });

@@ -259,6 +259,24 @@ test('a backup that is put into place while the controller runs is read, and git
   assert.deepEqual(c.store.assignments().find((a) => a.host === 'pi')?.commit, 'b'.repeat(40));
 });
 
+test('a store that has no status of a host yet is no reason to forget its key', async () => {
+  const c = await controller();
+  await c.publish();
+  const { agent } = await enroll(c, 'pi');
+  c.backUp();
+  assert.equal((await reportOf(agent, c, statusOf('pi'))).statusCode, 204);
+  c.fleet.save();
+  c.restore();
+  assert.equal(c.database.heal(), 'replaced');
+  c.fleet.reload();
+  const beside = new Store(c.beside());
+  for (const value of ['1', '2']) {
+    assert.equal(beside.saveMeta('written', value), true);
+    c.fleet.lookAround();
+    assert.equal(await accepts(c, agent), true);
+  }
+});
+
 test('a status can’t make series, and is cut or refused where it is too large', async () => {
   const c = await controller();
   await c.publish();

@@ -78,8 +78,8 @@ test('a source that is stopped ends what git does, whatever it waits for', async
   await followed.source.stop();
   await read;
 
-  // Looking at a branch that can't be opened, and at a server that does not answer.
-  blockFile(path.join(repo.path, '.git/refs/heads/main'));
+  // Looking at branches that can't be opened, and at a server that does not answer.
+  blockFile(path.join(repo.path, '.git/packed-refs'));
   const server = await startGitServer(folder);
   t.after(() => server.stop());
   server.mood = 'hangs';
@@ -93,9 +93,9 @@ test('a source that is stopped ends what git does, whatever it waits for', async
   }
 });
 
-test('a repository whose HEAD, .git or configuration is a pipe is reported, and stops nothing', async (t) => {
+test('a repository whose HEAD, .git, branch or configuration is a pipe is reported, and stops nothing', async (t) => {
   const folder = temporaryDirectory(t);
-  for (const file of ['.git/HEAD', '.git/config']) {
+  for (const file of ['.git/HEAD', '.git/config', '.git/refs/heads/main']) {
     const repo = gitRepository(path.join(folder, file.replaceAll('/', '-')));
     repo.commit();
     blockFile(path.join(repo.path, file));

@@ -30,12 +30,19 @@ function repository(directory: string) {
       (name, i) =>
         `apiVersion: homeostat.dev/v1\nkind: Host\nmetadata: {name: ${name}}\nspec: {address: 127.0.0.${i + 1}}\n`,
     );
+    documents.push(FLEET);
     fs.writeFileSync(path.join(repo, 'hosts.yaml'), documents.join('---\n'));
     git('add', '-A');
     git('commit', '-q', '-m', 'hosts');
   };
   return { repo, commit };
 }
+
+const FLEET = `apiVersion: homeostat.dev/v1
+kind: Fleet
+metadata: {name: fleet}
+spec: {scrape: [{job: tailscale-clients, port: 5252, labels: {tailscale_machine: '\${host.name}'}}]}
+`;
 
 /** What is scraped in the place of every host: nothing listens on port 5252 of a test. */
 async function everyHost(t: TestContext): Promise<string> {

@@ -24,7 +24,10 @@ export function hostFiles(): Record<string, string | { content: string; mode: st
     '/usr/local/bin/homeostat': { content: program('cli/homeostat.ts'), mode: '755' },
     '/etc/systemd/system/homeostat-agent.service': unit('homeostat-agent.service'),
     '/etc/systemd/system/homeostat-controller.service': unit('homeostat-controller.service'),
-    '/etc/sysusers.d/homeostat.conf': 'u homeostat-controller - "homeostat controller"\n',
+    '/etc/sysusers.d/homeostat.conf': readFileSync(
+      join(repo, 'deploy/systemd/homeostat.sysusers.conf'),
+      'utf8',
+    ),
   };
 }
 

@@ -11,7 +11,7 @@ import { bundleOneFile } from '../../../scripts/bundle.ts';
 import { SigningAgent } from './signing-agent.ts';
 
 let program = path.join(import.meta.dirname, '../../../cli/homeostat.ts');
-const DEADLINE_MS = 30_000;
+const DEADLINE_MS = 90_000;
 const living = new Set<RealController>();
 
 /** Of a run that is cut off: no process and no file stays. */

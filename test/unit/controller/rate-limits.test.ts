@@ -69,7 +69,9 @@ class FakeSocket extends EventEmitter {
 }
 
 test('of connections that nobody vouched for the oldest makes room; proven ones are never closed for others', () => {
-  const connections = new Connections({ ...CONNECTION_LIMITS, perSource: 3, unproven: 5 });
+  let now = 0;
+  const limits = { ...CONNECTION_LIMITS, perSource: 3, unproven: 5, graceMs: 0 };
+  const connections = new Connections(limits, () => now);
   const open = (address: string) => {
     const fake = new FakeSocket(address);
     const socket: Pick<Socket, 'remoteAddress'> & EventEmitter = fake;
@@ -95,6 +97,27 @@ test('of connections that nobody vouched for the oldest makes room; proven ones 
   assert.equal(connections.unproven, 5);
   for (const { fake } of fleet) fake.destroy();
   assert.equal(connections.isProven(late.socket), true);
+  now += 1;
+});
+
+test('a fleet that comes back all at once from behind one address is let in; who never proves himself is not', () => {
+  let now = 0;
+  const connections = new Connections({ ...CONNECTION_LIMITS, perSource: 10, most: 100 }, () => now);
+  const open = () => {
+    const fake = new FakeSocket('192.0.2.1');
+    const socket: Pick<Socket, 'remoteAddress'> & EventEmitter = fake;
+    connections.opened(socket as Socket);
+    return { fake, socket: socket as Socket };
+  };
+  const fleet = Array.from({ length: 90 }, open);
+  assert.equal(fleet.filter(({ fake }) => fake.destroyed).length, 0);
+  for (const { socket } of fleet) connections.prove(socket);
+  const flood = Array.from({ length: 500 }, open);
+  assert.equal(connections.unproven, 100, 'however young they are');
+  now += CONNECTION_LIMITS.graceMs;
+  for (let i = 0; i < 95; i++) open();
+  assert.equal(flood.filter(({ fake }) => !fake.destroyed).length, 5);
+  assert.equal(fleet.filter(({ fake }) => fake.destroyed).length, 0);
 });
 
 test('nonces: a second use is a replay for as long as the clock would be taken, and no longer remembered', () => {

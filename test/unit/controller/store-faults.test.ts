@@ -250,6 +250,18 @@ test('a file that is emptied under it is never written again, whatever is in mem
   assert.match(database.problem ?? '', /was emptied/);
 });
 
+test('what nobody happens to read or write is looked at, too', () => {
+  const emptied = open();
+  truncateSync(emptied.file, 0);
+  assert.equal(emptied.database.heal(), undefined);
+  assert.match(emptied.database.problem ?? '', /was emptied/);
+  const replaced = open();
+  writeFileSync(`${replaced.file}.log`, 'of another');
+  renameSync(`${replaced.file}.log`, `${replaced.file}-wal`);
+  assert.equal(replaced.database.heal(), undefined);
+  assert.match(replaced.database.problem ?? '', /was removed or replaced/);
+});
+
 test('a damaged page is a problem that stays, and no exception', () => {
   const { file, database, store } = open();
   const long = Array.from({ length: 400 }, (_, i) => ({ digest: `d${i}`, text: 'x'.repeat(4000) }));
