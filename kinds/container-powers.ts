@@ -36,7 +36,7 @@ const HARMLESS_CAPABILITIES = new Set(
   ].map((name) => `CAP_${name}`),
 );
 /** Where an engine's log drivers write to on their own; every other one goes to an address that a container names. */
-const LOCAL_LOGS = ['', 'json-file', 'local', 'journald', 'none'];
+const LOCAL_LOGS = ['json-file', 'local', 'journald', 'none'];
 /** Labels that describe, and that no program goes by; homeostat's own are not a manifest's to give. */
 const DESCRIBING_LABELS = /^(?:org\.opencontainers\.image\.|org\.label-schema\.)/;
 
@@ -117,11 +117,11 @@ export function devicePermission(device: string): Permission {
 }
 
 /** The engine itself, as root, sends what the container writes where the options say. */
-export function logPermissions(driver: string): Permission[] {
-  if (LOCAL_LOGS.includes(driver)) return [];
-  return [
-    { type: 'capability', value: `logging:${driver}`, why: 'the engine sends what is written elsewhere' },
-  ];
+export function logPermissions(driver: string, hasOptions: boolean): Permission[] {
+  if (LOCAL_LOGS.includes(driver) || (driver === '' && !hasOptions)) return [];
+  // Options without a driver are for the one that the engine has by default, whichever that is.
+  const value = `logging:${driver === '' ? 'default' : driver}`;
+  return [{ type: 'capability', value, why: 'the engine sends what is written elsewhere' }];
 }
 
 export function capability(name: string): string {

@@ -5,7 +5,7 @@ import type { Judge, Permission } from './kind.ts';
 import { mountPermissions } from './mount-powers.ts';
 import { isThere } from './mounts-wanted.ts';
 import type { Docker, Mounts } from './ports.ts';
-import { isWithin, type Mounted, namesOf, parseTable, placeOf } from './shared/mount-table.ts';
+import { isWithin, type Mounted, namesOf, type Place, parseTable, placeOf } from './shared/mount-table.ts';
 
 interface Io {
   readonly docker: Docker;
@@ -48,7 +48,7 @@ function refusalOf(look: Look, table: readonly Mounted[]): string | undefined {
   for (const own of judge.own) {
     const real = io.mounts.resolve(own);
     const place = isThere(real, io.mounts) ? placeOf(host, real.hostPath) : undefined;
-    const [sight] = place === undefined ? [] : namesOf(table, place);
+    const sight = place === undefined ? undefined : sightOf(table, place);
     if (sight !== undefined) {
       return `${nameOf(container)} sees the agent’s own ${own}, as ${sight}, which no grant opens`;
     }
@@ -61,6 +61,12 @@ function refusalOf(look: Look, table: readonly Mounted[]): string | undefined {
     }
   }
   return undefined;
+}
+
+/** Where a thing, or something in it, is seen. */
+function sightOf(table: readonly Mounted[], place: Place): string | undefined {
+  const inside = table.find(({ device, root }) => device === place.device && isWithin(root, place.path));
+  return inside?.point ?? namesOf(table, place)[0];
 }
 
 /** By each name that the host has for it, what it needs; one of them has to be granted. None for what is no host's. */

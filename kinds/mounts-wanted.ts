@@ -88,16 +88,17 @@ export function bindPermissions(
   };
   return [
     ...mountPermissions(resolved.path, readOnly, facts),
-    ...ownBelow(bind, own, mounts),
+    ...ownSeen(bind, own, mounts),
     ...submountPermissions(bind, mounts, facts),
   ];
 }
 
-/** The agent's own by another name than its configuration has, so that no text shows that it is below. */
-function ownBelow({ resolved, covered }: ResolvedBind, own: readonly string[], mounts: Mounts): Permission[] {
+/** The agent's own by another name than its configuration has, so that no text shows that it is seen. */
+function ownSeen({ resolved, covered }: ResolvedBind, own: readonly string[], mounts: Mounts): Permission[] {
+  const isSeen = (real: string) => isWithin(real, resolved.path) || isWithin(resolved.path, real);
   return own
-    .filter((name) => !covered.includes(name) && isWithin(mounts.resolve(name).path, resolved.path))
-    .map((value) => ({ type: 'mount', value, mode: 'ro', why: `it is below ${resolved.path}` }));
+    .filter((name) => !covered.includes(name) && isSeen(mounts.resolve(name).path))
+    .map((value) => ({ type: 'mount', value, mode: 'ro', why: `${resolved.path} shows it` }));
 }
 
 /** An engine makes only the topmost of them read-only (moby before 25). All of the host was granted as such. */

@@ -115,8 +115,8 @@ function mountGranted(source: string, mode: 'ro' | 'rw', grant: string): boolean
   return pathAllowed(normal, [place!]);
 }
 
-/** Other names of anything at all, by way of a process: proc(5). */
-const BY_PROCESS = /^\/proc\/[^/]+\/(?:root|cwd|exe|fd|map_files|task)(?:\/|$)/;
+/** Other names of anything at all, and what a process keeps in its memory, the agent's secrets too: proc(5). */
+const BY_PROCESS = /^\/proc\/(?:self|thread-self|\d+)(?:\/|$)/;
 
 /**
  * What is the agent's own, what is in it, and what holds it: whoever may write, move or chmod a directory above may do

@@ -9,7 +9,11 @@ const Fingerprint = z
   );
 
 /** Of one word each: they are written into a line of the source file. */
-const word = (what: string) => z.string().regex(/^[^\s#[\]]+$/, `${what}, without blanks`);
+const word = (what: string) =>
+  z
+    .string()
+    .max(1024)
+    .regex(/^[^\s\p{Cc}#[\]]+$/u, `${what}, without blanks`);
 
 export const AptRepositorySpec = z.strictObject({
   /** Of its files: /etc/apt/sources.list.d/NAME.sources and /etc/apt/keyrings/NAME.gpg. */
@@ -29,8 +33,9 @@ export const AptRepositorySpec = z.strictObject({
     .array(
       z
         .string()
+        .max(1024)
         .regex(
-          /^(?:https?|file|copy):\/[^\s#[\]]+$/,
+          /^(?:https?|file|copy):\/[^\s\p{Cc}#[\]]+$/u,
           'a URI as https://apt.grafana.com: http, https, file or copy',
         ),
     )

@@ -67,7 +67,7 @@ async function httpFault(check: HttpCheck, answer: HttpResponse): Promise<string
   if (contains !== undefined && !body.includes(contains)) {
     return `${url} answers ${status} without ${JSON.stringify(contains)} in it${said}`;
   }
-  if (matches !== undefined && !(await loadRegExps())(matches)(body)) {
+  if (matches !== undefined && !(await (await loadRegExps())(matches)(body))) {
     return `${url} answers ${status}, and nothing in it fits /${matches}/${said}`;
   }
   return undefined;
@@ -87,9 +87,14 @@ function bodyShown(request: HttpCheck, { body }: HttpResponse): string {
 
 const ApiError = z.object({ status: z.literal('error'), errorType: z.string(), error: z.string() });
 
-/** What Prometheus says is wrong with a query. What is no answer of its API is not quoted: anything might answer there. */
-function errorShown(query: Query, { body }: HttpResponse): string {
+/**
+ * What Prometheus or Loki say is wrong with a query: the one in JSON, the other in plain text. What is neither is not
+ * quoted: anything might answer there.
+ */
+function errorShown(query: Query, { status, headers, body }: HttpResponse): string {
   if (hasSecret(query)) return '';
+  if (status === 400 && headers['content-type']?.startsWith('text/plain') === true)
+    return `: ${oneLine(body.slice(0, LOOKED_AT))}`;
   try {
     const { errorType, error } = ApiError.parse(JSON.parse(body.slice(0, LOOKED_AT)));
     return `: ${oneLine(`${errorType}: ${error}`)}`;

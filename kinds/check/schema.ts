@@ -53,8 +53,8 @@ const HttpCheck = z.strictObject({
   /** A text that the body must have in it. */
   contains: z.string().min(1).optional(),
   /**
-   * A regular expression (of RE2, so without lookaround and references back) that some place of the body must fit, of
-   * its first MiB; ^ and $ are the ends of a line.
+   * A regular expression (of RE2, so without lookaround and references back) that some line of the body must fit; of a
+   * very long body or line the beginning is looked at.
    */
   matches: z.string().min(1).optional(),
   ...request,

@@ -22,10 +22,10 @@ import {
 } from './observe.ts';
 import { checkProject, pathsOf, permissionsOf } from './permissions.ts';
 import { BASE_NAMES, LISTED, OVERRIDE_NAMES } from './placement.ts';
-import { resolve } from './powers.ts';
+import { basePermissions, resolve } from './powers.ts';
 import { type Override, textOf } from './render.ts';
 import { ComposeProjectSpec, type D, Memory } from './schema.ts';
-import { end, refuse } from './seen.ts';
+import { end, refusalsOf, refuse } from './seen.ts';
 import { filesOf, inProject, projectOf, surroundingsOf } from './surroundings.ts';
 import { Before, beforeOf, undo, writeDotenv } from './undo.ts';
 
@@ -79,8 +79,8 @@ export const composeProject = defineKind<ComposeProjectSpec, Observed, Needs, Be
     if (changes.length === 0) return undefined;
     const at = projectOf(d.spec);
     await requireImages(d, io, signal);
-    await contain(d, io, signal);
-    const o = await observe(d, io, signal);
+    let o = await observe(d, io, signal);
+    if ((await contain(d, o, io, signal)).size > 0) o = await observe(d, io, signal);
     // Just before it is used: what the loop had judged may be something else by now.
     const refusal = d.refusal(await resolve(d, io, signal));
     if (refusal !== undefined) throw new Stalled('NotAllowed', refusal);
@@ -92,11 +92,11 @@ export const composeProject = defineKind<ComposeProjectSpec, Observed, Needs, Be
     const names = [...differing(d, o).map(([name]) => name), ...release];
     const why = names.length === 0 ? undefined : await up(at, filesOf(o.placement), names, io, signal);
     if (why !== undefined) throw upFailed(d, why);
-    refuse(await contain(d, io, signal));
+    refuse(await contain(d, o, io, signal));
     return memoryOf(d, o, io, signal);
   },
 
-  contain: async (d, io, signal) => void (await contain(d, io, signal)),
+  contain: async (d, io, signal) => void (await contain(d, await observe(d, io, signal), io, signal)),
 
   assess,
   gate: () => ({ withinMs: WITHIN_MS, settleMs: SETTLE_MS }),
@@ -152,11 +152,25 @@ async function watchContainers(at: Project, io: Io, wake: () => void, signal: Ab
   await io.docker.watch({ type: ['container'], label, event: EVENTS }, wake, signal);
 }
 
-/** Ends what has or sees more than is granted. @returns why, by id */
-async function contain(d: D, io: Io, signal: AbortSignal): Promise<Observed['notGranted']> {
-  const { notGranted, containers, placement } = await observe(d, io, signal);
-  if (notGranted.size > 0) await end(notGranted, containers, projectOf(d.spec), placement.base, io, signal);
-  return notGranted;
+/** Ends what has or sees more than is granted, as it is now. @returns why, by id */
+async function contain(
+  d: D,
+  { base, override, placement: { base: files } }: Observed,
+  io: Io,
+  signal: AbortSignal,
+): Promise<Observed['notGranted']> {
+  const at = projectOf(d.spec);
+  const whose = { project: base.project, directory: at.directory, document: d.key };
+  const containers = await containersOf(whose, new Set(Object.keys(override.services)), io, signal);
+  const refused = await refusalsOf(
+    d,
+    containers,
+    await basePermissions(d, at, files, io, signal),
+    io,
+    signal,
+  );
+  await end(refused, containers, at, files, io, signal);
+  return refused;
 }
 
 /** @throws Stalled('Invalid') in compose's words. */

@@ -24,7 +24,10 @@ export interface ModelService {
   readonly cap_add?: readonly string[];
   readonly security_opt?: readonly string[];
   readonly devices?: readonly (string | { readonly source: string })[];
-  readonly logging?: { readonly driver?: string };
+  readonly logging?: {
+    readonly driver?: string;
+    readonly options?: Readonly<Record<string, unknown>> | null;
+  };
   readonly networks?: Readonly<Record<string, unknown>> | null;
   readonly network_mode?: string;
   readonly pid?: string;

@@ -113,9 +113,9 @@ async function servicePermissions(
     ...cap_add.flatMap(capabilityPermissions),
     ...security_opt.flatMap((option) => securityPermissions(name, option)),
     ...devices.map((device) => devicePermission(sourceOf(device))),
-    ...logPermissions(logging?.driver ?? ''),
+    ...logPermissions(logging?.driver ?? '', Object.keys(logging?.options ?? {}).length > 0),
     ...pidPermissions(name, pid),
-    ...networkPermissions(network_mode.replace(/^service:.*/, '')),
+    ...networkPermissions(network_mode),
     ...otherNetworks(Object.keys(networks ?? {}), around.model),
     ...(privileged === true ? [privilegedPermission(name)] : []),
     ...ports.flatMap(({ host_ip = '', target, protocol = 'tcp' }) =>

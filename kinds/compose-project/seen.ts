@@ -5,7 +5,6 @@ import {
   capabilityPermissions,
   devicePermission,
   imagePermission,
-  logPermissions,
   networkPermissions,
   pidPermissions,
   privilegedPermission,
@@ -48,14 +47,13 @@ interface HostConfig {
   readonly CapAdd?: readonly string[] | null;
   readonly SecurityOpt?: readonly string[] | null;
   readonly Devices?: readonly { readonly PathOnHost: string }[] | null;
-  readonly LogConfig?: { readonly Type?: string };
   readonly PortBindings?: Readonly<Record<string, readonly { readonly HostIp?: string }[] | null>> | null;
 }
 
 /** As the engine has it; mounts are looked at by themselves. */
 function powersOf({ service, engine, labels }: Container): Permission[] {
   const { Privileged, PidMode = '', NetworkMode } = engine.HostConfig;
-  const { CapAdd, SecurityOpt, Devices, LogConfig, PortBindings } = engine.HostConfig as HostConfig;
+  const { CapAdd, SecurityOpt, Devices, PortBindings } = engine.HostConfig as HostConfig;
   return [
     ...(labels[LABEL.part] === 'added' ? [imagePermission(engine.Config.Image, `service ${service}`)] : []),
     ...(CapAdd ?? []).flatMap(capabilityPermissions),
@@ -64,7 +62,6 @@ function powersOf({ service, engine, labels }: Container): Permission[] {
       .filter((option) => option !== 'label=disable')
       .flatMap((option) => securityPermissions(service, option)),
     ...(Devices ?? []).map(({ PathOnHost }) => devicePermission(PathOnHost)),
-    ...logPermissions(LogConfig?.Type ?? ''),
     // Another service's, or another container's by name, is an ID here; it was judged by its name.
     ...(PidMode === 'host' ? pidPermissions(service, PidMode) : []),
     ...(NetworkMode === 'host' ? networkPermissions(NetworkMode) : []),

@@ -62,8 +62,11 @@ export function createBody(d: D, { image, binds, volumes = {} }: CreateOptions):
       RestartPolicy: restartPolicy(spec),
       PortBindings: portBindings(spec.ports ?? []),
       Mounts: [
-        ...(spec.mounts ?? []).flatMap((mount) => (mount.type === 'bind' ? [] : [mountOf(mount)])),
-        ...binds.flatMap(bindOf),
+        ...(spec.mounts ?? []).flatMap((mount) =>
+          mount.type === 'bind'
+            ? binds.filter(({ target }) => target === mount.target).flatMap(bindOf)
+            : [mountOf(mount)],
+        ),
         ...volumeMounts(volumes, spec.mounts ?? []),
       ],
     }),

@@ -127,7 +127,10 @@ async function filtered(values: readonly string[], regex: unknown): Promise<stri
   const pattern = typeof regex === 'string' ? /^\/(.*)\/[a-z]*$/s.exec(regex)?.[1] : undefined;
   if (pattern === undefined) return [...values];
   try {
-    return values.filter((await loadRegExps())(pattern));
+    const fits = (await loadRegExps())(pattern);
+    const kept: string[] = [];
+    for (const value of values) if (await fits(value)) kept.push(value);
+    return kept;
   } catch {
     return [...values]; // one of Grafana's that is not known here
   }

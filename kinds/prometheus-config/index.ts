@@ -13,6 +13,7 @@ import {
   type Form,
   jobsFileOf,
   KEYS,
+  mayHaveFile,
   NO_PART,
   type Part,
   pathOf,
@@ -65,7 +66,7 @@ export const prometheusConfig = defineKind<PrometheusConfigSpec, Observed, Needs
     const { unit, container } = spec;
     const permissions: Permission[] = [{ type: 'path', value: pathOf(spec) }];
     const why = 'the jobs; not with form: block';
-    if (mayHaveFile(spec)) permissions.push({ type: 'path', value: directoryOf(pathOf(spec)), why });
+    if (mayHaveFile(spec)) permissions.push({ type: 'path', value: `${directoryOf(pathOf(spec))}/`, why });
     permissions.push(addressPermission(serverOf(spec).address, 'Prometheus is asked and reloaded there'));
     if (unit !== undefined) permissions.push({ type: 'unit', value: unit, why: 'it is reloaded' });
     if (container !== undefined) {
@@ -173,10 +174,6 @@ export const prometheusConfig = defineKind<PrometheusConfigSpec, Observed, Needs
     return watchAll(io.clock, wake, signal, (w, s) => io.files.watch(pathOf(d.spec), w, s), others);
   },
 });
-
-function mayHaveFile({ form, inPlace, scrapeConfigs }: PrometheusConfigSpec): boolean {
-  return form !== 'block' && inPlace !== true && scrapeConfigs !== undefined;
-}
 
 /** @throws Waiting when there is no config, Stalled when it is no file. */
 async function look(d: D, io: Io, signal: AbortSignal): Promise<{ form: Form; edit: Edit }> {

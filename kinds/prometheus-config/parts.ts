@@ -31,6 +31,12 @@ export const contentOf = (spec: PrometheusConfigSpec): string => spec.scrapeConf
 
 export const namesIn = (items: string): string[] => jobsIn(items).map(({ name }) => name);
 
+/** Whether its jobs may stand in a file of ours. */
+export function mayHaveFile({ form, inPlace, scrapeConfigs }: PrometheusConfigSpec): boolean {
+  const mayBeBeside = form === 'file' || (form !== 'block' && inPlace !== true);
+  return mayBeBeside && scrapeConfigs !== undefined;
+}
+
 /** Of the files of ours; below the config's directory, since their place in the config is relative to that. */
 export const directoryOf = (configFile: string): string => path.join(path.dirname(configFile), 'homeostat.d');
 const listed = (owner: string): string => `homeostat.d/${owner.replace('/', '.')}.yml`;

@@ -3,12 +3,13 @@
 import path from 'node:path';
 import { Stalled } from '../../api/errors.ts';
 import type { Desired, Permission } from '../kind.ts';
+import type { Files } from '../ports.ts';
 import { placesOf, targetsOf } from '../shared/places.ts';
 import { runPermissions } from '../shared/programs.ts';
 import { unitPermissions } from '../shared/units.ts';
 import { parseYaml, type Yaml, YamlError } from '../shared/yaml.ts';
 import { expand, rulePatterns } from './loaded.ts';
-import { contentOf, directoryOf, pathOf } from './parts.ts';
+import { contentOf, directoryOf, mayHaveFile, pathOf } from './parts.ts';
 import type { PrometheusConfigSpec } from './schema.ts';
 import type { Io } from './server.ts';
 import { promtoolOf } from './validate.ts';
@@ -26,16 +27,19 @@ export async function resolve(
     const found = expand(pattern, files).filter((file) => files.exists(file));
     return found.length > 0 ? found : [pattern];
   });
+  const targets = new Map(targetsOf(files, read, READ).map((target) => [target.value, target]));
   return [
-    ...placesOf(files, [pathOf(spec), directoryOf(pathOf(spec))]).slice(0, writesBeside(spec) ? 2 : 1),
-    ...targetsOf(files, [...new Set(read)], READ),
+    ...placesOf(files, [pathOf(spec)]),
+    ...(mayHaveFile(spec) ? [beside(files, directoryOf(pathOf(spec)))] : []),
+    ...targets.values(),
     ...runPermissions(io.processes, promtoolOf(spec), 'it checks the config'),
     ...(unit === undefined ? [] : await unitPermissions(io.units, unit, signal, 'it is reloaded')),
   ];
 }
 
-const writesBeside = ({ form, inPlace }: PrometheusConfigSpec): boolean =>
-  form !== 'block' && inPlace !== true;
+function beside(files: Files, directory: string): Permission {
+  return { type: 'path', value: `${files.realPath(directory, true)}/`, why: 'files of ours stand there' };
+}
 
 /** Absolute; relative ones are found beside the config. */
 async function filesIn(spec: PrometheusConfigSpec): Promise<string[]> {
@@ -50,27 +54,11 @@ async function filesIn(spec: PrometheusConfigSpec): Promise<string[]> {
   }
 }
 
-/** Values of `*_file`, `*_files` and `files`, wherever they stand. An object that is used many times is looked at once. */
-function filesOf(value: Yaml | readonly Yaml[], seen = new Set<unknown>()): Set<string> {
-  const found = new Set<string>();
-  const walk = (at: Yaml | readonly Yaml[], isFile: boolean): void => {
-    if (typeof at === 'string') {
-      if (isFile && at !== '') found.add(at);
-      return;
-    }
-    // As a file and not as one, since its texts mean something else then.
-    const key = isFile ? at : seenAs(at);
-    if (seen.has(key)) return;
-    seen.add(key);
-    if (Array.isArray(at)) for (const item of at) walk(item, isFile);
-    else for (const [name, item] of Object.entries(at)) walk(item, isFile || /(?:^|_)files?$/.test(name));
-  };
-  const others = new Map<unknown, object>();
-  const seenAs = (at: unknown): object => {
-    const known = others.get(at) ?? {};
-    others.set(at, known);
-    return known;
-  };
-  walk(value, false);
-  return found;
+/** Values of `*_file`, `*_files` and `files`, wherever they stand. */
+function filesOf(value: Yaml | readonly Yaml[], isFile = false): Set<string> {
+  if (typeof value === 'string') return new Set(isFile && value !== '' ? [value] : []);
+  const members = Array.isArray(value)
+    ? value.map((item) => filesOf(item, isFile))
+    : Object.entries(value).map(([name, item]) => filesOf(item, isFile || /(?:^|_)files?$/.test(name)));
+  return new Set(members.flatMap((member) => [...member]));
 }

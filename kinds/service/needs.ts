@@ -100,10 +100,13 @@ function isOrdinaryTarget(name: string): boolean {
 const STEERING =
   /^(?:LD_|DYLD_|GCONV_|GLIBC|MALLOC_|LOCPATH|NLSPATH|PATH$|SHELL$|ENV$|BASH|IFS$|PS4$|PROMPT|PYTHON|PERL|RUBY|GEM_|NODE_|NPM_|JAVA_|JDK_|_JAVA|CLASSPATH|LUA_|PHP|GIT_|SSH_|EDITOR|PAGER|VISUAL|OPENSSL_|SSLKEYLOG|NOTIFY_|LISTEN_|HOME$|XDG_|TMPDIR|DOCKER_|DBUS_|CREDENTIALS_)/;
 
+/** Whether a variable of this name is more than data for the program that is granted. */
+export const isSteering = (name: string): boolean => STEERING.test(name);
+
 function isHarmlessEnvironment(value: string): boolean {
   return wordsIn(value).every(({ raw, text, isWhole }) => {
     const name = /^([A-Za-z_][A-Za-z0-9_]*)=/.exec(text)?.[1];
-    return isWhole && !raw.includes('\\') && name !== undefined && !STEERING.test(name);
+    return isWhole && !raw.includes('\\') && name !== undefined && !isSteering(name);
   });
 }
 

@@ -5,7 +5,7 @@ import type { Files, Ports } from '../ports.ts';
 import { execPermission } from '../shared/programs.ts';
 import { unitPermissions } from '../shared/units.ts';
 import type { Service } from './memory.ts';
-import { needsOf } from './needs.ts';
+import { isSteering, needsOf } from './needs.ts';
 import { isSupervised } from './observe.ts';
 import type { ServiceSpec } from './schema.ts';
 import { wantedFiles } from './unit-files.ts';
@@ -24,8 +24,18 @@ export function permissions(spec: ServiceSpec): Permission[] {
   return [
     { type: 'unit', value: unit },
     ...(texts.length === 0 ? [] : [rootEquivalent(`unit-file:${unit}`, unitFileWhy)]),
-    ...(isSupervised(spec) ? [rootEquivalent(`command:${unit}`, 'it runs as the agent')] : []),
+    ...(isSupervised(spec) ? commandPermissions(spec) : []),
     ...written,
+  ];
+}
+
+function commandPermissions({ unit, env = {} }: ServiceSpec): Permission[] {
+  const why = 'the variable has the program run other code, as the agent';
+  return [
+    rootEquivalent(`command:${unit}`, 'it runs as the agent'),
+    ...Object.keys(env)
+      .filter(isSteering)
+      .map((name) => rootEquivalent(`command:${unit}:${name}`, why)),
   ];
 }
 

@@ -10,7 +10,7 @@ const IPV4 = new RegExp(`^${PART}(?:\\.${PART}){3}$`);
 export function hostAddress(text: string): string {
   const bare = text.replace(/^\[(.*)\]$/, '$1');
   if (bare === '') return '0.0.0.0';
-  if (IPV4.test(bare) && bare.split('.').every((part) => Number(part) <= 255)) return bare;
+  if (isIPv4(bare)) return bare;
   if (!/^[0-9A-Fa-f:.]+$/.test(bare) || !bare.includes(':') || !URL.canParse(`http://[${bare}]/`))
     return bare;
   const address = new URL(`http://[${bare}]/`).hostname.slice(1, -1);
@@ -22,5 +22,9 @@ export function hostAddress(text: string): string {
 
 /** Whether only programs of the host reach it. Of an address as `hostAddress` gives it. */
 export function isLoopback(address: string): boolean {
-  return address === '::1' || (IPV4.test(address) && address.startsWith('127.'));
+  return address === '::1' || (isIPv4(address) && address.startsWith('127.'));
+}
+
+function isIPv4(text: string): boolean {
+  return IPV4.test(text) && text.split('.').every((part) => Number(part) <= 255);
 }

@@ -25,7 +25,9 @@ export async function parseYaml(text: string): Promise<readonly Yaml[]> {
   const schema = FAILSAFE_SCHEMA.withTags(anyTag('tag:yaml.org,2002:'), anyTag('!'));
   for (let read = text, last = 0; ; ) {
     try {
-      return loadAll(read, { schema }) as Yaml[];
+      const documents = loadAll(read, { schema }) as Yaml[];
+      requireSmall(documents);
+      return documents;
     } catch (error) {
       if (!(error instanceof YAMLException)) throw error;
       const line = error.mark === undefined ? undefined : error.mark.line + 1;
@@ -39,6 +41,26 @@ export async function parseYaml(text: string): Promise<readonly Yaml[]> {
         .with(line - 1, WIDE + read.split('\n')[line - 1])
         .join('\n');
     }
+  }
+}
+
+/** Far above a config's own; written out, a few lines of aliases of aliases are more than any memory holds. */
+const MOST_VALUES = 200_000;
+
+/** Whoever walks through a value meets what has an alias once for each. @throws YamlError */
+function requireSmall(documents: readonly Yaml[]): void {
+  const sizes = new Map<Yaml, number>();
+  const sizeOf = (value: Yaml): number => {
+    if (typeof value === 'string') return 1;
+    const known = sizes.get(value);
+    if (known !== undefined) return known;
+    sizes.set(value, Number.POSITIVE_INFINITY); // one that is in itself
+    const size = Object.values(value).reduce((sum, member) => sum + sizeOf(member), 1);
+    sizes.set(value, size);
+    return size;
+  };
+  if (documents.reduce((sum, document) => sum + sizeOf(document), 0) > MOST_VALUES) {
+    throw new YamlError('with its aliases written out it is too large to be read');
   }
 }
 

@@ -5,6 +5,7 @@ import path from 'node:path';
 import { systemClock } from '../../agent/providers/clock.ts';
 import { createDocker } from '../../agent/providers/docker.ts';
 import { createFiles } from '../../agent/providers/files.ts';
+import { createMounts } from '../../agent/providers/mounts.ts';
 import { createProcesses } from '../../agent/providers/processes.ts';
 import { composeProject } from '../../kinds/compose-project/index.ts';
 import { COMPOSE } from '../support/capabilities.ts';
@@ -47,7 +48,7 @@ export const composeProjectFixture: Fixture = {
     const exporter = { image: IMAGE, restart: 'always', network_mode: 'none' };
     const secret = { secretFrom: { file: '/never/read/here' } };
     return {
-      ports: { files, docker, processes, clock: systemClock },
+      ports: { files, docker, processes, mounts: createMounts({ root }), clock: systemClock },
       specs: [
         {
           directory: '/contract',

@@ -8,6 +8,7 @@ import { systemClock } from '../../agent/providers/clock.ts';
 import { createDocker } from '../../agent/providers/docker.ts';
 import { createFiles } from '../../agent/providers/files.ts';
 import { createHttp } from '../../agent/providers/http.ts';
+import { createMounts } from '../../agent/providers/mounts.ts';
 import type { Resource } from '../../api/bundle.ts';
 import { sha256 } from '../../api/json.ts';
 import { freePort } from '../support/alloy/harness.ts';
@@ -56,8 +57,12 @@ async function begin(t: TestContext, root?: string) {
   const file = path.join(directory, 'config.alloy');
   const address = `127.0.0.1:${await freePort()}`;
   const docker = createDocker(engine.address);
-  const [files, http] = [createFiles(root === undefined ? {} : { root }), createHttp()];
-  const line = new Timeline(t, { ports: { files, http, docker, clock: systemClock }, withinMs: 60_000 });
+  const sandbox = root === undefined ? {} : { root };
+  const [files, http, mounts] = [createFiles(sandbox), createHttp(), createMounts(sandbox)];
+  const line = new Timeline(t, {
+    ports: { files, http, docker, mounts, clock: systemClock },
+    withinMs: 60_000,
+  });
   t.after(async () => {
     await line.stop();
     await Promise.all([files.close(), http.close(), docker.close()]);

@@ -9,6 +9,7 @@ import { createProcesses } from '../../agent/providers/processes.ts';
 import type { Processes } from '../../kinds/ports.ts';
 import { COMPOSE, require } from '../support/capabilities.ts';
 import { IMAGE, Stack, stackImage } from '../support/compose-stack.ts';
+import { SERVICES_NEEDING_GRANTS } from '../support/container-escapes.ts';
 import { startDockerd, type TestEngine } from '../support/dockerd.ts';
 import { eventually } from '../support/eventually.ts';
 import { resource, Timeline } from '../support/timeline.ts';
@@ -76,37 +77,7 @@ async function refused(line: Timeline, words: RegExp): Promise<void> {
   }, 60_000);
 }
 
-const ADDED: readonly [name: string, part: object, words: RegExp][] = [
-  ['a variable that climbs', { volumes: ['./${X:-../../../etc}:/x'] }, /secret compose:\S+:X/],
-  ['a path that climbs', { volumes: ['../../etc/../../../etc:/x:ro'] }, /mount \/etc:ro/],
-  ['the home of root', { volumes: ['~/.ssh:/x:ro'] }, /mount \S+\.ssh:ro/],
-  ['/', { volumes: ['/:/x:ro'] }, /mount \/:ro .*agent’s own/],
-  ['a volume with a device', { volumes: ['bound:/x'] }, /mount \/etc:rw.*mount out\d+_bound:rw/],
-  ['a volume of theirs', { volumes: ['named:/x'] }, /mount out\d+_named:rw/],
-  ['a port without an address', { ports: ['9090:9090'] }, /capability publish:0\.0\.0\.0/],
-  ['a port alone', { ports: ['9090'] }, /capability publish:0\.0\.0\.0/],
-  ['a range', { ports: ['9000-9003:9000-9003/udp'] }, /capability publish:0\.0\.0\.0/],
-  ['a mapped address', { ports: ['[::ffff:0.0.0.0]:90:90'] }, /capability publish:0\.0\.0\.0/],
-  ['every IPv6 address', { ports: ['[::]:90:90'] }, /capability publish:::/],
-  ['an address of the network', { ports: ['100.64.0.8:90:90'] }, /capability publish:100\.64\.0\.8/],
-  ['a variable as address', { ports: ['${X:-0.0.0.0}:9:9'] }, /secret compose:\S+:X/],
-  ['a variable of theirs', { environment: { A: 'x${SECRET}' } }, /secret compose:\S+:SECRET/],
-  ['the host’s network', { network_mode: 'host' }, /capability network:host/],
-  ['another container’s processes', { pid: 'container:db' }, /capability pid:container:db/],
-  ['the host’s processes', { pid: 'host' }, /root-equivalent pid:host:side/],
-  ['privileged', { privileged: true }, /root-equivalent privileged:side/],
-  ['a capability in lower case', { cap_add: ['sys_admin'] }, /root-equivalent capability:CAP_SYS_ADMIN/],
-  [
-    'no seccomp',
-    { security_opt: ['seccomp:unconfined'] },
-    /root-equivalent security:seccomp=unconfined:side/,
-  ],
-  ['a device', { devices: ['/dev/null:/dev/x'] }, /root-equivalent device:\/dev\/null/],
-  ['logs to elsewhere', { logging: { driver: 'syslog' } }, /capability logging:syslog/],
-  ['a label that steers', { labels: { 'traefik.enable': true } }, /capability label:traefik\.enable/],
-  ['another image', { image: 'docker.io/stack/service:2' }, /image docker\.io\/stack\/service:2/],
-];
-for (const [name, part, words] of ADDED) {
+for (const [name, part, words] of SERVICES_NEEDING_GRANTS) {
   test(`an added service needs a grant: ${name}`, OPTIONS, async (t) => {
     if (!require(t, COMPOSE)) return;
     const { line, stack, add } = await begin(t);
@@ -167,6 +138,21 @@ test('a link is swapped just before compose makes the container', OPTIONS, async
   };
   add({ volumes: ['./data:/x:ro'] });
   await refused(line, /NotAllowed.*sees \/x: .*mount \/etc:ro/);
+  await eventually(async () => assert.deepEqual(await stack.names(), []), 60_000);
+});
+
+test('a link is swapped, and the engine starts the container again', OPTIONS, async (t) => {
+  if (!require(t, COMPOSE)) return;
+  const grants = (at: string) => ({ mounts: [`${at}/data:ro`], rootEquivalent: [`mount:${at}/data*`] });
+  const { line, stack, add } = await begin(t, grants);
+  const data = path.join(stack.directory, 'data');
+  fs.mkdirSync(data);
+  add({ volumes: ['./data:/x:ro'] });
+  await line.expect(KEY, 'True');
+  fs.rmdirSync(data);
+  fs.symlinkSync('/etc', data);
+  await engine.docker('restart', '--time=0', ...(await stack.names()));
+  await refused(line, /NotAllowed/);
   await eventually(async () => assert.deepEqual(await stack.names(), []), 60_000);
 });
 

@@ -9,6 +9,7 @@ import { after, before, type TestContext, test } from 'node:test';
 import { createDocker } from '../../agent/providers/docker.ts';
 import type { Docker } from '../../kinds/ports.ts';
 import { DOCKER, require } from '../support/capabilities.ts';
+import { GRANTS_NEEDED, LEADS_OUT } from '../support/container-escapes.ts';
 import { startDockerd, type TestEngine } from '../support/dockerd.ts';
 import { eventually } from '../support/eventually.ts';
 import { resource, Timeline } from '../support/timeline.ts';
@@ -92,35 +93,6 @@ test('what is granted comes up, and a link within it is followed', OPTIONS, asyn
   await line.expect(KEY, 'True');
 });
 
-const LEADS_OUT: readonly [name: string, make: (at: (name: string) => string) => string, words: RegExp][] = [
-  ['a link to /', (at) => linked('/', at('app/x')), /NotAllowed .*mount \/:ro/],
-  [
-    'a link on the way',
-    (at) => path.join(linked('/etc', at('app/x')), 'ssl'),
-    /NotAllowed .*mount \/etc\/ssl:ro/,
-  ],
-  [
-    'a link to a link',
-    (at) => linked(linked('/root', at('app/y')), at('app/x')),
-    /NotAllowed .*mount \/root:ro/,
-  ],
-  ['a relative link', (at) => linked('../../../../../etc', at('app/x')), /NotAllowed .*mount \/etc:ro/],
-  ['a link through /proc', (at) => linked('/proc/self/root', at('app/x')), /NotAllowed .*mount \//],
-  [
-    'what is not there behind a link',
-    (at) => path.join(linked('/opt', at('app/x')), 'new'),
-    /mount \/opt\/new:ro/,
-  ],
-  ['a link that dangles', (at) => linked('/opt/none', at('app/x')), /NotAllowed .*mount \/opt\/none:ro/],
-  ['/ itself', () => '/', /NotAllowed .*mount \/:ro/],
-  ['the agent’s own state', (at) => at('state'), /NotAllowed .*agent’s own/],
-  ['a link to the agent’s own state', (at) => linked(at('state'), at('app/x')), /NotAllowed .*agent’s own/],
-  [
-    'a directory above the agent’s own',
-    (at) => at(''),
-    /root-equivalent mount:\S+:ro .*agent’s own, which is covered/,
-  ],
-];
 for (const [name, make, words] of LEADS_OUT) {
   test(`it is refused: ${name}`, OPTIONS, async (t) => {
     if (!require(t, DOCKER)) return;
@@ -129,11 +101,6 @@ for (const [name, make, words] of LEADS_OUT) {
     bind(path.normalize(make(at)));
     await refused(line, words);
   });
-}
-
-function linked(to: string, link: string): string {
-  fs.symlinkSync(to, link);
-  return link;
 }
 
 test('what holds the agent’s own is never mounted to be written to', OPTIONS, async (t) => {
@@ -186,30 +153,7 @@ test('a volume is what its options make of it', OPTIONS, async (t) => {
 
 const mounted = () => engine.docker('inspect', '--format', '{{range .Mounts}}{{.Name}} {{end}}', 'app');
 
-const SPECS: readonly [name: string, spec: object, words: RegExp][] = [
-  ['a port without an address', { ports: ['9090:9090'] }, /capability publish:0\.0\.0\.0/],
-  ['a mapped address', { ports: ['[::ffff:0.0.0.0]:90:90'] }, /capability publish:0\.0\.0\.0/],
-  ['a mapped address in hex', { ports: ['[::ffff:0:0]:90:90'] }, /capability publish:0\.0\.0\.0/],
-  ['every IPv6 address', { ports: ['[0::0]:90:90'] }, /capability publish:::/],
-  ['an address of the network', { ports: ['100.64.0.8:90:90'] }, /capability publish:100\.64\.0\.8/],
-  ['privileged', { privileged: true }, /root-equivalent privileged:app/],
-  ['the host’s processes', { pid: 'host' }, /root-equivalent pid:host:app/],
-  ['a capability', { capAdd: ['NET_ADMIN'] }, /capability CAP_NET_ADMIN/],
-  [
-    'a capability that is root',
-    { capAdd: ['CHECKPOINT_RESTORE'] },
-    /root-equivalent capability:CAP_CHECKPOINT_RESTORE/,
-  ],
-  ['the host’s network', { network: 'host' }, /capability network:host/],
-  ['another container’s network', { network: 'container:db' }, /capability network:container:db/],
-  ['another project’s network', { network: 'db_default' }, /capability network:db_default/],
-  ['a label that steers', { labels: { 'traefik.enable': 'true' } }, /capability label:traefik\.enable/],
-  ['another person’s container', { adopt: true }, /capability adopt:app/],
-  ['another tag', { image: 'test/app:2' }, /image docker\.io\/test\/app:2/],
-  ['a digest', { image: `test/app:1@sha256:${'0'.repeat(64)}` }, /image docker\.io\/test\/app@sha256:0/],
-  ['another registry', { image: 'evil.example.org/test/app:1' }, /image evil\.example\.org\/test\/app:1/],
-];
-for (const [name, spec, words] of SPECS) {
+for (const [name, spec, words] of GRANTS_NEEDED) {
   test(`it needs a grant: ${name}`, OPTIONS, async (t) => {
     if (!require(t, DOCKER)) return;
     const { line, assign } = begin(t, () => ({}));
@@ -265,12 +209,21 @@ test('a directory becomes a link, and the engine starts the container again', OP
 
 test('all of the host can be mounted, and the agent’s own is not in it', OPTIONS, async (t) => {
   if (!require(t, DOCKER)) return;
-  const { line, at, assign } = begin(t, () => ({ mounts: ['/:ro'], rootEquivalent: ['mount:/:ro'] }));
+  const { line, at, assign } = begin(t, () => ({
+    mounts: ['/:ro', '/proc:ro', '/sys:ro'],
+    rootEquivalent: ['mount:/:ro', 'mount:/proc:ro'],
+    capabilities: ['network:host'],
+  }));
   const key = at('state/agent.key');
   fs.writeFileSync(key, 'the agent’s key');
   fs.writeFileSync(at('seen'), 'seen');
   assign({
-    mounts: [{ type: 'bind', source: '/', target: '/host/root', readOnly: true, propagation: 'rslave' }],
+    network: 'host',
+    mounts: [
+      { type: 'bind', source: '/', target: '/host/root', readOnly: true, propagation: 'rslave' },
+      { type: 'bind', source: '/proc', target: '/host/proc', readOnly: true },
+      { type: 'bind', source: '/sys', target: '/host/sys', readOnly: true },
+    ],
   });
   await line.expect(KEY, 'True');
   const inside = (...command: string[]) => engine.docker('exec', 'app', ...command);

@@ -58,7 +58,9 @@ function standIn(port: number): RunningLoki {
         let body = '';
         for await (const chunk of request) body += chunk;
         const { status, text } = answer(entries, request.method ?? 'GET', request.url ?? '/', body);
-        response.writeHead(status).end(text);
+        // Loki's own errors are plain text.
+        const type = status === 200 ? 'application/json' : 'text/plain; charset=utf-8';
+        response.writeHead(status, { 'content-type': type }).end(text);
       });
       server.listen(port, '127.0.0.1');
       await once(server, 'listening');

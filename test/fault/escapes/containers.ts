@@ -1,18 +1,13 @@
 // Ways for a container to see, write or open what its owner did not grant.
 import assert from 'node:assert/strict';
 import fs from 'node:fs';
-import net from 'node:net';
 import path from 'node:path';
-import { eventually } from '../../support/eventually.ts';
 import { resource } from '../../support/manifest.ts';
 import type { Swap } from './line.ts';
 import type { Allow, Escape, Stage } from './stage.ts';
 import type { Way } from './ways.ts';
 
 export const IMAGE = 'test/escape:1';
-/** A network of the host's engine, which can publish ports. */
-export const NETWORK = 'escapes';
-
 /** It writes down whatever it can read below /in, and tries to write there. */
 const COMMAND = [
   'sh',
@@ -21,7 +16,8 @@ const COMMAND = [
 ];
 
 export function container(s: Stage, spec: object, mounts: object[] = []): ReturnType<typeof resource> {
-  return resource('Container', 'c', {
+  // Stages share an engine, and what is in service is found by its key.
+  return resource('Container', s.id, {
     name: s.id,
     image: IMAGE,
     pull: 'never',
@@ -101,46 +97,6 @@ const rootEquivalent = (place: string, readOnly: boolean): Way =>
     mounts: () => ['/etc/:rw', '/run/:rw', '/home/:rw', '/var/spool/:rw'],
     readOnly,
   });
-
-export async function isOpen(address: string, port: number): Promise<boolean> {
-  return await new Promise((resolve) => {
-    const socket = net.connect({ host: address, port, timeout: 3000 });
-    socket.on('connect', () => resolve(true)).on('timeout', () => resolve(false));
-    socket.on('error', () => resolve(false));
-    socket.on('connect', () => socket.destroy()).on('timeout', () => socket.destroy());
-  });
-}
-
-const SERVES = ['httpd', '-f', '-p', '80'];
-let ports = 21_000;
-export const nextPort = (): number => ++ports;
-
-/** @param published by the port of the host; from elsewhere the host is reached at `external`. */
-export const published = (name: string, spelled: (port: number, external: string) => string): Way => ({
-  name,
-  twin: 'Container, published',
-  escape(s) {
-    const [port, honest] = [nextPort(), nextPort()];
-    const external = process.env['ESCAPES_ADDRESS']!;
-    const spec = (each: string) => container(s, { network: NETWORK, command: SERVES, ports: [each] });
-    return {
-      allow: {
-        kinds: ['Container'],
-        images: [IMAGE],
-        mounts: [`${s.proof}:rw`],
-        capabilities: [`network:${NETWORK}`],
-      },
-      honest: {
-        resources: [spec(`127.0.0.1:${honest}:80`)],
-        works: () => eventually(async () => assert.ok(await isOpen('127.0.0.1', honest), 'it is not served')),
-      },
-      evil: {
-        resources: [spec(spelled(port, external))],
-        safe: async () => assert.ok(!(await isOpen(external, port)), 'the port is open to others'),
-      },
-    };
-  },
-});
 
 /** What an engine is asked to give a container beyond what it gives by default. */
 const power = (name: string, spec: object, more: Allow = {}): Way => ({
@@ -327,12 +283,4 @@ export const containerWays: readonly Way[] = [
     },
   ),
   power('all capabilities', { capAdd: ['ALL'] }, { capabilities: ['CAP_SYS_PTRACE', 'ALL'] }),
-  published('a port without an address', (port) => `${port}:80`),
-  published('a port on 0.0.0.0', (port) => `0.0.0.0:${port}:80`),
-  published('a port on [::]', (port) => `[::]:${port}:80`),
-  published('a port on [::ffff:0.0.0.0]', (port) => `[::ffff:0.0.0.0]:${port}:80`),
-  published('a port on [0:0:0:0:0:0:0:0]', (port) => `[0:0:0:0:0:0:0:0]:${port}:80`),
-  published('a port on [::0.0.0.0]', (port) => `[::0.0.0.0]:${port}:80`),
-  published('a port on the host’s address', (port, external) => `${external}:${port}:80`),
-  published('a port on the host’s address, mapped', (port, external) => `[::ffff:${external}]:${port}:80`),
 ];

@@ -11,7 +11,12 @@ const file = (name: string, spec: object) => resource('File', name, spec);
 /** Files below the stage's directory, as its owner wants them. */
 function twin(s: Stage, evil: Escape['evil'], more: Escape['allow'] = {}): Escape {
   return {
-    allow: { kinds: ['File'], paths: [`${s.dir}/`], secrets: [`${s.at('secrets')}/`], ...more },
+    allow: {
+      kinds: ['File'],
+      paths: [`${s.dir}/`],
+      ...more,
+      secrets: [`${s.at('secrets')}/`, ...(more.secrets ?? [])],
+    },
     honest: {
       before: () => s.write(s.at('secrets/own'), 'mine\n'),
       resources: [

@@ -4,7 +4,10 @@ import { inParallel } from '../support/tally.ts';
 import { containerWays } from './containers.ts';
 import { fileWays } from './files.ts';
 import { networkWays } from './network.ts';
+import { otherUnitWays } from './other-units.ts';
+import { portWays } from './ports.ts';
 import { programWays } from './programs.ts';
+import { projectFileWays } from './project-files.ts';
 import { projectWays } from './projects.ts';
 import { Stage } from './stage.ts';
 import { unitWays } from './units.ts';
@@ -16,9 +19,9 @@ const WIDTH = 6;
 
 const ways: readonly (Way & { readonly kind: string })[] = Object.entries({
   File: fileWays,
-  Service: unitWays,
-  Container: containerWays,
-  ComposeProject: projectWays,
+  Service: [...unitWays, ...otherUnitWays],
+  Container: [...containerWays, ...portWays],
+  ComposeProject: [...projectWays, ...projectFileWays],
   Check: networkWays,
   Program: programWays,
 }).flatMap(([kind, all]) => all.map((way) => ({ ...way, kind })));

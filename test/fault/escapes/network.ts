@@ -4,6 +4,7 @@ import { once } from 'node:events';
 import fs from 'node:fs';
 import http from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { StandInGrafana } from '../../support/grafana/grafana.ts';
 import { resource } from '../../support/manifest.ts';
 import type { Allow, Escape, Stage } from './stage.ts';
 import type { Way } from './ways.ts';
@@ -114,35 +115,30 @@ const bomb = (name: string, pattern: string, body: string): Way => ({
       evil: {
         resources: [check({ http: { url, matches: pattern } }), file],
         safe: () => assert.equal(fs.readFileSync(s.at('f'), 'utf8'), 'kept\n'),
-        refusal: [
-          'CheckFailed',
-          'PatternTooSlow',
-          'PatternUnsupported',
-          'BadPattern',
-          'Unsupported',
-          'NotAllowed',
-          'Degraded',
-        ],
+        refusal: ['CheckFailed', 'Invalid', 'Unsupported', 'NotAllowed', 'Degraded'],
       },
     };
   },
 });
 
 /** A kind that speaks to an API at an address that a manifest chooses. */
+interface Spoken {
+  readonly allow: Allow;
+  readonly honest: Escape['honest'];
+  readonly resources: Escape['evil']['resources'];
+}
+
 const speaks = (
   name: string,
   twin: string,
-  make: (
-    s: Stage,
-    port: number,
-  ) => { allow: Allow; honest: Escape['honest']; resources: Escape['evil']['resources'] },
+  make: (s: Stage, port: number) => Spoken | Promise<Spoken>,
   more: Partial<Escape['evil']> = {},
 ): Way => ({
   name,
   twin,
   async escape(s) {
     const other = await serve(s, `${s.canary}\n`);
-    const { resources, ...rest } = make(s, other.port);
+    const { resources, ...rest } = await make(s, other.port);
     return {
       ...rest,
       evil: { resources, safe: () => assert.equal(other.count(), 0, 'somebody was connected to'), ...more },
@@ -222,34 +218,42 @@ export const networkWays: readonly Way[] = [
     `${'x'.repeat(200)}\n`.repeat(2000),
   ),
   bomb('a regular expression with a back reference', '(.*)\\1\\1\\1z', 'b'.repeat(200_000)),
-  speaks('a token sent to another Grafana', 'GrafanaDatasource', (s, port) => {
-    s.write(s.at(TOKEN), 'token\n');
+  speaks('a token sent to another Grafana', 'GrafanaDatasource', async (s, port) => {
+    const grafana = new StandInGrafana('apis');
+    await grafana.start(0);
+    s.after(() => grafana.stop());
+    s.write(s.at(TOKEN), `${grafana.token}\n`);
+    const source = await serve(s, '{"status":"success","data":{}}');
+    const url = `http://127.0.0.1:${source.port}`;
+    const at = (server: string) =>
+      resource('GrafanaDatasource', 'd', {
+        grafana: { url: server, token: { secretFrom: { file: s.at(TOKEN) } } },
+        ...{ uid: 'x', name: 'x', type: 'prometheus', url },
+      });
     return {
-      allow: { kinds: ['GrafanaDatasource'], urls: ['http://127.0.0.1:3000'], secrets: [s.at(TOKEN)] },
-      honest: nothing,
-      resources: [
-        resource('GrafanaDatasource', 'd', {
-          grafana: { url: `http://127.0.0.1:${port}`, token: { secretFrom: { file: s.at(TOKEN) } } },
-          uid: 'x',
-          name: 'x',
-          type: 'prometheus',
-          url: 'http://x',
-        }),
-      ],
+      allow: { kinds: ['GrafanaDatasource'], urls: [grafana.url, url], secrets: [s.at(TOKEN)] },
+      honest: { resources: [at(grafana.url)], works: () => assert.ok(source.count() > 0, 'it is not asked') },
+      resources: [at(`http://127.0.0.1:${port}`)],
     };
   }),
-  speaks('a reload posted to another program, by AlloyConfig', 'AlloyConfig', (s, port) => {
+  speaks('a reload posted to another program, by AlloyConfig', 'AlloyConfig', async (s, port) => {
     s.program(s.at('alloy'), 'exit 0');
+    const granted = await serve(s, 'config reloaded');
     const spec = { path: s.at('config.alloy'), content: '// a\n', binary: s.at('alloy'), manager: 'none' };
+    const at = (address: number) =>
+      resource('AlloyConfig', 'a', { ...spec, address: `127.0.0.1:${address}` });
     return {
       allow: {
         kinds: ['AlloyConfig'],
         paths: [s.at('config.alloy')],
         exec: [s.at('alloy')],
-        urls: ['http://127.0.0.1:12345'],
+        urls: [`http://127.0.0.1:${granted.port}`],
       },
-      honest: nothing,
-      resources: [resource('AlloyConfig', 'a', { ...spec, address: `127.0.0.1:${port}` })],
+      honest: {
+        resources: [at(granted.port)],
+        works: () => assert.equal(fs.readFileSync(s.at('config.alloy'), 'utf8'), '// a\n'),
+      },
+      resources: [at(port)],
     };
   }),
   speaks('a reload posted to another program, by PrometheusConfig', 'PrometheusConfig', (s, port) => {

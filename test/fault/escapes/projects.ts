@@ -4,18 +4,19 @@ import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import { eventually } from '../../support/eventually.ts';
 import { resource } from '../../support/manifest.ts';
-import { IMAGE, isOpen, NETWORK, nextPort } from './containers.ts';
+import { IMAGE } from './containers.ts';
+import { isOpen, NETWORK, nextPort } from './ports.ts';
 import type { Allow, Escape, Stage } from './stage.ts';
 import type { Way } from './ways.ts';
 
-const LOOKS =
+export const LOOKS =
   'for f in $$(find /in -name secret -o -name agent.key); do cat $$f >>/proof/seen; done; env >>/proof/env; exec sleep 100000';
-const USERS = `services:\n  theirs:\n    image: ${IMAGE}\n    network_mode: none\n    stop_grace_period: 0s\n    command: [sleep, '100000']\n`;
+export const USERS = `services:\n  theirs:\n    image: ${IMAGE}\n    network_mode: none\n    stop_grace_period: 0s\n    command: [sleep, '100000']\n`;
 
 /** What the manifest adds: one service. */
-function project(s: Stage, service: object, more: object = {}): ReturnType<typeof resource> {
+export function project(s: Stage, service: object, more: object = {}): ReturnType<typeof resource> {
   const { volumes = [], ...others } = service as { volumes?: string[] };
-  return resource('ComposeProject', 'p', {
+  return resource('ComposeProject', s.id, {
     directory: s.dir,
     project: s.id,
     services: {
@@ -32,7 +33,7 @@ function project(s: Stage, service: object, more: object = {}): ReturnType<typeo
   });
 }
 
-function twin(s: Stage, evil: Escape['evil'], more: Allow = {}): Escape {
+export function twin(s: Stage, evil: Escape['evil'], more: Allow = {}): Escape {
   const { mounts = [], capabilities = [], ...others } = more;
   const start = (): void => {
     s.write(s.at('compose.yaml'), USERS);
@@ -65,7 +66,7 @@ function twin(s: Stage, evil: Escape['evil'], more: Allow = {}): Escape {
   };
 }
 
-const TWIN = 'ComposeProject';
+export const TWIN = 'ComposeProject';
 
 const volume = (
   name: string,
@@ -140,37 +141,6 @@ const port = (name: string, spelled: (port: number, external: string) => string)
     };
   },
 });
-
-/** What a File may write and compose then reads. */
-const written = (
-  name: string,
-  files: (s: Stage) => Record<string, string>,
-  before?: (s: Stage) => unknown,
-): Way => ({
-  name,
-  twin: TWIN,
-  escape: (s) => {
-    const texts = Object.entries(files(s));
-    return twin(
-      s,
-      {
-        ...(before === undefined ? {} : { before: () => before(s) }),
-        resources: [
-          ...texts.map(([file, content], i) => resource('File', `f${i}`, { path: s.at(file), content })),
-          {
-            // A label of ours on what they wrote has it made anew.
-            ...project(s, {}, { extend: { evil: { labels: { a: 'b' } } } }),
-            dependsOn: texts.map((_, i) => ({ ref: `File/f${i}`, until: 'Applied' as const })),
-          },
-        ],
-      },
-      { paths: texts.map(([file]) => s.at(file)) },
-    );
-  },
-});
-
-const evilService = (s: Stage): string =>
-  `services:\n  evil:\n    image: ${IMAGE}\n    network_mode: none\n    stop_grace_period: 0s\n    command: [sh, -c, '${LOOKS}']\n    volumes: ['${s.vault}:/in:ro', '${s.proof}:/proof']\n`;
 
 export const projectWays: readonly Way[] = [
   volume('a default of a variable in a volume', (s) => `${s.at('app')}/\${X:-${up(s)}}:/in:ro`),
@@ -308,29 +278,4 @@ export const projectWays: readonly Way[] = [
         resources: [project(s, { environment: { STOLEN: { secretFrom: { file: `${s.vault}/secret` } } } })],
       }),
   },
-  written('a compose file by a File', (s) => ({
-    'compose.yaml': `${USERS}${evilService(s).replace('services:\n', '')}`,
-  })),
-  written(
-    'a file that theirs includes, by a File',
-    (s) => ({ 'more.yaml': evilService(s) }),
-    (s) => s.write(s.at('compose.yaml'), `include: [more.yaml]\n${USERS}`),
-  ),
-  written(
-    'a file that theirs extends, by a File',
-    (s) => ({ 'more.yaml': evilService(s) }),
-    (s) =>
-      s.write(s.at('compose.yaml'), `${USERS}  evil:\n    extends: { file: more.yaml, service: evil }\n`),
-  ),
-  written('another list of files in .env, by a File', (s) => ({
-    'other.yaml': `${USERS}${evilService(s).replace('services:\n', '')}`,
-    '.env': 'COMPOSE_FILE=other.yaml\n',
-  })),
-  written(
-    'another program’s env_file that leads out',
-    (s) => ({
-      'more.yaml': `services:\n  evil:\n    image: ${IMAGE}\n    network_mode: none\n    env_file: ${s.vault}/env\n    command: [sh, -c, '${LOOKS}']\n    volumes: ['${s.proof}:/proof']\n`,
-    }),
-    (s) => s.write(s.at('compose.yaml'), `include: [more.yaml]\n${USERS}`),
-  ),
 ];

@@ -142,6 +142,8 @@ test('what runs the agent may be read, and is never written, stopped or changed 
     { type: 'path', value: '/etc/systemd' },
     { type: 'path', value: '/usr/local/bin/homeostat' },
     { type: 'path', value: '/proc/1/root/etc/motd' },
+    { type: 'secret', value: '/proc/self/environ' },
+    { type: 'mount', value: '/proc/1', mode: 'ro' },
     mount('/etc/systemd', 'rw'),
   ] as const)
     assert.ok(!isGranted(refused, grants), JSON.stringify(refused));

@@ -1,5 +1,6 @@
 // Secrets are found where the manifest says, and shown nowhere.
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
 import fs from 'node:fs';
 import path from 'node:path';
 import { test } from 'node:test';
@@ -81,4 +82,51 @@ test('secrets are compared under a key of this host: the same value has another 
 test('every secret that a spec names is found, wherever it stands', () => {
   const ref = { secretFrom: { env: 'X' } };
   assert.deepEqual(secretRefsIn({ a: [1, { b: ref }], c: 'text', d: null }), [ref]);
+});
+
+test('a link leads to no secret that is not granted, whatever is swapped; a hard link to no key of the agent’s', (t) => {
+  const [state, directory] = [temporaryDirectory(t), temporaryDirectory(t)];
+  const at = (name: string): string => path.join(directory, name);
+  fs.writeFileSync(at('granted'), 'value');
+  fs.writeFileSync(at('shadow'), 'value');
+  fs.writeFileSync(path.join(state, 'agent.key'), 'value');
+  fs.symlinkSync('shadow', at('link'));
+  fs.symlinkSync('granted', at('good'));
+  fs.linkSync(path.join(state, 'agent.key'), at('hard'));
+  const store = createSecretStore({
+    stateDir: state,
+    env: {},
+    age: createAgeIdentity('/nonexistent', 'pi'),
+    allows: (file) => file === at('granted'),
+  });
+  assert.equal(
+    store
+      .resolve({ secretFrom: { file: at('good') } })
+      .reveal()
+      .toString(),
+    'value',
+  );
+  for (const name of ['link', 'hard', '../../proc/self/root/etc/passwd']) {
+    assert.throws(
+      () => store.resolve({ secretFrom: { file: `${directory}/${name}` } }),
+      (error) => error instanceof Stalled && error.reason === 'NotAllowed',
+      name,
+    );
+  }
+});
+
+test('pipes, devices, directories and large files are no secrets, and keep nobody waiting', (t) => {
+  const directory = temporaryDirectory(t);
+  const store = createStore(temporaryDirectory(t), {});
+  execFileSync('mkfifo', [path.join(directory, 'pipe')]);
+  fs.writeFileSync(path.join(directory, 'large'), '');
+  fs.truncateSync(path.join(directory, 'large'), 2 * 1024 * 1024);
+  for (const [file, why] of [
+    [path.join(directory, 'pipe'), /no regular file/],
+    ['/dev/zero', /no regular file/],
+    [directory, /no regular file/],
+    [path.join(directory, 'large'), /at most 1048576/],
+  ] as const) {
+    assert.throws(() => store.resolve({ secretFrom: { file } }), missing(why), file);
+  }
 });

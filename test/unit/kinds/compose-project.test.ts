@@ -183,25 +183,25 @@ test('values of an env_file are quoted only as far as they must be', () => {
   );
 });
 
-test('it asks for every file, image, mount and power', () => {
-  const asked = permissionsOf(spec).map(({ type, value }) => `${type} ${value}`);
-  for (const wanted of [
-    'path /srv/stack/compose.override.yaml',
-    'path /srv/stack/compose.homeostat.yaml',
-    'path /srv/stack/.env',
-    'path /srv/stack/compose.homeostat.exporter.env',
-    'exec docker',
-    'image exporter:1',
-    'mount /srv/stack/data',
-    'mount named',
-    'mount /var/run/docker.sock',
-    'root-equivalent mount:/var/run/docker.sock',
-    'capability CAP_NET_ADMIN',
-    'capability network:host',
-    'capability publish:0.0.0.0',
-  ]) {
-    assert.ok(asked.includes(wanted), wanted);
-  }
+test('it asks for the project, each service that it changes, each label and each variable', () => {
+  const asked = (more: object) =>
+    permissionsOf(ComposeProjectSpec.parse({ directory: '/srv/stack', ...more })).map(
+      (p) => `${p.type} ${p.value}`,
+    );
+  const project = ['capability compose:/srv/stack', 'exec docker'];
+  assert.deepEqual(asked({}), project);
+  assert.deepEqual(asked({ extend: { web: { labels: { team: 'ops' } } } }), [
+    ...project,
+    'capability compose:/srv/stack#web',
+    'capability label:team',
+  ]);
+  const command = ['$$A', '$$$B', '${C:-${D}}', '$E-${F?x}', '${G', 'x$', '$1'];
+  const services = { side: { image: 'x:${H}', command, environment: { A: '$I' } } };
+  const secrets = asked({ services }).slice(project.length).sort();
+  assert.deepEqual(
+    secrets,
+    [...'BCDEFGHI'].map((name) => `secret compose:/srv/stack:${name}`),
+  );
 });
 
 test('what fits the schema and is wrong all the same is said by its path', () => {

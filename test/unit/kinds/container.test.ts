@@ -9,6 +9,8 @@ import { container } from '../../../kinds/container/index.ts';
 import { ContainerSpec, type D } from '../../../kinds/container/schema.ts';
 import { bindsOf } from '../../../kinds/container/sources.ts';
 import type { Container } from '../../../kinds/docker-engine.ts';
+import { mountPermissions } from '../../../kinds/mount-powers.ts';
+import type { Docker, Ports } from '../../../kinds/ports.ts';
 import { plainMounts } from '../../support/mounts.ts';
 
 const parse = (more: object = {}): ContainerSpec =>
@@ -76,58 +78,102 @@ function made(d: D, more: Partial<Container['State']> = {}): Container {
 }
 
 test('everything that a host’s owner may not want is asked for', () => {
-  assert.deepEqual(container.permissions(parse())[0], { type: 'image', value: 'grafana/alloy:v1.18.0' });
+  const [image] = container.permissions(parse());
+  assert.deepEqual(image, { type: 'image', value: 'docker.io/grafana/alloy:v1.18.0' });
   assert.deepEqual(permissions({}), []);
   assert.deepEqual(permissions({ network: 'host', capAdd: ['NET_ADMIN', 'CAP_SYSLOG'] }), [
     'capability network:host',
     'capability CAP_NET_ADMIN',
     'capability CAP_SYSLOG',
   ]);
-  assert.deepEqual(permissions({ ports: ['127.0.0.1:80:80', '0.0.0.0:81:81', '[::]:82:82'] }), [
+  const ports = ['127.0.0.1:80:80', '0.0.0.0:81:81', '[::]:82:82', '83:83', '[::ffff:0.0.0.0]:84:84'];
+  assert.deepEqual(permissions({ ports: [...ports, '[::ffff:127.0.0.9]:1:1', '10.0.0.1:2:2'] }), [
     'capability publish:0.0.0.0',
     'capability publish:::',
+    'capability publish:0.0.0.0',
+    'capability publish:0.0.0.0',
+    'capability publish:10.0.0.1',
   ]);
-  const mounts = [
-    { type: 'bind', source: '/etc/alloy', target: '/etc/alloy', readOnly: true },
-    { type: 'volume', source: 'data', target: '/data' },
-    { type: 'tmpfs', target: '/tmp' },
-  ];
-  assert.deepEqual(permissions({ mounts }), ['mount /etc/alloy', 'mount data']);
+  assert.deepEqual(permissions({ network: 'container:db', labels: { team: 'ops' }, adopt: true }), [
+    'capability adopt:alloy',
+    'capability network:container:db',
+    'capability label:team',
+  ]);
+  assert.deepEqual(permissions({ mounts: [{ type: 'volume', source: 'data', target: '/data' }] }), [
+    'mount data',
+  ]);
+});
+
+test('what a mount needs is said by where it leads', async () => {
+  const mounts = plainMounts('', { links: { '/srv/app/current': '/etc' }, sockets: ['/srv/app/run/x.sock'] });
+  const docker = { request: async () => ({ status: 200, headers: {}, body: '{}' }) } as unknown as Docker;
+  const needed = async (source: string, readOnly: boolean) => {
+    const d = desire({ mounts: [{ type: 'bind', source, target: '/x', readOnly }] });
+    const found = await container.resolve!(
+      d,
+      { docker, mounts } as unknown as Ports,
+      new AbortController().signal,
+    );
+    return found.map(({ type, value, mode }) =>
+      mode === undefined ? `${type} ${value}` : `${value}:${mode}`,
+    );
+  };
+  assert.deepEqual(
+    await needed('/srv/app', true),
+    ['/srv/app:ro', 'root-equivalent mount:/srv/app:ro'],
+    'a socket',
+  );
+  assert.deepEqual(await needed('/srv/app/data', false), ['/srv/app/data:rw']);
+  const link = await needed('/srv/app/current/ssl', false);
+  assert.deepEqual(link, ['/etc/ssl:rw', 'root-equivalent mount:/etc/ssl']);
 });
 
 test('what amounts to root is asked for in words', () => {
   const root = (more: object) => permissions(more).filter((ask) => ask.startsWith('root-equivalent'));
   const bind = (source: string, readOnly = false) =>
-    root({ mounts: [{ type: 'bind', source, target: '/x', readOnly }] }).map((ask) => ask.split(' ')[1]);
+    mountPermissions(source, readOnly)
+      .slice(1)
+      .map(({ value }) => value);
   assert.deepEqual(root({ privileged: true }), ['root-equivalent privileged:alloy']);
   assert.deepEqual(root({ pid: 'host' }), ['root-equivalent pid:host:alloy']);
-  for (const name of ['SYS_ADMIN', 'CAP_SYS_PTRACE']) {
+  for (const name of ['SYS_ADMIN', 'CAP_SYS_PTRACE', 'SOME_LATER_ONE']) {
     assert.equal(root({ capAdd: [name] }).length, 1, name);
   }
   assert.deepEqual(root({ capAdd: ['ALL'] }), ['root-equivalent capability:ALL']);
   assert.deepEqual(root({ capAdd: ['NET_ADMIN'] }), []);
-  assert.deepEqual(bind('/var/run/docker.sock', true), ['mount:/var/run/docker.sock:ro']);
-  assert.deepEqual(bind('/home/me/.colima/docker.sock'), ['mount:/home/me/.colima/docker.sock']);
-  assert.deepEqual(
-    bind('/run', true),
-    ['mount:/run:ro'],
-    'a socket can be reached through a read-only mount',
-  );
-  assert.deepEqual(bind('/', true), ['mount:/:ro']);
   for (const path of [
-    '/',
-    '/etc',
-    '/etc/systemd/system',
+    ...['/', '/run', '/var/run/docker.sock', '/home/me/.colima/docker.sock', '/run/dbus', '/run/tailscale'],
+    ...[
+      '/run/systemd',
+      '/etc',
+      '/etc/shadow',
+      '/etc/ssh',
+      '/root',
+      '/home/me/.ssh',
+      '/proc',
+      '/dev',
+      '/var/lib',
+    ],
+    ...['/var/lib/docker/volumes', '/var', '/var/lib/tailscale'],
+  ]) {
+    assert.deepEqual(bind(path, true), [`mount:${path}:ro`], 'reading is enough');
+    assert.deepEqual(bind(path), [`mount:${path}`]);
+  }
+  for (const path of [
+    '/etc/crontab',
     '/usr/local/bin',
-    '/proc',
-    '/root',
-    '/var/lib/docker',
+    '/opt',
+    '/sys',
+    '/var/log',
+    '/var/spool/cron',
+    '/tmp',
   ]) {
     assert.deepEqual(bind(path), [`mount:${path}`]);
   }
-  for (const path of ['/etc/alloy', '/srv/data', '/var/log', '/home/me/data'])
-    assert.deepEqual(bind(path), []);
-  for (const path of ['/etc', '/proc', '/var/log', '/etc/machine-id']) assert.deepEqual(bind(path, true), []);
+  for (const path of ['/srv/data', '/mnt/disk', '/data', '/media/usb']) assert.deepEqual(bind(path), []);
+  for (const path of ['/sys', '/var/log', '/etc/machine-id', '/run/log/journal', '/etc/alloy', '/usr']) {
+    assert.deepEqual(bind(path, true), []);
+  }
 });
 
 test('what can’t be meant is told with what would be right', () => {

@@ -222,6 +222,7 @@ test('where the lifecycle API is off, a container is sent SIGHUP, and its metric
   let served: ServedPrometheus | undefined;
   const docker = {
     request: async (method: string, p: string, { query }: { query: { signal: string } }) => {
+      if (method === 'GET') return { status: 200, headers: {}, body: '{"Id":"4f","Name":"/prometheus"}' };
       sent.push(`${method} ${p} ${query.signal}`);
       served!.reload();
       return { status: 204, headers: {}, body: '' };
@@ -233,7 +234,7 @@ test('where the lifecycle API is off, a container is sent SIGHUP, and its metric
   const { line, config } = setting;
   line.assign(config({ container: 'prometheus' }));
   await line.expect(KEY, 'True');
-  assert.deepEqual(sent, ['POST /containers/prometheus/kill HUP']);
+  assert.deepEqual(sent, ['POST /containers/4f/kill HUP']);
   line.assign(config({ container: 'prometheus', scrapeConfigs: { content: '- job_name: refused\n' } }));
   await line.expect(KEY, 'False', 'RolledBack');
   assert.match(served.loaded, /job_name: ours/);
@@ -247,6 +248,7 @@ test('a unit is reloaded in the same way', async (t) => {
   const sent: string[] = [];
   let served: ServedPrometheus | undefined;
   const units = {
+    show: async () => ({ id: 'prometheus.service' }),
     run: async (job: string, unit: string) => {
       sent.push(`${job} ${unit}`);
       served!.reload();

@@ -231,3 +231,20 @@ test('an alias needs the grant of the unit that it names', async (t) => {
   );
   assert.deepEqual(found, [{ type: 'unit', value: 'ssh.service', why: 'web.service is another name of it' }]);
 });
+
+test('a variable that has a supervised program run other code needs a grant of its own', () => {
+  const permissions = service
+    .permissions(
+      service.spec.parse({
+        unit: 'web.service',
+        manager: 'supervised',
+        command: ['/usr/bin/web'],
+        env: { PORT: '80', LD_PRELOAD: '/srv/x.so', BASH_ENV: '/srv/x' },
+      }),
+    )
+    .map(({ type, value }) => `${type} ${value}`);
+  assert.deepEqual(
+    permissions.filter((permission) => permission.startsWith('root')),
+    ['', ':LD_PRELOAD', ':BASH_ENV'].map((more) => `root-equivalent command:web.service${more}`),
+  );
+});

@@ -118,7 +118,7 @@ test('a name with wildcards stands for every entry that fits, and wakes for no o
   let [fitting, all] = [0, 0];
   const ended = [
     watches.watch(path.join(directory, '*.yml'), () => (fitting += 1), stop.signal),
-    watches.watch(path.join(directory, '{*,.*}'), () => (all += 1), stop.signal),
+    watches.watch(path.join(directory, '*'), () => (all += 1), stop.signal),
   ];
   await eventually(() => assert.deepEqual([fitting, all], [1, 1], 'armed'));
   for (const name of ['other.txt', '.a.yml.swp']) {
