@@ -2,7 +2,7 @@
 // what is needed from the machine, runs the agent, and drains it on a signal to stop.
 import fs from 'node:fs';
 import path from 'node:path';
-import pino, { type Logger } from 'pino';
+import type { Logger } from 'pino';
 import { privateKeyOf } from '../api/bundle.ts';
 import { inWords } from '../api/errors.ts';
 import { kinds } from '../kinds/index.ts';
@@ -23,6 +23,7 @@ import { systemClock } from './providers/clock.ts';
 import { createDocker, DEFAULT_DOCKER_HOST } from './providers/docker.ts';
 import { createFiles } from './providers/files.ts';
 import { createHttp } from './providers/http.ts';
+import { createLog } from './providers/log.ts';
 import { createMounts } from './providers/mounts.ts';
 import { ownFiles } from './providers/parents.ts';
 import { unitsOf } from './providers/process-identity.ts';
@@ -137,16 +138,6 @@ export function createAgent(
     ...options,
   });
   return { agent, ports };
-}
-
-/** Logs are JSON lines on stdout, with the level as a word. */
-export function createLog(level = 'info'): Logger {
-  return pino({
-    level,
-    base: null,
-    timestamp: pino.stdTimeFunctions.isoTime,
-    formatters: { level: (label) => ({ level: label }) },
-  });
 }
 
 /** EX_TEMPFAIL of sysexits.h: whoever starts the agent is to start it anew. */

@@ -14,7 +14,7 @@ declare module 'undici/lib/core/connect.js' {
   import { buildConnector } from 'undici';
   /** As much of the socket that it returns, which undici's own types leave out, as is of use. */
   export interface Attempt {
-    destroy(): void;
+    destroy(error?: Error): void;
     once(event: 'close', listener: () => void): void;
   }
   export default function build(

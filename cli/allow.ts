@@ -3,7 +3,8 @@
 import { styleText } from 'node:util';
 import type { Command } from 'commander';
 import { type AgentConfig, ALLOW_EVERYTHING, readAgentConfig } from '../agent/config.ts';
-import { createAgent, createLog, ownThings } from '../agent/main.ts';
+import { createAgent, ownThings } from '../agent/main.ts';
+import { createLog } from '../agent/providers/log.ts';
 import {
   allowOf,
   byList,

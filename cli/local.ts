@@ -10,7 +10,8 @@ import {
   DEFAULT_CONFIG_FILE,
   readAgentConfig,
 } from '../agent/config.ts';
-import { createAgent, createLog, type OpenOptions } from '../agent/main.ts';
+import { createAgent, type OpenOptions } from '../agent/main.ts';
+import { createLog } from '../agent/providers/log.ts';
 import type { Assignment } from '../agent/reconcile/world.ts';
 import { Payload } from '../api/bundle.ts';
 import { didYouMean } from '../api/diagnostics.ts';

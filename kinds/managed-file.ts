@@ -75,28 +75,34 @@ export function writeFile(
   isNew: boolean,
   now: FileState = files.read(wanted.path),
 ): void {
-  const durable = isNew && 'content';
-  const attributes: FileAttributes = {
-    mode: wanted.mode ?? 0o644,
-    ...(wanted.uid === undefined ? {} : { uid: wanted.uid }),
-    ...(wanted.gid === undefined ? {} : { gid: wanted.gid }),
-  };
-  if (now.type !== 'file') {
-    files.replaceAtomic(wanted.path, wanted.bytes, attributes, { durable });
-  } else if (now.links === undefined && wanted.bytes.equals(now.content)) {
-    files.setAttributes(wanted.path, attributes);
-  } else if (wanted.inPlace === true) {
-    // Refused for a file with other names, which would hold it, too; any other gets an inode of its own below.
-    files.rewriteInPlace(wanted.path, wanted.bytes, attributes);
-  } else {
-    // A replaced file keeps the owner that nobody named.
-    files.replaceAtomic(
-      wanted.path,
-      wanted.bytes,
-      { uid: now.uid, gid: now.gid, ...attributes },
-      { durable },
-    );
+  const { path: at, bytes } = wanted;
+  const isSame = now.type === 'file' && now.links === undefined && bytes.equals(now.content);
+  // In place it is refused for a file with other names, which would hold it, too; any other gets an inode of its own.
+  if (now.type === 'file' && (isSame || wanted.inPlace === true)) {
+    const attributes = attributesOf(wanted, { type: 'absent' });
+    if (isSame) files.setAttributes(at, attributes);
+    else files.rewriteInPlace(at, bytes, attributes);
+    return;
   }
+  files.replaceAtomic(at, bytes, attributesOf(wanted, now), { durable: isNew && 'content' });
+}
+
+/** As `writeFile` with content that was not there before; many that are written at the same time share the disk. */
+export async function writeNewFile(files: Files, wanted: WantedFile, now: FileState): Promise<void> {
+  const isSame = now.type === 'file' && now.links === undefined && wanted.bytes.equals(now.content);
+  const isReplaced = now.type !== 'file' || (!isSame && wanted.inPlace !== true);
+  if (!isReplaced) return writeFile(files, wanted, true, now);
+  await files.replaceFlushed(wanted.path, wanted.bytes, attributesOf(wanted, now));
+}
+
+/** A replaced file keeps the owner that nobody named. */
+function attributesOf({ mode = 0o644, uid, gid }: WantedFile, now: FileState): FileAttributes {
+  return {
+    ...(now.type === 'file' ? { uid: now.uid, gid: now.gid } : {}),
+    mode,
+    ...(uid === undefined ? {} : { uid }),
+    ...(gid === undefined ? {} : { gid }),
+  };
 }
 
 /** A path's state as it is kept in snapshots. */

@@ -59,6 +59,11 @@ export interface Files {
     options?: { durable?: boolean | 'content' },
   ): void;
   /**
+   * As `replaceAtomic` with 'content', but that the event loop goes on while the disk is waited for: of a thousand new
+   * files many are flushed at the same time, and events are read meanwhile. What stands there by then gives way, too.
+   */
+  replaceFlushed(path: string, content: Uint8Array, attributes: FileAttributes): Promise<void>;
+  /**
    * Keeps the inode, for a file that is bind-mounted on its own; readers may see a part.
    * @throws HardLinked for a file with several names, NotAFile for a device or a pipe; so does setAttributes.
    */

@@ -36,13 +36,27 @@ export async function bundleOneFile(outfile: string): Promise<void> {
  */
 export const AGENT_NODE_ARGUMENTS = ['--max-semi-space-size=1', '--optimize-for-size'] as const;
 
+/**
+ * And where it is known to have them, since a flag that it does not know ends it: V8's optimizing compilers have no use
+ * in an agent that waits, and what of them was read once stays resident. JavaScript gets there when it is called ten
+ * thousand times instead of three, by one of the two, and undici's parser (WebAssembly) stays as it was compiled first
+ * (docs/decisions/0038-an-agent-that-waits-is-not-optimized.md).
+ */
+export const AGENT_TIER_ARGUMENTS = [
+  '--liftoff-only',
+  '--no-maglev',
+  '--invocation-count-for-turbofan=10000',
+  '--invocation-count-for-osr=3000',
+] as const;
+const HAVE_TIERS = ['v26'];
+
 /** And the controller: what ten thousand waiting requests hold is half of it old, and is to be collected (docs/performance.md). */
 export const CONTROLLER_NODE_ARGUMENTS = ['--max-semi-space-size=4', '--optimize-for-size'] as const;
 
 /** And a run that ends by itself: cron starts it on hosts that have little else to do, and little memory. */
 export const LOCAL_NODE_ARGUMENTS = ['--max-semi-space-size=1', '--optimize-for-size'] as const;
 
-const LAUNCHER = `#!/bin/sh
+export const LAUNCHER = `#!/bin/sh
 # homeostat, run by the node on PATH; what runs on every host, and the controller, with what keeps them small: the agent
 # has a file of its own, which reads no command line but these (help and mistakes are for the whole program). glibc reads
 # MALLOC_ARENA_MAX as node starts (mallopt(3)); children do not get it.
@@ -50,7 +64,11 @@ set -e
 here=$(dirname "$(readlink -f "$0")")
 case "$1 $2 $#" in
   "agent  1" | "agent --config 3" | "agent --config="?*" 2")
-    [ "$#" = 3 ] && [ -z "$3" ] || MALLOC_ARENA_MAX=1 exec node ${AGENT_NODE_ARGUMENTS.join(' ')} "$here/agent.cjs" "$@" ;;
+    case $(node --version) in
+      ${HAVE_TIERS.map((major) => `${major}.*`).join(' | ')}) tiers='${AGENT_TIER_ARGUMENTS.join(' ')}' ;;
+      *) tiers= ;;
+    esac
+    [ "$#" = 3 ] && [ -z "$3" ] || MALLOC_ARENA_MAX=1 exec node ${AGENT_NODE_ARGUMENTS.join(' ')} $tiers "$here/agent.cjs" "$@" ;;
 esac
 case "$1" in
   controller) exec node ${CONTROLLER_NODE_ARGUMENTS.join(' ')} "$here/homeostat.cjs" "$@" ;;

@@ -4,12 +4,12 @@ import path from 'node:path';
 import { errnoOf } from '../../api/errors.ts';
 
 /** @throws system errors; the file is then what it was before. */
-export function writeDurably(file: string, text: string, mode = 0o600): void {
+export function writeDurably(file: string, content: string | Uint8Array, mode = 0o600): void {
   const temporary = `${file}.new`;
   try {
     const fd = fs.openSync(temporary, 'w', mode);
     try {
-      fs.writeFileSync(fd, text);
+      fs.writeFileSync(fd, content);
       fs.fsyncSync(fd);
     } finally {
       fs.closeSync(fd);

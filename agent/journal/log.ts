@@ -11,6 +11,7 @@ import { errnoOf } from '../../api/errors.ts';
 import type { Json } from '../../api/json.ts';
 import { readIfThere, writeDurably } from './durable.ts';
 
+const NEWLINE = Buffer.from('\n');
 /** A file below this is never worth being written anew. */
 const SMALL_BYTES = 1024 * 1024;
 
@@ -63,7 +64,7 @@ export class Log {
   /** @param record as JSON.stringify takes it. @throws system errors; the record is then not in the file. */
   append(record: unknown): void {
     if (this.#suspect || this.#bytes > this.#rewriteAbove) this.#rewrite();
-    const line = Buffer.from(lineOf(record));
+    const line = lineOf(record);
     let fd = this.#open();
     if (fd === undefined) {
       this.#rewrite();
@@ -135,21 +136,21 @@ export class Log {
 
   /** @throws system errors; the file is then as it was. */
   #rewrite(): void {
-    const text = [...this.#contents()].map(lineOf).join('');
+    const bytes = Buffer.concat([...this.#contents()].map(lineOf));
     fs.mkdirSync(path.dirname(this.#file), { recursive: true, mode: 0o700 });
-    writeDurably(this.#file, text);
-    this.#bytes = Buffer.byteLength(text);
+    writeDurably(this.#file, bytes);
+    this.#bytes = bytes.length;
     this.#rewriteAbove = 2 * this.#bytes + SMALL_BYTES;
     this.#suspect = false;
     this.#unflushed = false;
   }
 }
 
-function lineOf(record: unknown): string {
-  const json = JSON.stringify(record);
-  return `${checksum(json)} ${json}\n`;
+function lineOf(record: unknown): Buffer {
+  const json = Buffer.from(JSON.stringify(record));
+  return Buffer.concat([Buffer.from(`${checksum(json)} `), json, NEWLINE]);
 }
 
-function checksum(json: string): string {
+function checksum(json: string | Uint8Array): string {
   return crc32(json).toString(16).padStart(8, '0');
 }

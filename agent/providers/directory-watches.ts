@@ -304,10 +304,7 @@ export class DirectoryWatches {
   #onEvent(watched: Watched, name: string | null): void {
     // A directory reports itself by its own name: its attributes changed, or it is gone or elsewhere now.
     if (name === watched.name) return this.#abandon(watched);
-    // Nearly all of them, in a directory such as /tmp.
-    if (name !== null && watched.patterns.size === 0 && !watched.subscriptions.has(name)) return;
-    const concerned = name === null ? allOf(watched) : concernedBy(watched, name);
-    for (const s of concerned) {
+    for (const s of name === null ? allOf(watched) : concernedBy(watched, name)) {
       s.wake();
       const last = s.way.steps.at(-1);
       const isThePath = s.way.endsAtPath && last?.name === name && last.directory === watched.directory;
@@ -316,11 +313,19 @@ export class DirectoryWatches {
   }
 }
 
+const NOBODY: readonly Subscription[] = [];
+
 function isPolled(watched: Watched): boolean {
   return watched.watcher === undefined && !UNCHANGING.includes(watched.directory);
 }
 
-function concernedBy({ subscriptions, patterns }: Watched, name: string): Subscription[] {
+/** A copy, since whoever looks for its way anew leaves the set and comes back to it. */
+function concernedBy({ subscriptions, patterns }: Watched, name: string): readonly Subscription[] {
+  if (patterns.size === 0) {
+    const named = subscriptions.get(name);
+    // Of nearly all of them, in a directory such as /tmp.
+    return named === undefined ? NOBODY : [...named];
+  }
   const fitting = [...patterns].filter((pattern) => pattern !== name && fitsGlob(name, pattern));
   return [name, ...fitting].flatMap((key) => [...(subscriptions.get(key) ?? [])]);
 }

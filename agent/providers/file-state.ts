@@ -10,6 +10,9 @@ const MAX_BYTES = 16 * 1024 * 1024;
 export function readState(full: string, refuse?: (stat: fs.Stats) => void): FileState {
   let fd: number;
   try {
+    // An error takes Node longer than all the rest of a look, and what is gone is to be back soon.
+    if (!fs.existsSync(full) && fs.lstatSync(full, { throwIfNoEntry: false }) === undefined)
+      return { type: 'absent' };
     fd = fs.openSync(full, O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
   } catch (error) {
     switch (errnoOf(error)) {

@@ -17,6 +17,8 @@ const { O_CREAT, O_EXCL, O_NOFOLLOW, O_NONBLOCK, O_RDONLY, O_RDWR, O_WRONLY } = 
 const unfinished = (name: string): string => `.${name}.homeostat~`;
 /** The name beside an entry of a candidate for it, hidden and without its suffix: nobody loads it with the others. */
 const candidateOf = (name: string): string => `.${name}.homeostat-validate`;
+/** Paths whose place is remembered. */
+const MOST_PLACES = 10_000;
 const HAS_PROC = process.platform === 'linux';
 
 export interface FilesOptions {
@@ -40,9 +42,16 @@ export function createFiles(options: FilesOptions = {}): Files & { close(): Prom
   const { onPolling } = options;
   const watches = options.watches ?? new DirectoryWatches(onPolling === undefined ? {} : { onPolling });
   const candidates = new Candidates(options.candidates);
+  /** The same paths are asked for again and again, and node:path reads them letter by letter. */
+  const places = new Map<string, string>();
   const place = (p: string): string => {
+    const known = places.get(p);
+    if (known !== undefined) return known;
     if (!path.isAbsolute(p)) throw new Error(`${p} is not an absolute path`);
-    return root + path.normalize(p);
+    if (places.size >= MOST_PLACES) places.clear();
+    const full = root + path.normalize(p);
+    places.set(p, full);
+    return full;
   };
 
   const bare = (full: string): string | undefined =>
@@ -69,7 +78,7 @@ export function createFiles(options: FilesOptions = {}): Files & { close(): Prom
     let fd: number | undefined;
     try {
       fd = openParent(full, (resolved, parentFd) => judge(p, full, resolved, parentFd));
-      return use(HAS_PROC ? `/proc/self/fd/${fd}/${path.basename(full)}` : full, fd);
+      return use(entryIn(fd, full), fd);
     } catch (error) {
       throw named(error, p);
     } finally {
@@ -118,6 +127,18 @@ export function createFiles(options: FilesOptions = {}): Files & { close(): Prom
     if (attributes.mode !== undefined) fs.fchmodSync(fd, attributes.mode);
   }
 
+  async function writeFlushed(file: string, content: Uint8Array, attributes: FileAttributes): Promise<void> {
+    const fd = openFresh(file);
+    try {
+      writeThrough(fd, content, attributes);
+      await new Promise<void>((resolve, reject) =>
+        fs.fsync(fd, (error) => (error === null ? resolve() : reject(error))),
+      );
+    } finally {
+      fs.closeSync(fd);
+    }
+  }
+
   return {
     read,
 
@@ -143,7 +164,7 @@ export function createFiles(options: FilesOptions = {}): Files & { close(): Prom
     replaceAtomic(p, content, attributes, { durable = false } = {}) {
       inParent(p, (entry, parentFd) => {
         // One fixed name an entry: what a kill -9 leaves behind is found and removed by the next write.
-        const temporary = path.join(path.dirname(entry), unfinished(path.basename(entry)));
+        const temporary = beside(entry, unfinished);
         const fd = openFresh(temporary);
         try {
           try {
@@ -159,6 +180,30 @@ export function createFiles(options: FilesOptions = {}): Files & { close(): Prom
         }
         if (durable === true) fs.fsyncSync(parentFd);
       });
+    },
+
+    async replaceFlushed(p, content, attributes) {
+      const full = place(p);
+      let parentFd: number | undefined;
+      try {
+        parentFd = openParent(full, (resolved, fd) => judge(p, full, resolved, fd));
+        const entry = entryIn(parentFd, full);
+        const where = placeOf(parentFd);
+        const temporary = beside(entry, unfinished);
+        try {
+          await writeFlushed(temporary, content, attributes);
+          // Who moved the directory meanwhile, as a backup maybe, keeps it as it was.
+          if (placeOf(parentFd) !== where) throw movedMeanwhile(p);
+          fs.renameSync(temporary, entry);
+        } catch (error) {
+          fs.rmSync(temporary, { force: true });
+          throw error;
+        }
+      } catch (error) {
+        throw named(error, p);
+      } finally {
+        if (parentFd !== undefined) fs.closeSync(parentFd);
+      }
     },
 
     rewriteInPlace(p, content, attributes) {
@@ -200,7 +245,7 @@ export function createFiles(options: FilesOptions = {}): Files & { close(): Prom
 
     makeSymlink(p, target) {
       inParent(p, (entry) => {
-        const temporary = path.join(path.dirname(entry), unfinished(path.basename(entry)));
+        const temporary = beside(entry, unfinished);
         fs.rmSync(temporary, { force: true });
         fs.symlinkSync(target, temporary);
         fs.renameSync(temporary, entry);
@@ -278,9 +323,36 @@ export function createFiles(options: FilesOptions = {}): Files & { close(): Prom
   };
 }
 
+/** Where an open directory is now; undefined where the system does not say. */
+function placeOf(fd: number): string | undefined {
+  return HAS_PROC ? fs.readlinkSync(`/proc/self/fd/${fd}`) : undefined;
+}
+
+function movedMeanwhile(p: string): Error {
+  const message = `the directory of ${p} was moved or removed while it was written, and is left as it is; it is written anew`;
+  return Object.assign(new Error(message), { code: 'PathMoved' });
+}
+
+/** A name for the entry that no rename on the way can redirect. */
+function entryIn(parentFd: number, full: string): string {
+  return HAS_PROC ? `/proc/self/fd/${parentFd}/${split(full).name}` : full;
+}
+
 /** A system error under the path that people know, whatever handle or temporary file it was met at. */
 function named(error: unknown, p: string): unknown {
   return errnoOf(error).startsWith('E') ? Object.assign(error as Error, { path: p }) : error;
+}
+
+/** As node:path has it, which reads letter by letter; a heal does this twice. */
+function split(full: string): { parent: string; name: string } {
+  const at = full.lastIndexOf('/');
+  if (at <= 0 || at === full.length - 1) return { parent: path.dirname(full), name: path.basename(full) };
+  return { parent: full.slice(0, at), name: full.slice(at + 1) };
+}
+
+function beside(entry: string, named: (name: string) => string): string {
+  const { parent, name } = split(entry);
+  return `${parent}/${named(name)}`;
 }
 
 /** The directory and those above it, the innermost first, without the root. */

@@ -21,7 +21,8 @@ export function request(
 ): Promise<Dispatcher.ResponseData> {
   const { dispatcher, ...rest } = options;
   const { origin, pathname, search } = new URL(url);
-  shared ??= new Agent();
+  // A timer of its own for each attempt: undici's tick twice a second while there is one.
+  shared ??= new Agent({ connect: connector({}, CONNECT_MS).connect });
   const answer = apiRequest.call(dispatcher ?? shared, { ...rest, origin, path: `${pathname}${search}` });
   const { signal } = rest;
   if (!(signal instanceof AbortSignal)) return answer;
@@ -43,8 +44,14 @@ export interface Connector {
   abandon(): void;
 }
 
-/** Connections without a timeout of their own: the request's deadline is the only one. */
-export function connector(options: buildConnector.BuildOptions = {}): Connector {
+/** For those who name no dispatcher: as long as undici's own. */
+const CONNECT_MS = 10_000;
+
+/**
+ * Connections without a timeout of their own, unless one is given: the request's deadline is the only one.
+ * @param connectMs after which an attempt fails
+ */
+export function connector(options: buildConnector.BuildOptions = {}, connectMs?: number): Connector {
   const connect = buildConnect({ ...options, timeout: 0 });
   const attempts = new Set<Attempt>();
   return {
@@ -53,7 +60,9 @@ export function connector(options: buildConnector.BuildOptions = {}): Connector 
         done();
         callback(...result);
       });
-      const leave = after(ABANDONED_MS, () => socket.destroy());
+      const leave = after(connectMs ?? ABANDONED_MS, () =>
+        socket.destroy(connectMs === undefined ? undefined : timedOut(to.hostname, connectMs)),
+      );
       const done = (): void => {
         leave();
         attempts.delete(socket);
@@ -65,4 +74,9 @@ export function connector(options: buildConnector.BuildOptions = {}): Connector 
       for (const socket of attempts) socket.destroy();
     },
   };
+}
+
+function timedOut(hostname: string, ms: number): Error {
+  const message = `${hostname} did not answer a connection within ${ms / 1000} s`;
+  return Object.assign(new Error(message), { code: 'ETIMEDOUT' });
 }

@@ -47,6 +47,7 @@ interface Running {
 
 /** Events and people. A retry is no event: what made it necessary has been tried already. */
 const FAST: ReadonlySet<Cause> = new Set(['watch', 'request']);
+const NO_EVENT: ReadonlySet<Cause> = new Set(['resync', 'bundle', 'dependency', 'retry', 'request']);
 /** A key that fails is looked at after an event in this time, however long its backoff is by then. */
 const EVENTS_WAIT_AT_MOST_MS = 30_000;
 
@@ -82,8 +83,8 @@ export class Queue {
   /** How long the oldest of the running passes has been running, milliseconds; undefined when none runs. */
   oldestPassAgeMs(): number | undefined {
     // A map keeps the order in which the passes began.
-    for (const { beganAt } of this.#running.values()) return this.#options.clock.monotonic() - beganAt;
-    return undefined;
+    const [oldest] = this.#running.values();
+    return oldest && this.#options.clock.monotonic() - oldest.beganAt;
   }
 
   /** How long the pass over this key has run, milliseconds; undefined when none runs. */
@@ -171,9 +172,11 @@ export class Queue {
   #enqueue(key: string, added: Pending): void {
     if (this.#stopped) return;
     const pending = this.#fast.get(key) ?? this.#slow.get(key) ?? this.#released(key) ?? added;
-    for (const cause of added.causes) pending.causes.add(cause);
-    pending.wokenAt = Math.min(pending.wokenAt, added.wokenAt);
-    if ([...pending.causes].some((cause) => FAST.has(cause))) {
+    if (pending !== added) {
+      for (const cause of added.causes) pending.causes.add(cause);
+      pending.wokenAt = Math.min(pending.wokenAt, added.wokenAt);
+    }
+    if (hasOneOf(FAST, pending.causes)) {
       this.#slow.delete(key);
       this.#fast.set(key, pending);
     } else {
@@ -193,7 +196,8 @@ export class Queue {
   #schedule(): void {
     if (this.#fastScheduled || this.#stopped) return;
     this.#fastScheduled = true;
-    queueMicrotask(() => {
+    // Not queueMicrotask: Node makes an asynchronous resource for each of those.
+    void Promise.resolve().then(() => {
       this.#fastScheduled = false;
       this.#dispatchFast();
     });
@@ -238,10 +242,10 @@ export class Queue {
   /** An event alone waits until a key that fails has waited out its backoff. @returns whether it does */
   #holdBack(key: string, pending: Pending): boolean {
     const { clock } = this.#options;
-    const eventsFrom = this.#failures.get(key)?.eventsFrom ?? 0;
+    const eventsFrom = this.#failures.get(key)?.eventsFrom;
+    if (eventsFrom === undefined) return false;
     const ms = eventsFrom - clock.monotonic();
-    const isOnlyEvents = [...pending.causes].every((cause) => cause === 'watch' || cause === 'armed');
-    if (!isOnlyEvents || ms <= 0) return false;
+    if (hasOneOf(NO_EVENT, pending.causes) || ms <= 0) return false;
     this.#fast.delete(key);
     const delayed = this.#delayed.get(key);
     // Joined by the retry, where that comes as soon: one pass, not two.
@@ -289,4 +293,9 @@ export class Queue {
     this.#idle = [];
     for (const resolve of waiters) resolve();
   }
+}
+
+function hasOneOf(those: ReadonlySet<Cause>, causes: ReadonlySet<Cause>): boolean {
+  for (const cause of causes) if (those.has(cause)) return true;
+  return false;
 }

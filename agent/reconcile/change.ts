@@ -5,6 +5,9 @@ import { digestOf, type Json } from '../../api/json.ts';
 import type { AnyKind } from '../../kinds/kind.ts';
 import { readVersioned } from '../../kinds/shared/versioned.ts';
 import type { Entry, Intent, InventoryEntry, Snapshot } from '../journal/journal.ts';
+import type { Written } from '../journal/records.ts';
+import { requireDependencies } from './dependencies.ts';
+import type { Decision } from './gate.ts';
 import { withPolicy } from './leaving.ts';
 import {
   AS_WRITTEN,
@@ -21,10 +24,8 @@ import type { Pass, PassResult, ReconcilerDeps, Target } from './loop.ts';
 import { oldPlace, openElsewhere } from './relocate.ts';
 import { fallback } from './standing.ts';
 import { undo } from './undo.ts';
-import { isBehind, type World } from './world.ts';
-import { recordWritten } from './written.ts';
+import { newlyWritten, record } from './written.ts';
 
-const DEPENDENCY_AGAIN_MS = 60_000;
 const FIRST_PARKED_MS = 1_000;
 const LONGEST_PARKED_MS = 300_000;
 /** What is applied and differs again at once, for as long: it does not stay. */
@@ -127,6 +128,7 @@ async function carryOut(pass: Pass, seen: Look): Promise<PassResult> {
   // Nothing is written that could not be taken back; what was confirmed before never is.
   const before = desired.heal ? undefined : baseline(pass, seen.target.kind, intent);
   let now = seen;
+  let written: Written | undefined;
   if (seen.changes.length > 0 || state.inForce?.digest !== desired.digest) {
     const since = state.inForce;
     // The snapshot must be on the disk before anything is written.
@@ -140,23 +142,32 @@ async function carryOut(pass: Pass, seen: Look): Promise<PassResult> {
       return await rollBack(pass, intent, failure);
     }
     state.lastHealSeconds = (ports.clock.monotonic() - item.wokenAt) / 1000;
-    recordWritten(pass, now);
+    written = newlyWritten(pass, now);
   }
-  return await settle(pass, now, { intent, before });
+  return await settle(pass, now, written, { intent, before });
 }
 
-/** @param trial the open change; undefined where nothing was written. */
+/**
+ * @param written what is to be recorded in any case; with the confirmation, where that comes at once
+ * @param trial the open change; undefined where nothing was written.
+ */
 async function settle(
   pass: Pass,
   seen: Look,
+  written?: Written,
   trial?: OpenTrial & { readonly intent: Intent },
 ): Promise<PassResult> {
   // What was confirmed before is not on trial: it is in force again, and kept as it is from now on.
-  if (seen.target.desired.heal) return confirmed(pass, seen);
-  const decision = judge(pass, seen, trial);
+  if (seen.target.desired.heal) return confirmed(pass, seen, written);
+  let decision: Decision | undefined;
+  try {
+    decision = judge(pass, seen, trial);
+  } finally {
+    if (written !== undefined && decision?.is !== 'Ready') record(pass, written);
+  }
   switch (decision.is) {
     case 'Ready':
-      return confirmed(pass, seen);
+      return confirmed(pass, seen, written);
     case 'Pending':
       return pendingResult(decision);
     case 'Refused':
@@ -164,7 +175,7 @@ async function settle(
   }
 }
 
-function confirmed(pass: Pass, { target }: Look): PassResult {
+function confirmed(pass: Pass, { target }: Look, written?: Written): PassResult {
   const { deps, state } = pass;
   const { journal, world, ports } = deps;
   const { kind, desired } = target;
@@ -177,7 +188,7 @@ function confirmed(pass: Pass, { target }: Look): PassResult {
       ...entry,
       ...(old === undefined ? {} : beginning(kind, snapshot!)),
       owns: [...kind.owns(desired.spec)],
-      written: entry.written ?? { digest: desired.digest, atMs: 0 },
+      written: written ?? entry.written ?? { digest: desired.digest, atMs: 0 },
       confirmed: { digest: desired.digest, spec: desired.spec, atMs: ports.clock.now() },
     },
     intent: null,
@@ -265,23 +276,4 @@ function asJson(value: unknown): Json {
 
 function notYet({ reason, message }: Waiting) {
   return { type: 'Ready', status: 'False', reason, message } as const;
-}
-
-/** Only what is new waits for its dependencies; a heal never does. @throws Waiting */
-function requireDependencies(world: World, resource: Resource): void {
-  for (const { ref, until } of resource.dependsOn) {
-    const dependency = world.get(ref);
-    const its = dependency?.resource;
-    if (its !== undefined && (its.suspend || its.drift === 'warn')) continue;
-    // What it is by an earlier manifest does not count.
-    const isOld = dependency !== undefined && isBehind(dependency);
-    if (!isOld && dependency?.conditions.isTrue(until) && dependency.parked === undefined) continue;
-    const now = dependency?.conditions.get('Ready');
-    const is = isOld
-      ? ' (it is yet to be looked at)'
-      : now === undefined
-        ? ''
-        : ` (it is ${now.reason}: ${now.message})`;
-    throw new Waiting('Dependency', `waits for ${ref} to be ${until}${is}`, DEPENDENCY_AGAIN_MS);
-  }
 }

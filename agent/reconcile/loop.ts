@@ -109,10 +109,13 @@ export interface PassResult {
 
 /** Content that may be a secret, as bytes. */
 export function contentFrom(secrets: SecretStore): InventoryRecord['content'] {
-  return (value) =>
-    typeof value === 'string'
-      ? { bytes: Buffer.from(value), secret: false }
-      : { bytes: secrets.resolve(value).reveal(), secret: true };
+  // A heal asks for the same text three times.
+  let last: { readonly text: string; readonly bytes: Buffer } | undefined;
+  return (value) => {
+    if (typeof value !== 'string') return { bytes: secrets.resolve(value).reveal(), secret: true };
+    if (last?.text !== value) last = { text: value, bytes: Buffer.from(value) };
+    return { bytes: last.bytes, secret: false };
+  };
 }
 
 /** The kind of a key. @throws Error for one that this agent does not know. */

@@ -13,6 +13,7 @@ import { basisOf, begin, resume } from './change.ts';
 import { requireResolved } from './look.ts';
 import type { Pass, PassResult, ReconcilerDeps, Target } from './loop.ts';
 import { remove } from './removal.ts';
+import { RunningPasses } from './running.ts';
 import { situationOf } from './situation.ts';
 import { fallback, heal, observe, parkedResult } from './standing.ts';
 import { Targets } from './targets.ts';
@@ -26,42 +27,34 @@ const HELD: readonly Reason[] = ['Suspended', 'RemovalParked', 'WouldRemove'];
 export class Reconciler {
   readonly targets: Targets;
   readonly #deps: ReconcilerDeps;
-  /** Of the passes that run. */
-  readonly #aborts = new Set<AbortController>();
+  readonly #timeoutMs: number;
+  readonly #running: RunningPasses;
 
   constructor(deps: ReconcilerDeps) {
     this.#deps = deps;
-    const { stopping } = deps;
-    stopping.addEventListener('abort', () => {
-      for (const abort of this.#aborts) abort.abort(stopping.reason);
-    });
+    this.#timeoutMs = deps.passTimeoutMs ?? PASS_TIMEOUT_MS;
+    this.#running = new RunningPasses(deps.ports.clock, this.#timeoutMs, deps.stopping);
     this.targets = new Targets(deps);
   }
 
   /** Never throws: what a pass runs into becomes a condition and, where that helps, another pass. */
   async reconcile(item: Item): Promise<void> {
-    const { world, ports, stopping, passTimeoutMs = PASS_TIMEOUT_MS } = this.#deps;
+    const { world, ports } = this.#deps;
     const state = world.get(item.key);
     if (state === undefined) return;
     const began = ports.clock.monotonic();
     const { resource } = state;
-    // Made by hand: signals that are combined of others cost more than all the rest of a pass that finds nothing, and
-    // a listener for each pass is not cheap either.
-    const abort = new AbortController();
+    const abort = this.#running.begin(began);
     const { signal } = abort;
-    this.#aborts.add(abort);
-    if (stopping.aborted) abort.abort(stopping.reason);
-    const timeout = ports.clock.setTimeout(() => abort.abort(), passTimeoutMs);
     const pass: Pass = { deps: this.#deps, targets: this.targets, state, item, signal };
     let result: PassResult;
     try {
       await this.targets.ready(state);
       result = await this.#run(pass);
     } catch (error) {
-      result = this.#failed(pass, error, passTimeoutMs);
+      result = this.#failed(pass, error, this.#timeoutMs);
     } finally {
-      timeout.cancel();
-      this.#aborts.delete(abort);
+      this.#running.ended(abort);
     }
     // Git may have moved on meanwhile; this pass was about what it asked for before.
     const wasBehind = isBehind({ ...state, resource });

@@ -23,11 +23,11 @@ export class Targets {
    */
   ready(state: ResourceState): Promise<void> | undefined {
     const { secrets, journal } = this.#deps;
-    return secrets.prepare([
-      ...secretRefsIn(state.resource?.spec),
-      ...secretRefsIn(journal.entry(state.key)),
-      ...secretRefsIn(journal.intent(state.key)?.snapshot),
-    ]);
+    const wanted = secretRefsIn(state.resource?.spec);
+    const known = secretRefsIn(journal.entry(state.key));
+    const before = secretRefsIn(journal.intent(state.key)?.snapshot);
+    if (wanted.length + known.length + before.length === 0) return undefined;
+    return secrets.prepare([...wanted, ...known, ...before]);
   }
 
   /** What git asks for. @throws Stalled when this host can't understand it, must not do it, or lacks a secret. */

@@ -11,6 +11,7 @@ import {
   saveFile,
   type WantedFile,
   writeFile,
+  writeNewFile,
 } from '../managed-file.ts';
 import type { FileState } from '../ports.ts';
 import { accountIDs, accountPermissions } from '../shared/accounts.ts';
@@ -124,7 +125,8 @@ export const file = defineKind<FileSpec, Observed, 'files', Saved>({
     const wanted = wantedFile(d, ids);
     // An empty directory gives way (one that is not makes this throw); so does what stands where one is wanted.
     if ((now.type === 'directory') !== (type === 'directory')) files.remove(spec.path);
-    if (type === 'file') writeFile(files, wanted, !d.heal, now);
+    if (type === 'file' && d.heal) writeFile(files, wanted, false, now);
+    else if (type === 'file') await writeNewFile(files, wanted, now);
     else if (type === 'symlink') files.makeSymlink(spec.path, spec.target!);
     else files.makeDirectory(spec.path, wanted);
     return undefined;

@@ -21,9 +21,10 @@ import {
   readParts,
   wantedParts,
 } from './parts.ts';
+import { reload, reloadToTheEnd } from './reload.ts';
 import { resolve } from './resolve.ts';
 import { PrometheusConfigSpec } from './schema.ts';
-import { ask, type Io, identify, reload, serverOf } from './server.ts';
+import { ask, type Io, identify, serverOf } from './server.ts';
 import { Before, ownersOf, partsAfterUndo, partsBefore } from './undo.ts';
 import {
   checkItems,
@@ -158,7 +159,7 @@ export const prometheusConfig = defineKind<PrometheusConfigSpec, Observed, Needs
     }
     write(edit, io.files, true);
     // Also when the files are right already: an agent that was killed may not have come to this.
-    const refused = await reload(before, io, signal);
+    const refused = await reloadToTheEnd(before, io, signal);
     if (refused !== undefined)
       throw new Error(`our part is out again, and Prometheus refuses the rest: ${refused}`);
   },

@@ -10,6 +10,7 @@ import { agrees } from './agrees.ts';
 import { contentOf, type Form, jobsFileOf, namesIn, pathOf } from './parts.ts';
 import type { PrometheusConfigSpec } from './schema.ts';
 import { type Answer, ask, flags, type Io, type Running, ruleFilesOf, scraped, serverOf } from './server.ts';
+import { afterSignal } from './signalled.ts';
 import type { Before } from './undo.ts';
 import { type Refusal, refusedOnDisk } from './validate.ts';
 
@@ -27,6 +28,8 @@ const MOST_LINKS = 8;
 /** What runs, asked once the files are right. */
 export interface Runs {
   readonly answer: Answer;
+  /** What is to be said of a reload by signal that is under way, or came to nothing: another one is no use yet. */
+  readonly signalled: Verdict | undefined;
   /** Why what runs is not what is on disk, though a reload would mend it. */
   readonly stale: string | undefined;
   /** Why a reload would not. */
@@ -41,8 +44,9 @@ export async function whatRuns(d: D, form: Form, io: Io, signal: AbortSignal): P
   const { spec } = d;
   const server = serverOf(spec);
   const answer = await ask(server, io, signal);
-  const nothing = { answer, stale: undefined, refused: undefined, missing: [], loadedForMs: 0 };
-  if (answer.state !== 'running') return nothing;
+  const signalled = afterSignal(server, io, answer);
+  const nothing = { answer, signalled, stale: undefined, refused: undefined, missing: [], loadedForMs: 0 };
+  if (answer.state !== 'running' || signalled !== undefined) return nothing;
   const nowMs = io.clock.now();
   const loadedForMs = nowMs - answer.loadedAtMs;
   const missing = await notRunning(spec, form, answer.yaml);
@@ -83,7 +87,8 @@ async function readsThis(spec: PrometheusConfigSpec, io: Io, signal: AbortSignal
 }
 
 export function verdictOf(d: D, form: Form, runs: Runs, trial: Trial<Before> | undefined): Verdict {
-  const { answer, refused, missing, stale } = runs;
+  const { answer, signalled, refused, missing, stale } = runs;
+  if (signalled !== undefined) return signalled;
   switch (answer.state) {
     case 'silent':
       return trial?.before.answered === true

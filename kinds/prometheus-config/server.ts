@@ -1,7 +1,6 @@
-// The Prometheus that reads the config: which version it is, what it runs, and how it reloads.
+// The Prometheus that reads the config: which version it is, and what it runs.
 import * as z from 'zod';
 import { errnoOf, inWords } from '../../api/errors.ts';
-import { inspect } from '../docker-engine.ts';
 import type { HttpResponse, Ports } from '../ports.ts';
 import type { PrometheusConfigSpec } from './schema.ts';
 
@@ -40,11 +39,7 @@ export type Answer =
       readonly words: string;
     };
 
-const TIMEOUT_MS = 30_000;
 const ASK_MS = 5_000;
-/** A reload by signal takes as long as reading the config takes. */
-const SIGNALLED_WITHIN_MS = 15_000;
-const SIGNALLED_POLL_MS = 100;
 
 const Config = z.object({ data: z.object({ yaml: z.string() }) });
 const BuildInfo = z.object({ data: z.object({ version: z.string() }) });
@@ -152,59 +147,4 @@ export async function identify(
     if (errnoOf(error) === 'ENOENT') return undefined;
     throw error;
   }
-}
-
-/** Reloads by HTTP, else by SIGHUP through the unit or the container. @returns why it refuses, if it does. */
-export async function reload(server: Server, io: Io, signal: AbortSignal): Promise<string | undefined> {
-  const { address, unit, container = null } = server;
-  let answer: HttpResponse;
-  try {
-    const options = { method: 'POST', timeoutMs: TIMEOUT_MS, signal };
-    answer = await io.http.request(`http://${address}/-/reload`, options);
-  } catch {
-    signal.throwIfAborted();
-    return undefined; // not running: it reads the file when it starts
-  }
-  if (answer.status === 200) return undefined;
-  if (answer.status === 500) return answer.body.trim();
-  if (unit !== null || container !== null) return await reloadBySignal(server, io, signal);
-  throw new Error(`it answers ${answer.status} to a reload: ${cannotReload(address)}`);
-}
-
-export const cannotReload = (address: string): string =>
-  `Prometheus at ${address} does not reload over HTTP: name its unit or container here, which is then signalled; --web.enable-lifecycle would let everybody who reaches it end it`;
-
-async function reloadBySignal(server: Server, io: Io, signal: AbortSignal): Promise<string | undefined> {
-  const before = await ask(server, io, signal);
-  const loadedAtMs = before.state === 'running' ? before.loadedAtMs : undefined;
-  if (server.container) await hangUp(server.container, io, signal);
-  else await io.units.run('reload', server.unit!, signal);
-  // A signal has no answer: what came of it shows in its metrics. A failure after a failure shows in nothing.
-  const wasGood = before.state === 'running' && before.isReloadGood;
-  const deadline = io.clock.monotonic() + SIGNALLED_WITHIN_MS;
-  while (io.clock.monotonic() < deadline) {
-    const now = await ask(server, io, signal);
-    if (now.state === 'running' && now.loadedAtMs !== loadedAtMs) return undefined;
-    if (wasGood && now.state === 'running' && !now.isReloadGood) return SIGNALLED_IN_VAIN;
-    await io.clock.sleep(SIGNALLED_POLL_MS, signal);
-  }
-  const last = await ask(server, io, signal);
-  return last.state === 'running' && !last.isReloadGood ? SIGNALLED_IN_VAIN : undefined;
-}
-
-const SIGNALLED_IN_VAIN = 'it was signalled, and could not load the config: its log says why';
-
-/** Engine API, ContainerKill. */
-async function hangUp(container: string, { docker }: Io, signal: AbortSignal): Promise<void> {
-  // By its whole name: the engine would take the beginning of another one's ID for it.
-  const found = await inspect(docker, container, signal);
-  if (found === undefined) throw new Error(`there is no container ${container} to be sent SIGHUP`);
-  const path = `/containers/${found.Id}/kill`;
-  const { status, body } = await docker.request('POST', path, {
-    query: { signal: 'HUP' },
-    timeoutMs: TIMEOUT_MS,
-    signal,
-  });
-  if (status !== 204)
-    throw new Error(`container ${container} can't be sent SIGHUP (${status}): ${body.trim()}`);
 }

@@ -5,8 +5,9 @@ import { isMapping, listOf, parseYaml, YamlError } from '../shared/yaml.ts';
 import { withoutBlocks } from './block.ts';
 import { jobsIn } from './jobs.ts';
 import { contentOf, type Form, namesIn, ownPart, pathOf, withParts } from './parts.ts';
+import { cannotReload } from './reload.ts';
 import type { PrometheusConfigSpec } from './schema.ts';
-import { type Answer, cannotReload, flags, type Io, identify, serverOf } from './server.ts';
+import { type Answer, flags, type Io, identify, serverOf } from './server.ts';
 
 type D = Desired<PrometheusConfigSpec>;
 

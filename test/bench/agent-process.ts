@@ -4,7 +4,8 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { createInterface } from 'node:readline';
 import { AgentConfig, ALLOW_EVERYTHING } from '../../agent/config.ts';
-import { createAgent, createLog } from '../../agent/main.ts';
+import { createAgent } from '../../agent/main.ts';
+import { createLog } from '../../agent/providers/log.ts';
 import type { Resource } from '../../api/bundle.ts';
 import { onStopSignal } from '../../cli/stop-signals.ts';
 

@@ -110,7 +110,7 @@ async function unitStops(host: LabHost, rounds: number): Promise<Row[]> {
         forked.push(((await number('InactiveExitTimestampMonotonic')) - left) / 1000);
       }
       rows.push(
-        ...percentileRows(`unit_${name}_start_requested`, '', requested, 'ms', { p50: 5, p99: 25 }),
+        ...percentileRows(`unit_${name}_start_requested`, '', requested, 'ms', { p50: 5, p99: 15 }),
         ...percentileRows(`unit_${name}_start_forked`, '', forked, 'ms', { p50: undefined, p99: undefined }),
         { name: `unit_${name}_lost`, value: lost, unit: `of ${rounds}`, budget: 0 },
       );

@@ -14,6 +14,7 @@ export interface Keeper {
   readonly isOurs: boolean;
   /** The one of its files that is tampered with. */
   readonly file: string;
+  readonly pid: number;
   stop(): Promise<void>;
 }
 
@@ -24,6 +25,7 @@ export async function homeostat(bundle: string, managed: number): Promise<Keeper
     label: `files=${managed}`,
     isOurs: true,
     file: path.join(agent.root, 'managed', `f${Math.floor(managed / 2)}`),
+    pid: agent.pid,
     stop: () => agent.stop(),
   };
 }
@@ -74,6 +76,7 @@ async function kept(label: string, directory: string, file: string, child: Child
     label,
     isOurs: false,
     file,
+    pid: child.pid!,
     async stop() {
       child.kill('SIGTERM');
       if (child.exitCode === null && child.signalCode === null) await once(child, 'exit');

@@ -4,6 +4,7 @@ import { once } from 'node:events';
 import fs from 'node:fs';
 import path from 'node:path';
 import { createInterface } from 'node:readline';
+import { AGENT_NODE_ARGUMENTS, AGENT_TIER_ARGUMENTS } from '../../scripts/bundle.ts';
 import { CONTENT, fileResources, scratch, startAgent } from './agents.ts';
 import { median, type Row } from './statistics.ts';
 
@@ -36,7 +37,7 @@ export async function creation(bundle: string, files: number, runs: number): Pro
   return times;
 }
 
-/** Passes over everything in an agent that runs, by its own clock. */
+/** Passes over everything in an agent that runs as the launcher runs it, by its own clock. */
 export async function noOp(files: number, runs: number): Promise<number[]> {
   const directory = scratch();
   const manifest = path.join(directory, 'manifest.json');
@@ -44,7 +45,13 @@ export async function noOp(files: number, runs: number): Promise<number[]> {
   fs.writeFileSync(manifest, JSON.stringify(fileResources(files)));
   const child = spawn(
     process.execPath,
-    [path.join(import.meta.dirname, 'agent-process.ts'), directory, manifest],
+    [
+      ...AGENT_NODE_ARGUMENTS,
+      ...AGENT_TIER_ARGUMENTS,
+      path.join(import.meta.dirname, 'agent-process.ts'),
+      directory,
+      manifest,
+    ],
     { stdio: ['pipe', 'pipe', 'inherit'] },
   );
   try {
