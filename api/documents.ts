@@ -165,7 +165,7 @@ export const ScrapeJob = z.strictObject({
 });
 export type ScrapeJob = z.infer<typeof ScrapeJob>;
 
-export const FleetSpec = z.strictObject({
+const FleetSpec = z.strictObject({
   vars: Vars.optional(),
   /** Tailnet logins that may use the operators' routes. */
   operators: z.array(z.string().min(1)).optional(),

@@ -15,7 +15,7 @@ import { inBytes } from './words.ts';
 /** Of a status's JSON. The controller takes no more, and the agent sends no more. */
 export const MAX_STATUS_BYTES = 1024 * 1024;
 
-export { clip, MAX_TEXT };
+export { clip };
 
 /** What is left of a status that does not fit. */
 interface Cut {

@@ -17,14 +17,14 @@ import type { Assignment } from '../agent/reconcile/world.ts';
 import { hostConfig, localAssignment } from './local.ts';
 import { inputDirectory, name, outputOption } from './options.ts';
 import { CONFIG_OPTION } from './socket.ts';
-import { table } from './table.ts';
+import { data, table } from './table.ts';
 import { VERSION } from './version.ts';
 
 interface Options {
   readonly dir?: string;
   readonly host?: string;
   readonly config: string;
-  readonly output: 'text' | 'json';
+  readonly output: 'text' | 'json' | 'yaml';
   readonly unused?: boolean;
 }
 
@@ -40,7 +40,7 @@ export function register(program: Command): void {
       name,
     )
     .addOption(CONFIG_OPTION)
-    .addOption(outputOption('text', 'json'))
+    .addOption(outputOption('text', 'json', 'yaml'))
     .option('--unused', 'print only what is granted and not needed')
     .action(allow);
 }
@@ -56,9 +56,9 @@ async function allow(options: Options): Promise<void> {
   const needs = needsOf(resources, { allow: config.allow, ...ownThings(config, options.config) });
   const { unknown } = needs;
   process.exitCode = unknown.length > 0 ? 2 : 0;
-  if (options.unused === true) return printUnused(needs, options);
-  if (options.output === 'json') {
-    console.log(JSON.stringify(allowOf(needs), null, 2));
+  if (options.unused === true) return await printUnused(needs, options);
+  if (options.output !== 'text') {
+    console.log(await data(allowOf(needs), options.output));
     for (const { key, unknown: why } of unknown) console.error(`${key} may need more: ${why}`);
     return;
   }
@@ -101,8 +101,8 @@ function lastAssigned(assignment: Assignment | undefined, { stateDir }: AgentCon
   );
 }
 
-function printUnused({ unused }: Needs, { output }: Options): void {
-  if (output === 'json') console.log(JSON.stringify(byList(unused), null, 2));
+async function printUnused({ unused }: Needs, { output }: Options): Promise<void> {
+  if (output !== 'text') console.log(await data(byList(unused), output));
   else console.log(unused.map(({ list, grant }) => `allow.${list}: ${grant}`).join('\n') || 'nothing');
 }
 

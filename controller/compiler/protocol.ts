@@ -18,7 +18,7 @@ export interface ChangedHost {
 }
 
 /** A document, and where it goes; with its place looked up, since a function can't be sent. */
-export interface PlacedUse extends Omit<Use, 'place'> {
+interface PlacedUse extends Omit<Use, 'place'> {
   readonly place: ReturnType<Use['place']>;
 }
 

@@ -24,7 +24,7 @@ export function read<T>(schema: z.ZodType<T>, value: unknown): T {
 }
 
 /** The first few things that are wrong. */
-export function sentenceOf(error: z.ZodError): string {
+function sentenceOf(error: z.ZodError): string {
   const issues = error.issues
     .slice(0, 3)
     .map(({ path, message }) => (path.length === 0 ? message : `${path.join('.')}: ${message}`));

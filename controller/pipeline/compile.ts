@@ -19,7 +19,7 @@ import { explainMissing, homeless } from './references.ts';
 import { type Revision, revisionsOf, usesOf } from './revision.ts';
 import { Targets } from './targets.ts';
 
-export type { HostRevision, Revision, Use } from './revision.ts';
+export type { Revision, Use } from './revision.ts';
 
 export interface Compilation {
   /** Missing when there is any error. */

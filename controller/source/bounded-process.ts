@@ -21,7 +21,7 @@ export interface Bounds {
 }
 
 /** Why a program was ended, or that it ended by itself. */
-export type Cause = 'ended' | 'late' | 'quiet' | 'aborted' | 'too much' | 'not found';
+type Cause = 'ended' | 'late' | 'quiet' | 'aborted' | 'too much' | 'not found';
 
 export interface Result {
   readonly cause: Cause;

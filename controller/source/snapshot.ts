@@ -11,7 +11,7 @@ export const MAX_TOTAL_BYTES = 256 * 1024 * 1024;
 export const MAX_FILES = 100_000;
 /** Of a path below the manifests' root, in bytes, and how many folders deep it may be. */
 const MAX_PATH_BYTES = 1024;
-export const MAX_PATH_DEPTH = 32;
+const MAX_PATH_DEPTH = 32;
 /** PATH_MAX of Linux: no longer link can be made there. */
 export const MAX_LINK_BYTES = 4096;
 const MAX_LINKS = 10_000;

@@ -25,7 +25,7 @@ export type Row = Record<string, string | number | null>;
 export type Healed = 'recovered' | 'replaced' | undefined;
 
 /** A command of the CLI waits for as long as anybody would; a controller must not. */
-export const CLI_BUSY_MS = 5_000;
+const CLI_BUSY_MS = 5_000;
 export const CONTROLLER_BUSY_MS = 20;
 
 const RESTORE = 'stop the controller and restore its state directory (docs/runbooks/controller-down.md)';

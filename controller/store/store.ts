@@ -324,7 +324,7 @@ export function putHost(db: Database, { name, publicKey, nodeID, enrolledAt, nex
 }
 
 /** Inside a transaction. */
-export function putAudit(db: Database, { at, who, action, subject, detail }: AuditEntry): void {
+function putAudit(db: Database, { at, who, action, subject, detail }: AuditEntry): void {
   const sql = 'INSERT INTO audit (at, who, action, subject, detail) VALUES (?, ?, ?, ?, ?)';
   db.run(sql, at, who, action, subject, detail);
 }

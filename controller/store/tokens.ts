@@ -17,12 +17,7 @@ export interface Token {
   readonly revokedAt: number | undefined;
 }
 
-export type TokenRefusal =
-  | 'TokenUnknown'
-  | 'TokenUsed'
-  | 'TokenExpired'
-  | 'TokenRevoked'
-  | 'TokenForOtherHost';
+type TokenRefusal = 'TokenUnknown' | 'TokenUsed' | 'TokenExpired' | 'TokenRevoked' | 'TokenForOtherHost';
 
 /** `again`: the same token with the same key, which was accepted before. */
 export type Redeemed = 'ok' | 'again' | TokenRefusal | 'StoreUnavailable';

@@ -11,7 +11,7 @@ export interface ModelVolume {
   readonly bind?: { readonly propagation?: string };
 }
 
-export interface ModelPort {
+interface ModelPort {
   readonly host_ip?: string;
   readonly target: number;
   readonly protocol?: string;

@@ -29,7 +29,7 @@ const isPowerful = (service: ExtendedService): boolean =>
   POWERS.some((field) => service[field] !== undefined);
 
 /** Services of theirs that ours gives more than they have. */
-export function powerfulExtensions({ extend = {} }: ComposeProjectSpec): string[] {
+function powerfulExtensions({ extend = {} }: ComposeProjectSpec): string[] {
   return Object.entries(extend).flatMap(([name, service]) => (isPowerful(service) ? [name] : []));
 }
 

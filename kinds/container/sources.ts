@@ -23,7 +23,7 @@ export function bindsOf(
   });
 }
 
-export async function sourcePermissions(
+async function sourcePermissions(
   d: D,
   binds: readonly ResolvedBind[],
   io: Io,

@@ -4,7 +4,7 @@ import type { Verdict } from '../kind.ts';
 import { no, unknown } from '../shared/verdicts.ts';
 import type { Answer, Io, Server } from './server.ts';
 
-export interface Signalled {
+interface Signalled {
   /** On the clock's monotonic scale. */
   readonly atMs: number;
   /** What it ran then; undefined when it did not answer. */
@@ -13,11 +13,11 @@ export interface Signalled {
 }
 
 /** A reload by signal takes as long as reading the config takes. */
-export const SIGNALLED_WITHIN_MS = 15_000;
+const SIGNALLED_WITHIN_MS = 15_000;
 /** What came to nothing is signalled again after this, for those who have mended it where no event says so. */
 const AGAIN_AFTER_MS = 60_000;
 const LOOK_AGAIN_MS = 100;
-export const SIGNALLED_IN_VAIN = 'it was signalled, and could not load the config: its log says why';
+const SIGNALLED_IN_VAIN = 'it was signalled, and could not load the config: its log says why';
 
 /** By address, of the host that these clocks and files are of. */
 const signalled = new WeakMap<object, Map<string, Signalled>>();
@@ -41,7 +41,7 @@ export function afterSignal({ address }: Server, io: Io, now: Answer): Verdict |
 }
 
 /** Pure. */
-export function judge(
+function judge(
   last: Signalled,
   now: Extract<Answer, { state: 'running' }>,
   sinceMs: number,

@@ -4,7 +4,7 @@
 import { inWords, Stalled } from '../../api/errors.ts';
 
 /** Whether some line of a text fits. */
-export type Test = (text: string) => Promise<boolean>;
+type Test = (text: string) => Promise<boolean>;
 /** @throws Stalled('Invalid') for what is no such expression */
 export type Compile = (pattern: string) => Test;
 

@@ -142,7 +142,7 @@ export interface Agent {
   readonly publicKey: string;
 }
 
-export function newAgent(host: string): Agent {
+function newAgent(host: string): Agent {
   const privateKey = privateKeyOf(newSeed());
   return { host, privateKey, publicKey: rawPublicKey(privateKey) };
 }

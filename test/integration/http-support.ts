@@ -29,7 +29,7 @@ export async function closeControllers(): Promise<void> {
 }
 let counter = 0;
 
-export class ManualClock implements Clock {
+class ManualClock implements Clock {
   ms = Date.UTC(2026, 10, 23, 12);
   readonly timers = new Set<{ at: number; run: () => void }>();
   now = (): number => this.ms;

@@ -5,7 +5,7 @@ import type { AddressInfo } from 'node:net';
 import { gunzipSync } from 'node:zlib';
 
 /** What the server does in place of its work. */
-export type Mood = 'well' | 'hangs' | 'fails' | 'plain files';
+type Mood = 'well' | 'hangs' | 'fails' | 'plain files';
 
 export interface GitServer {
   readonly url: string;

@@ -38,8 +38,6 @@ export async function followGit(
   return { source, states, next };
 }
 
-export const isAt = (commit: string) => (state: HeadState) => 'head' in state && state.head.commit === commit;
-
 /** Of the newest state: the commit, or why there is none. */
 export function newest({ states }: Followed): string {
   const state = states.at(-1);

@@ -122,6 +122,10 @@ function recordingFiles(real: Files, note: (type: 'path' | 'user', value: string
       at(p);
       real.replaceAtomic(p, ...rest);
     },
+    replaceFlushed(p: string, ...rest: [Uint8Array, object]) {
+      at(p);
+      return real.replaceFlushed(p, ...rest);
+    },
     rewriteInPlace(p: string, ...rest: [Uint8Array, object]) {
       at(p);
       real.rewriteInPlace(p, ...rest);

@@ -175,6 +175,8 @@ export const containerWays: readonly Way[] = [
       s.after(() => s.sh(`umount -l ${s.at('x/y')}`));
     },
     source: (s) => s.at('x'),
+    // It may run, without what is mounted below.
+    more: { refusal: ['NotAllowed', 'Settling', ''], safe: undefined },
   }),
   mount({ name: '/ by /proc/1/root', source: () => '/proc/1/root', mounts: () => ['/proc/:ro'] }),
   mount({

@@ -53,7 +53,7 @@ test('2 is an answer, or says that there is no such command; 1 is every other er
   for (const [path, codes] of Object.entries(EXIT_CODES)) {
     assert.match(codes[1]!, /^the command line is wrong/, path);
     if (codes[2] !== undefined)
-      assert.ok(['plan', 'once', 'status', 'convert promtail'].includes(path), path);
+      assert.ok(['plan', 'once', 'status', 'allow', 'convert promtail'].includes(path), path);
   }
 });
 

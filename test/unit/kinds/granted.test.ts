@@ -19,7 +19,7 @@ import { treeText } from '../../support/tree.ts';
 import { RecordingHost } from './recording-host.ts';
 
 const seed = Number(process.env['FAST_CHECK_SEED'] ?? 20_261_129);
-const RUNS = Number(process.env['FAST_CHECK_RUNS'] ?? 150);
+const RUNS = Number(process.env['FAST_CHECK_RUNS'] ?? 100);
 const SECRET = 'known\n';
 
 /** What the host's owner granted: a bit of everything, so that there is always something next to it that is not. */

@@ -15,6 +15,7 @@ async function begin(t: TestContext, content = JOB) {
   const sent: string[] = [];
   const docker = {
     request: async (method: string, path: string) => {
+      if (method === 'GET') return { status: 200, headers: {}, body: '{"Id":"0a1b","Name":"/prometheus"}' };
       sent.push(`${method} ${path}`);
       return { status: 204, headers: {}, body: '' };
     },
@@ -26,7 +27,7 @@ async function begin(t: TestContext, content = JOB) {
   return { clock, host, sent, d };
 }
 
-const HUP = 'POST /containers/prometheus/kill';
+const HUP = 'POST /containers/0a1b/kill';
 const trial = (before: unknown, elapsedMs: number) => ({ before: before as object, elapsedMs });
 
 test('a reload by signal is not waited for: until it is done it is Unknown, and asked again soon', {
