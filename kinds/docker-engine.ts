@@ -198,6 +198,8 @@ export async function requireImage(
 export interface Volume {
   readonly Driver: string;
   readonly Options: Readonly<Record<string, string>> | null;
+  /** Where the engine keeps it, by the host's name. */
+  readonly Mountpoint?: string;
 }
 
 /** undefined when there is none yet. */

@@ -5,7 +5,14 @@ import { type Volume, volumeOf } from './docker-engine.ts';
 import type { Permission } from './kind.ts';
 import { type MountFacts, mountPermissions, volumePermission } from './mount-powers.ts';
 import type { Docker, Mounts, Resolved } from './ports.ts';
-import { isWithin, mountedBelow, parseTable } from './shared/mount-table.ts';
+import {
+  isWithin,
+  type Mounted,
+  mountedBelow,
+  type Place,
+  parseTable,
+  placeOf,
+} from './shared/mount-table.ts';
 
 export interface WantedBind {
   /** As the manifest names it. */
@@ -93,12 +100,38 @@ export function bindPermissions(
   ];
 }
 
-/** The agent's own by another name than its configuration has, so that no text shows that it is seen. */
-function ownSeen({ resolved, covered }: ResolvedBind, own: readonly string[], mounts: Mounts): Permission[] {
-  const isSeen = (real: string) => isWithin(real, resolved.path) || isWithin(resolved.path, real);
+/**
+ * The agent's own by another name than its configuration has, so that no text shows that it is seen: through links, and
+ * through what is bind-mounted elsewhere, which no cover over its own name hides.
+ */
+function ownSeen(bind: ResolvedBind, own: readonly string[], mounts: Mounts): Permission[] {
+  const { resolved, covered, isRecursive } = bind;
+  const host = parseTable(mounts.table());
+  const source = placeOf(host, resolved.hostPath);
+  const others = isRecursive ? mountedBelow(host, resolved.hostPath) : [];
+  const isSeen = (real: Resolved, isCovered: boolean): boolean => {
+    const isNamed = isWithin(real.path, resolved.path) || isWithin(resolved.path, real.path);
+    if (isNamed) return !isCovered;
+    const place = placeOf(host, real.hostPath);
+    return place !== undefined && source !== undefined && touch(place, source);
+  };
+  const isAlias = (real: Resolved, { device, root, point }: Mounted): boolean => {
+    const place = placeOf(host, real.hostPath);
+    const isElsewhere = !isWithin(point, real.hostPath) && !isWithin(real.hostPath, point);
+    return isElsewhere && place !== undefined && touch(place, { device, path: root });
+  };
   return own
-    .filter((name) => !covered.includes(name) && isSeen(mounts.resolve(name).path))
+    .filter((name) => {
+      const real = mounts.resolve(name);
+      if (!isThere(real, mounts)) return false;
+      return isSeen(real, covered.includes(name)) || others.some((other) => isAlias(real, other));
+    })
     .map((value) => ({ type: 'mount', value, mode: 'ro', why: `${resolved.path} shows it` }));
+}
+
+/** Whether one of them is the other, or in it. */
+function touch(a: Place, b: Place): boolean {
+  return a.device === b.device && (isWithin(a.path, b.path) || isWithin(b.path, a.path));
 }
 
 /** An engine makes only the topmost of them read-only (moby before 25). All of the host was granted as such. */
@@ -130,18 +163,37 @@ export async function volumePermissions(
 export function optionPermissions(
   name: string,
   readOnly: boolean,
-  { Driver, Options }: Volume,
+  { Driver, Options, Mountpoint }: Volume,
   own: readonly string[],
   mounts: Mounts,
 ): Permission[] {
   if (Driver !== 'local' && Driver !== '') return [volumePermission(name, `one of the driver ${Driver}`)];
   const { device = '', type = '', o = '' } = Options ?? {};
-  if ((device === '' && type === '' && o === '') || type === 'tmpfs') return [];
+  if ((device === '' && type === '' && o === '') || type === 'tmpfs')
+    return Mountpoint === undefined || type === 'tmpfs'
+      ? []
+      : placePermissions(Mountpoint, readOnly, own, mounts);
   const flags = o.split(',');
   const isRecursive = flags.includes('rbind');
   if (!(isRecursive || flags.includes('bind')) || !device.startsWith('/')) {
     return [volumePermission(name, `made with the device ${device || type}`)];
   }
   const bind = uncovered({ source: mounts.nameOf(device), target: '/', readOnly, isRecursive }, mounts);
+  return bindPermissions(bind, own, mounts, undefined);
+}
+
+/** A volume is a directory that the engine made in its own; what has come to stand there instead is what is mounted. */
+function placePermissions(
+  mountpoint: string,
+  readOnly: boolean,
+  own: readonly string[],
+  mounts: Mounts,
+): Permission[] {
+  const source = mounts.nameOf(mountpoint);
+  const volumes = mounts.resolve(path.dirname(path.dirname(source))).hostPath;
+  const expected = path.join(volumes, ...source.split('/').slice(-2));
+  const bind = uncovered({ source, target: '/', readOnly, isRecursive: false }, mounts);
+  const isMounted = parseTable(mounts.table()).some(({ point }) => point === expected);
+  if (bind.resolved.hostPath === expected && !isMounted) return [];
   return bindPermissions(bind, own, mounts, undefined);
 }

@@ -51,6 +51,7 @@ export async function begin(pass: Pass, target: Target, resource: Resource): Pro
   }
   // Git moved on meanwhile. What it dropped before it was ever written has no record, and would stay for good.
   if (opened === undefined) return { outcome: 'waiting' };
+  state.tried = state.parked;
   state.parked = undefined;
   return await carryOut(pass, opened);
 }
@@ -180,6 +181,7 @@ function confirmed(pass: Pass, { target }: Look, written?: Written): PassResult 
   const { journal, world, ports } = deps;
   const { kind, desired } = target;
   const snapshot = journal.intent(state.key)?.snapshot;
+  state.tried = undefined;
   const { quarantined: _, ...entry } = journal.entry(state.key)!;
   const old = snapshot && oldPlace(journal, state.key, kind, desired.spec);
   journal.write(...(old === undefined ? [] : [old satisfies Entry]), {
@@ -217,7 +219,9 @@ async function rollBack(
   const undoing: Intent = { ...intent, phase: 'undoing', failure };
   // What is not granted is refused by the next look at the host, too, and may be granted later.
   const refused = { ...failure, digest, version, basis, atMs: ports.clock.now() };
-  const quarantine = reason === 'NotAllowed' ? {} : { quarantined: refused };
+  const isToBeAsked = reason === 'NotAllowed';
+  if (isToBeAsked) park(pass, digest, new Stalled(reason, failure.evidence));
+  const quarantine = isToBeAsked ? {} : { quarantined: refused };
   journal.write({
     key: state.key,
     entry: { ...journal.entry(state.key)!, ...quarantine },
@@ -237,7 +241,8 @@ function refusalOf(
 }
 
 function park({ state, deps }: Pass, digest: string, error: Stalled): void {
-  const tries = state.parked?.digest === digest ? state.parked.tries + 1 : 0;
+  const before = state.parked ?? state.tried;
+  const tries = before?.digest === digest ? before.tries + 1 : 0;
   const waitMs = Math.min(LONGEST_PARKED_MS, FIRST_PARKED_MS * 2 ** Math.min(tries, 20));
   const notBeforeMs = deps.ports.clock.monotonic() + waitMs;
   state.parked = { digest, error, notBeforeMs, tries, wasWoken: false };

@@ -5,7 +5,7 @@ import type { Resource } from '../../api/bundle.ts';
 import { errnoOf, inWords, Stalled, Waiting } from '../../api/errors.ts';
 import type { Reason } from '../../api/reasons.ts';
 import type { Change } from '../../kinds/kind.ts';
-import type { Item } from '../queue/queue.ts';
+import type { Cause, Item } from '../queue/queue.ts';
 import { presentable } from '../secrets/redact.ts';
 import { secretRefsIn } from '../secrets/store.ts';
 import { act } from './act.ts';
@@ -23,6 +23,9 @@ import { isBehind, type ResourceState } from './world.ts';
 const PASS_TIMEOUT_MS = 180_000;
 /** Only a person or git lifts these; anything else that parks a heal or a removal may pass. */
 const HELD: readonly Reason[] = ['Suspended', 'RemovalParked', 'WouldRemove'];
+
+/** Causes that come by themselves, as often as what the host does. */
+const BY_ITSELF: ReadonlySet<Cause> = new Set(['watch', 'armed', 'retry']);
 
 export class Reconciler {
   readonly targets: Targets;
@@ -151,8 +154,8 @@ export class Reconciler {
       state.parked = undefined;
       return undefined;
     }
-    // Anything but an event tries it again; an event does where it may have lifted it, and not too often.
-    if (![...item.causes].every((cause) => cause === 'watch' || cause === 'armed')) return undefined;
+    // A person, git or the resync tries it again; an event does where it may have lifted it, and not too often.
+    if (![...item.causes].every((cause) => BY_ITSELF.has(cause))) return undefined;
     const isDue = this.#deps.ports.clock.monotonic() >= parked.notBeforeMs;
     if (parked.error.liftedBy === 'host' && isDue) return undefined;
     state.parked = { ...parked, wasWoken: true };

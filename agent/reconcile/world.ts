@@ -28,6 +28,8 @@ export interface ResourceState {
   desiredDigest: string;
   /** A desired state that could not even be begun, and why. */
   parked: Parked | undefined;
+  /** The last of them that was begun after all, so that one that is refused again and again is tried more seldom. */
+  tried: Parked | undefined;
   /** What this process itself put into force last, and when (monotonic milliseconds); after a restart nobody knows. */
   inForce: { readonly digest: string; readonly atMs: number } | undefined;
   yes: YesSeen | undefined;
@@ -173,6 +175,7 @@ export class World {
         passed: undefined,
         desiredDigest: '',
         parked: undefined,
+        tried: undefined,
         inForce: undefined,
         yes: undefined,
         looks: undefined,

@@ -68,7 +68,10 @@ function reachable(table: readonly Mounted[]): Mounted[] {
     known.set(mount.id, is);
     return is;
   };
-  return table.filter(isReachable);
+  // What is mounted on a mount's own root leaves nothing of it to be seen, and can itself be reached.
+  const isCovered = ({ id, point }: Mounted): boolean =>
+    table.some((other) => other.parent === id && other.id !== id && other.point === point);
+  return table.filter((mount) => isReachable(mount) && !isCovered(mount));
 }
 
 /** What an absolute path without links is. */

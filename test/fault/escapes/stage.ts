@@ -7,6 +7,7 @@ import { randomBytes } from 'node:crypto';
 import fs from 'node:fs';
 import path from 'node:path';
 import { Writable } from 'node:stream';
+import { setTimeout as delay } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import pino from 'pino';
 import { AgentConfig, type AllowList } from '../../../agent/config.ts';
@@ -20,6 +21,7 @@ const run = promisify(execFile);
 const WITHIN_MS = 60_000;
 /** Looks at a refused manifest: what is refused once must be so every time. */
 const LOOKS = 3;
+const LOOK_MS = 5_000;
 
 export type Allow = Partial<AllowList>;
 
@@ -157,7 +159,8 @@ export class Stage {
     await note(() => eventually(() => line.settled(), WITHIN_MS));
     for (let look = 1; look < LOOKS; look++) {
       line.agent.reconcile();
-      await line.agent.idle();
+      // One that is made and refused again and again is never idle, and is judged all the same.
+      await Promise.race([line.agent.idle(), delay(LOOK_MS)]);
     }
     await note(() => this.#verdicts(line, evil.refusal ?? ['NotAllowed']));
     this.#said = JSON.stringify(line.agent.status());

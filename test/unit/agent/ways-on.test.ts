@@ -4,7 +4,9 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { test } from 'node:test';
 import { crc32 } from 'node:zlib';
+import { Stalled } from '../../../api/errors.ts';
 import { findCondition } from '../../../api/status.ts';
+import { FakeClock } from '../../support/clock.ts';
 import { Devices } from '../../support/device.ts';
 import { eventually } from '../../support/eventually.ts';
 import { temporaryDirectory } from '../../support/sandbox.ts';
@@ -256,3 +258,29 @@ for (const how of ['the host is decommissioned', 'its document leaves'] as const
     assert.equal(devices.values.get(KEY), undefined);
   });
 }
+
+test('what is refused on the host each time it is put into force is tried more and more seldom', async (t) => {
+  const devices = new Devices();
+  const clock = new FakeClock();
+  const line = new Timeline(t, { kinds: devices.kinds, ports: { clock } }).start();
+  devices.hook = (step) => {
+    if (step !== 'apply') return;
+    // As an engine does: what was made and removed again is an event.
+    devices.wakes.get(KEY)?.();
+    throw new Stalled('NotAllowed', 'it leads to what is not granted');
+  };
+  line.assign(device('one'));
+  await line.expect(KEY, 'False', 'NotAllowed');
+  const applies = (): number => devices.log.filter((entry) => entry === 'apply one').length;
+  for (let i = 0; i < 20; i++) {
+    devices.wakes.get(KEY)?.();
+    await line.agent.idle();
+  }
+  assert.equal(applies(), 1);
+  for (let second = 0; second < 120; second++) {
+    await clock.advance(1_000);
+    await line.agent.idle();
+  }
+  assert.ok(applies() >= 2 && applies() <= 8, `${applies()} times in two minutes`);
+  assert.equal(line.status(KEY).conditions.find(({ type }) => type === 'Ready')!.reason, 'NotAllowed');
+});

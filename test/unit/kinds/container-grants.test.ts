@@ -105,6 +105,19 @@ test('a table says what a path is, and by which paths a thing is known', () => {
   );
 });
 
+test('of what is wholly covered nothing is seen, as of /run in a mount of the whole host', () => {
+  const seen = parseTable(`1 0 8:1 / / rw - ext4 /dev/sda1 rw
+2 1 0:5 / /host/run rw - tmpfs tmpfs rw
+3 2 0:6 / /host/run/lock rw - tmpfs tmpfs rw
+4 2 0:9 / /host/run ro - tmpfs tmpfs ro
+5 4 0:7 / /host/run/later rw - tmpfs tmpfs rw`);
+  assert.deepEqual(
+    seen.map(({ id }) => id),
+    ['1', '4', '5'],
+  );
+  assert.deepEqual(placeOf(seen, '/host/run/a'), { device: '0:9', path: '/a' });
+});
+
 test('the order of a table’s lines says nothing', () => {
   const lines = HOST.split('\n');
   fc.assert(
