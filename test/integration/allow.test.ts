@@ -90,5 +90,5 @@ test('an agent that got nothing yet says what to do', async (t) => {
     /no manifest in .* yet: start it and wait .* or name a directory of manifests with --dir/,
   );
   const other = await allow('--config', at('agent.json'), '-o', 'xml');
-  assert.match(other.stderr, /Allowed choices are text, json/);
+  assert.match(other.stderr, /Write text, json or yaml/);
 });

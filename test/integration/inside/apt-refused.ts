@@ -116,11 +116,12 @@ test('what apt refuses is undone, with its words; the repository before stays', 
   fs.writeFileSync(theirs, `deb [signed-by=/etc/apt/keyrings/theirs.gpg] ${url} stable main\n`);
   try {
     line.assign(repository());
-    await expectRefused(setting, REPOSITORY, 'RolledBack', /SourceConflict: .*Signed-By/);
-    assert.deepEqual(written(), []);
+    await expectRefused(setting, REPOSITORY, 'SourceConflict', /theirs\.list names the same .*Signed-By/);
+    assert.deepEqual(written(), [], 'nothing of it was ever written');
   } finally {
     fs.rmSync(theirs);
   }
+  await line.expect(REPOSITORY, 'True');
 });
 
 test('a network that is away is no refusal: it goes on when somebody answers', async (t) => {
