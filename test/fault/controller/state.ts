@@ -38,7 +38,7 @@ const starts: Cause[] = [
     await c.end('SIGKILL');
     fs.renameSync(c.state, `${c.folder}/disk`);
     fs.writeFileSync(c.state, '');
-    says(await c.refuses(), /can't be (locked|opened)/);
+    says(await c.refuses(), /can't be (locked|opened)|It is a file: name a directory/);
     fs.rmSync(c.state);
     fs.renameSync(`${c.folder}/disk`, c.state);
     await c.start();
