@@ -39,7 +39,8 @@ export function operatorRoutes(
     return { ...view, status: fleet.statuses.whole(host) ?? null };
   });
 
-  app.get('/v1/events', { onRequest }, async (_request, reply) => {
+  // No HEAD: its answer would never end.
+  app.get('/v1/events', { onRequest, exposeHeadRoute: false }, async (_request, reply) => {
     reply.hijack();
     streams.open(reply.raw);
   });

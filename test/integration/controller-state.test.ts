@@ -251,7 +251,11 @@ test('what can’t be written is said before the token is used', { timeout: 240_
     const args = ['enroll', '--controller', url, '--token', mine, '--host', 'pi', '--config', config];
     const { status, stderr } = await homeostat([...args, '--state', state]);
     assert.equal(status, 1);
-    assert.match(stderr, /can't be written, and the token was not used: |Nothing can be made in|nothing can be below it/, stderr);
+    assert.match(
+      stderr,
+      /can't be written, and the token was not used: |Nothing can be made in|nothing can be below it/,
+      stderr,
+    );
     assert.equal(existsSync(good), false, `${config} ${state}`);
   }
   assert.deepEqual(c.store.hosts(), []);
