@@ -31,6 +31,7 @@ async function begin(
   let prometheus: RunningPrometheus | undefined;
   // A unit's reload, as Debian's has it: ExecReload=/bin/kill -HUP $MAINPID.
   const units = {
+    show: async (id: string) => ({ id }),
     run: async () => void process.kill(prometheus!.pid, 'SIGHUP'),
     watch: async (_unit: string, wake: () => void, signal: AbortSignal) => {
       wake();
