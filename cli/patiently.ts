@@ -1,5 +1,6 @@
 // One-shot calls of a controller: a fault that passes (a restart of it, a lost packet) is no reason to give up, and an
 // answer is an answer.
+import pRetry, { AbortError } from 'p-retry';
 import { errnoOf } from '../api/errors.ts';
 
 const PASSING = new Set([
@@ -14,8 +15,7 @@ const PASSING = new Set([
 const AT_LEAST_MS = 250;
 
 /** @param call may be made several times: what it asks for must be the same to the controller if it comes twice. */
-export async function patiently<T>(call: () => Promise<T>): Promise<T> {
-  const { AbortError, default: pRetry } = await import('p-retry');
+export function patiently<T>(call: () => Promise<T>): Promise<T> {
   const attempt = async (): Promise<T> => {
     try {
       return await call();

@@ -134,6 +134,7 @@ async function start(): Promise<{ address: string; alloyAddress: string }> {
         paths: ['/etc/alloy/', '/etc/motd'],
         units: ['alloy.service'],
         exec: [alloy.program],
+        urls: [`http://${alloyAddress}`],
         rootEquivalent: ['*'],
       },
     }),
