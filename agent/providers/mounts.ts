@@ -13,17 +13,20 @@ const DEEPEST = 6;
 /** @param options.root below which all paths are, in a sandbox */
 export function createMounts(options: { readonly root?: string } = {}): Mounts {
   const root = options.root === undefined ? '' : realOf(path.resolve(options.root));
+  // An engine that a sandbox shares with others keeps its volumes elsewhere: a name that no grant of a path has.
+  const outside = `outside ${root}: `;
   const nameOf = (real: string): string => {
     if (root === '' || root === '/') return real;
     if (real === root) return '/';
-    return real.startsWith(`${root}/`) ? real.slice(root.length) : `outside ${root}: ${real}`;
+    return real.startsWith(`${root}/`) ? real.slice(root.length) : `${outside}${real}`;
   };
   return {
     nameOf,
 
     resolve(p): Resolved {
-      if (!path.isAbsolute(p)) throw new Error(`${p} is not an absolute path`);
-      const hostPath = realOf(path.normalize(`${root}/${p}`));
+      const isOutside = root !== '' && p.startsWith(outside);
+      if (!isOutside && !path.isAbsolute(p)) throw new Error(`${p} is not an absolute path`);
+      const hostPath = realOf(isOutside ? p.slice(outside.length) : path.normalize(`${root}/${p}`));
       const stat = lstat(hostPath);
       return { path: nameOf(hostPath), hostPath, type: typeOf(stat), links: stat?.nlink ?? 0 };
     },

@@ -44,6 +44,11 @@ test('what leads out of a sandbox is no path of it', (t) => {
   assert.equal(mounts.resolve('/srv/in').hostPath, path.join(root, 'srv'));
   assert.deepEqual(mounts.resolve('/srv/out').path, `outside ${root}: /etc`);
   assert.equal(mounts.resolve('/srv/out').hostPath, '/etc');
+  assert.equal(
+    mounts.resolve(mounts.nameOf('/etc/none')).hostPath,
+    '/etc/none',
+    'what is named can be asked for',
+  );
   assert.equal(mounts.nameOf(root), '/');
   assert.equal(mounts.nameOf(`${root}-other`), `outside ${root}: ${root}-other`);
 });
