@@ -1,4 +1,5 @@
-// The controller's HTTP application with a real store, agents that sign, and a clock that a test moves.
+// The controller's HTTP application with a real store and no socket: requests are injected, agents sign them, and a test
+// moves the clock.
 import type { KeyObject } from 'node:crypto';
 import { copyFileSync, mkdirSync, mkdtempSync, renameSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -24,17 +25,22 @@ const open: (() => Promise<void> | void)[] = [];
 let counter = 0;
 
 /** For `after`: nothing stays. */
-export async function end(): Promise<void> {
+export async function closeControllers(): Promise<void> {
   for (const close of open) await close();
   rmSync(scratch, { recursive: true, force: true });
 }
 
 class MovedClock implements Clock {
+  readonly timers = new Set<{ at: number; run: () => void }>();
   #wallMs = Date.UTC(2026, 10, 23, 12);
   #monotonicMs = 0;
   now = (): number => this.#wallMs;
   monotonic = (): number => this.#monotonicMs;
-  setTimeout = () => ({ cancel: () => {} });
+  setTimeout(run: () => void, ms: number) {
+    const timer = { at: this.#monotonicMs + ms, run };
+    this.timers.add(timer);
+    return { cancel: () => this.timers.delete(timer) };
+  }
   sleep = (ms: number): Promise<void> => {
     this.advance(ms);
     return Promise.resolve();
@@ -42,6 +48,8 @@ class MovedClock implements Clock {
   advance(ms: number): void {
     this.#wallMs += ms;
     this.#monotonicMs += ms;
+    for (const timer of [...this.timers])
+      if (timer.at <= this.#monotonicMs && this.timers.delete(timer)) timer.run();
   }
   /** As somebody sets the time. */
   jump(ms: number): void {
@@ -50,6 +58,11 @@ class MovedClock implements Clock {
 }
 
 export const MANIFESTS = `apiVersion: homeostat.dev/v1
+kind: Fleet
+metadata: {name: home}
+spec: {operators: [me@example.com]}
+---
+apiVersion: homeostat.dev/v1
 kind: Host
 metadata: {name: pi}
 spec: {mode: enforce}
@@ -62,9 +75,14 @@ spec: {mode: enforce}
 apiVersion: homeostat.dev/v1
 kind: File
 metadata: {name: motd}
-hosts: {all: true}
+hosts: {names: [pi]}
 spec: {path: /etc/motd, content: one}
 `;
+
+export const MANIFESTS_WITHOUT_PI = MANIFESTS.replace(
+  'kind: Host\nmetadata: {name: pi}',
+  'kind: Host\nmetadata: {name: pi2}',
+).replace('names: [pi]', 'names: [pi2]');
 
 export async function controller(over: Partial<AppDeps> = {}, options: { forgetAfterMs?: number } = {}) {
   const folder = join(scratch, String(counter++));
@@ -79,6 +97,7 @@ export async function controller(over: Partial<AppDeps> = {}, options: { forgetA
   const fleet = new Fleet({ store, signingKey: keys.privateKey, clock, ...options });
   fleet.load();
   const metrics = createMetrics('test');
+  const refreshed: true[] = [];
   const keyChanges: { host: string; keyId: string }[] = [];
   const app = buildApp({
     fleet,
@@ -93,7 +112,7 @@ export async function controller(over: Partial<AppDeps> = {}, options: { forgetA
     names: [],
     hookSecret: undefined,
     sdToken: undefined,
-    refresh: () => {},
+    refresh: () => refreshed.push(true),
     audit: (entry) => void store.audit({ at: clock.now(), ...entry }),
     onEnroll: metrics.enrolled,
     onKeyChange: (host, keyId) => void keyChanges.push({ host, keyId }),
@@ -111,6 +130,8 @@ export async function controller(over: Partial<AppDeps> = {}, options: { forgetA
     database,
     tokens: new Tokens(database),
     fleet,
+    metrics,
+    refreshed,
     keyChanges,
     /** The same store as another process has it. */
     beside(): Database {
@@ -126,10 +147,10 @@ export async function controller(over: Partial<AppDeps> = {}, options: { forgetA
     restore: (): void => renameSync(backup, file),
     async publish(text = MANIFESTS, commit = 'a'.repeat(40)) {
       const compilation = await compile(memorySnapshot({ 'a.yaml': text }, commit), testKinds);
-      const info = { commit, subject: '', author: 'Me', at: '2026-11-23T11:00:00Z' };
+      const info = { commit, subject: 'change <b>', author: 'Me', at: '2026-11-23T11:00:00Z' };
       return fleet.compiled(info, compilation);
     },
-    async waiting(n: number): Promise<void> {
+    async waiting(n = 1): Promise<void> {
       while (fleet.waiters.count < n) await new Promise(setImmediate);
     },
   };
@@ -142,53 +163,76 @@ export interface Agent {
   readonly publicKey: string;
 }
 
-function newAgent(host: string): Agent {
+export function newAgent(host: string): Agent {
   const privateKey = privateKeyOf(newSeed());
   return { host, privateKey, publicKey: rawPublicKey(privateKey) };
 }
 
-function signed(agent: Agent, c: Controller, method: string, url: string, body?: string) {
-  const { privateKey } = agent;
-  const keyId = keyIdOf(agent.publicKey);
-  const createdSeconds = Math.floor(c.clock.now() / 1000);
-  const more = body === undefined ? {} : { body };
-  return signRequest({ method, url, privateKey, keyId, createdSeconds, ...more });
+export function headers(
+  agent: Agent,
+  c: Controller,
+  method: string,
+  url: string,
+  body?: string,
+  over: object = {},
+) {
+  return signRequest({
+    method,
+    url,
+    ...(body === undefined ? {} : { body }),
+    privateKey: agent.privateKey,
+    keyId: keyIdOf(agent.publicKey),
+    createdSeconds: Math.floor(c.clock.now() / 1000),
+    ...over,
+  });
 }
 
-export function bundleOf(
+export const bundleOf = (
   agent: Agent,
   c: Controller,
   more: Record<string, string> = {},
   url = `/v1/hosts/${agent.host}/bundle`,
-) {
-  return c.app.inject({ method: 'GET', url, headers: { ...signed(agent, c, 'GET', url), ...more } });
-}
+) => c.app.inject({ method: 'GET', url, headers: { ...headers(agent, c, 'GET', url), ...more } });
 
-export function reportOf(agent: Agent, c: Controller, status: object) {
+export const reportOf = (agent: Agent, c: Controller, status: unknown, more: Record<string, string> = {}) => {
   const url = `/v1/hosts/${agent.host}/status`;
-  const body = JSON.stringify(status);
-  const headers = { 'content-type': 'application/json', ...signed(agent, c, 'PUT', url, body) };
-  return c.app.inject({ method: 'PUT', url, headers, body });
-}
+  const body = typeof status === 'string' ? status : JSON.stringify(status);
+  return c.app.inject({
+    method: 'PUT',
+    url,
+    headers: { 'content-type': 'application/json', ...headers(agent, c, 'PUT', url, body), ...more },
+    body,
+  });
+};
 
-export interface EnrollOptions {
-  readonly token?: { readonly id: string; readonly secret: string };
-  readonly agent?: Agent;
-}
-
-export async function enroll(c: Controller, host: string, options: EnrollOptions = {}) {
-  const agent = options.agent ?? newAgent(host);
-  const token = options.token ?? c.tokens.create('enroll', host, c.clock.now(), 3600_000);
-  const { publicKey } = agent;
-  const body = JSON.stringify({ token: `hs1_${token.id}.${token.secret}`, host, publicKey });
-  const headers = { 'content-type': 'application/json', ...signed(agent, c, 'POST', '/v1/enroll', body) };
-  const response = await c.app.inject({ method: 'POST', url: '/v1/enroll', headers, body });
+export async function enroll(
+  c: Controller,
+  host: string,
+  over: { token?: { id: string; secret: string }; agent?: Agent; sequenceSeen?: number; signer?: Agent } = {},
+) {
+  const agent = over.agent ?? newAgent(host);
+  const token = over.token ?? c.tokens.create('enroll', host, c.clock.now(), 3600_000);
+  const body = JSON.stringify({
+    token: `hs1_${token.id}.${token.secret}`,
+    host,
+    publicKey: agent.publicKey,
+    ...(over.sequenceSeen === undefined ? {} : { sequenceSeen: over.sequenceSeen }),
+  });
+  const response = await c.app.inject({
+    method: 'POST',
+    url: '/v1/enroll',
+    headers: {
+      'content-type': 'application/json',
+      ...headers(over.signer ?? agent, c, 'POST', '/v1/enroll', body),
+    },
+    body,
+  });
   return { agent, token, response };
 }
 
-export function codeOf(response: { json(): { error?: { code: string } } }): string | undefined {
-  return response.json().error?.code;
-}
+/** '' of an answer that is no error. */
+export const codeOf = (response: { json(): unknown }): string =>
+  (response.json() as { error?: { code: string } }).error?.code ?? '';
 
 export function statusOf(host: string, over: Partial<AgentStatus> = {}): AgentStatus {
   return {
@@ -196,8 +240,8 @@ export function statusOf(host: string, over: Partial<AgentStatus> = {}): AgentSt
     at: '2026-11-23T12:00:00Z',
     agent: { version: '1', kinds: ['File'], platform: 'linux-x64', startedAt: '2026-11-23T11:00:00Z' },
     mode: 'enforce',
-    sequence: { desired: 0, attempted: 0, running: 0 },
-    commit: { desired: '', running: '' },
+    sequence: { desired: 1, attempted: 1, running: 1 },
+    commit: { desired: 'a', running: 'a' },
     conditions: [],
     resources: [],
     events: [],

@@ -12,18 +12,17 @@ import { healthHere } from '../../cli/status.ts';
 import type { FleetView } from '../../controller/fleet/view.ts';
 import type { Peer, Whois } from '../../controller/source/whois.ts';
 import {
+  bundleOf,
   closeControllers,
   codeOf,
   controller,
   enroll,
-  get,
   headers,
   MANIFESTS,
   newAgent,
-  put,
+  reportOf,
   statusOf,
-  waiting,
-} from './http-support.ts';
+} from './controller-app.ts';
 
 after(closeControllers);
 
@@ -47,14 +46,14 @@ test('a host enrols with a token, once, and gets a bundle that it can verify', a
   const again = await enroll(c, 'pi', { token });
   assert.deepEqual([again.response.statusCode, codeOf(again.response)], [403, 'TokenUsed']);
 
-  const got = await get(agent, c);
+  const got = await bundleOf(agent, c);
   assert.equal(got.statusCode, 200);
   const bundle = SignedBundle.parse(got.json());
   const envelope = openEnvelope(bundle, 'pi', answer.trustedKeys);
   assert.equal(openPayload(envelope, bundle.payload!).resources[0]!.spec['content'], 'one');
-  const without = await get(agent, c, { 'homeostat-have-payload': envelope.payloadDigest });
+  const without = await bundleOf(agent, c, { 'homeostat-have-payload': envelope.payloadDigest });
   assert.equal((without.json() as SignedBundle).payload, undefined);
-  assert.equal((await get(agent, c, { 'if-none-match': String(got.headers['etag']) })).statusCode, 304);
+  assert.equal((await bundleOf(agent, c, { 'if-none-match': String(got.headers['etag']) })).statusCode, 304);
 });
 
 test('enrolment is refused in words: other host, expired, key that is not the asker’s, key that git pins', async () => {
@@ -88,7 +87,7 @@ test('only the host itself is answered: unsigned, other key, other host, changed
   const mac = (await enroll(c, 'mac')).agent;
   assert.equal(codeOf(await c.app.inject('/v1/hosts/pi/bundle')), 'Unsigned');
   assert.equal(codeOf(await c.app.inject('/v1/hosts/nobody/bundle')), 'NotEnrolled');
-  assert.equal(codeOf(await get(mac, c, {}, '/v1/hosts/pi/bundle')), 'BadSignature');
+  assert.equal(codeOf(await bundleOf(mac, c, {}, '/v1/hosts/pi/bundle')), 'BadSignature');
   const forged = await c.app.inject({
     method: 'GET',
     url: '/v1/hosts/pi/bundle',
@@ -117,7 +116,7 @@ test('only the host itself is answered: unsigned, other key, other host, changed
   assert.equal(codeOf(skewed), 'ClockSkew');
   assert.equal(Date.parse(String(skewed.headers['date'])), c.clock.now(), 'the answer tells the time');
   c.clock.advance(601_000);
-  assert.equal((await put(agent, c, statusOf('pi'))).statusCode, 204);
+  assert.equal((await reportOf(agent, c, statusOf('pi'))).statusCode, 204);
 });
 
 test('on a tailnet the node must be the pinned one too', async () => {
@@ -137,35 +136,38 @@ test('on a tailnet the node must be the pinned one too', async () => {
   const c = await controller({ whois, openReads: false });
   await c.publish();
   const { agent } = await enroll(c, 'pi');
-  assert.equal((await get(agent, c)).statusCode, 200, 'pinned at its enrolment');
+  assert.equal((await bundleOf(agent, c)).statusCode, 200, 'pinned at its enrolment');
   peer = { ...peer, nodeID: 'n2' };
-  assert.deepEqual([(await get(agent, c)).statusCode, codeOf(await get(agent, c))], [403, 'WrongNode']);
+  assert.deepEqual(
+    [(await bundleOf(agent, c)).statusCode, codeOf(await bundleOf(agent, c))],
+    [403, 'WrongNode'],
+  );
   peer = undefined;
-  assert.equal(codeOf(await get(agent, c)), 'WrongNode');
+  assert.equal(codeOf(await bundleOf(agent, c)), 'WrongNode');
   peer = new Error('no tailscaled');
-  assert.equal(codeOf(await get(agent, c)), 'WhoisUnavailable');
+  assert.equal(codeOf(await bundleOf(agent, c)), 'WhoisUnavailable');
   await c.publish(
     MANIFESTS.replace('{name: pi}\nspec: {', '{name: pi}\nspec: {nodeID: n3, '),
     'b'.repeat(40),
   );
   peer = { nodeID: 'n3', nodeName: 'pi', login: '', capabilities: [] };
-  assert.equal((await get(agent, c)).statusCode, 200, 'what git says wins');
+  assert.equal((await bundleOf(agent, c)).statusCode, 200, 'what git says wins');
 });
 
 test('a request that has nothing to be told waits, and is answered the moment there is', async () => {
   const c = await controller();
   await c.publish();
   const { agent } = await enroll(c, 'pi');
-  const etag = String((await get(agent, c)).headers['etag']);
-  const poll = () => get(agent, c, { 'if-none-match': etag }, '/v1/hosts/pi/bundle?wait=55');
+  const etag = String((await bundleOf(agent, c)).headers['etag']);
+  const poll = () => bundleOf(agent, c, { 'if-none-match': etag }, '/v1/hosts/pi/bundle?wait=55');
 
   const first = poll();
-  await waiting(c);
+  await c.waiting();
   c.clock.advance(55_000);
   assert.equal((await first).statusCode, 304);
 
   const second = poll();
-  await waiting(c);
+  await c.waiting();
   await c.publish(MANIFESTS.replace('content: one', 'content: two'), 'b'.repeat(40));
   const answer = await second;
   assert.equal(answer.statusCode, 200);
@@ -173,13 +175,13 @@ test('a request that has nothing to be told waits, and is answered the moment th
   assert.equal(c.fleet.waiters.count, 0);
   assert.equal(c.clock.timers.size, 0, 'no timer is left');
 
-  const third = get(
+  const third = bundleOf(
     agent,
     c,
     { 'if-none-match': String(answer.headers['etag']) },
     '/v1/hosts/pi/bundle?wait=55',
   );
-  await waiting(c);
+  await c.waiting();
   c.fleet.waiters.stop();
   assert.deepEqual([(await third).statusCode, codeOf(await third)], [503, 'Stopping']);
 });
@@ -190,19 +192,19 @@ test('a commit wakes those whose payload it changes, and leaves the others with 
   const pi = (await enroll(c, 'pi')).agent;
   const mac = (await enroll(c, 'mac')).agent;
   const tags = {
-    pi: String((await get(pi, c)).headers['etag']),
-    mac: String((await get(mac, c)).headers['etag']),
+    pi: String((await bundleOf(pi, c)).headers['etag']),
+    mac: String((await bundleOf(mac, c)).headers['etag']),
   };
   const poll = (agent: typeof pi, etag: string) =>
-    get(agent, c, { 'if-none-match': etag }, `/v1/hosts/${agent.host}/bundle?wait=55`);
+    bundleOf(agent, c, { 'if-none-match': etag }, `/v1/hosts/${agent.host}/bundle?wait=55`);
   const ofPi = poll(pi, tags.pi);
   const ofMac = poll(mac, tags.mac);
-  await waiting(c, 2);
+  await c.waiting(2);
   const published = await c.publish(MANIFESTS.replace('content: one', 'content: two'), 'b'.repeat(40));
   assert.deepEqual([published?.changed, published?.woken], [1, ['pi']]);
   assert.equal((await ofPi).statusCode, 200);
   assert.equal(c.fleet.waiters.count, 1, 'mac waits on');
-  assert.equal(String((await get(mac, c)).headers['etag']), tags.mac);
+  assert.equal(String((await bundleOf(mac, c)).headers['etag']), tags.mac);
   // What git says of a host beside its payload is taken over all the same.
   const pinned = newAgent('mac').publicKey;
   const text = MANIFESTS.replace('content: one', 'content: two').replace(
@@ -226,16 +228,19 @@ test('a commit wakes those whose payload it changes, and leaves the others with 
 test('a host that is not in git is told so, and waits to be', async () => {
   const c = await controller();
   const { agent } = await enroll(c, 'pi');
-  assert.deepEqual([(await get(agent, c)).statusCode, codeOf(await get(agent, c))], [404, 'Unassigned']);
-  const waits = get(agent, c, {}, '/v1/hosts/pi/bundle?wait=10');
-  await waiting(c);
+  assert.deepEqual(
+    [(await bundleOf(agent, c)).statusCode, codeOf(await bundleOf(agent, c))],
+    [404, 'Unassigned'],
+  );
+  const waits = bundleOf(agent, c, {}, '/v1/hosts/pi/bundle?wait=10');
+  await c.waiting();
   await c.publish();
   assert.equal((await waits).statusCode, 200);
   await c.publish(
     MANIFESTS.replace(/apiVersion[^-]*name: pi[^-]*---\n/s, '').replace('names: [pi]', 'names: [mac]'),
     'b'.repeat(40),
   );
-  assert.equal(codeOf(await get(agent, c)), 'Unassigned');
+  assert.equal(codeOf(await bundleOf(agent, c)), 'Unassigned');
   assert.equal(c.fleet.host('pi')?.state, 'Unassigned');
 });
 
@@ -255,7 +260,7 @@ test('sequences only rise: going back, a lost store, a clock that is behind, age
   // What mac gets is what it got first, and so is its sequence.
   assert.deepEqual([of('pi'), of('mac')], [back + 1001, one], 'at once, and for the host that saw it');
   const seen = (n: number) =>
-    put(agent, c, statusOf('pi', { sequence: { desired: 0, attempted: 0, running: 0, seen: n } }));
+    reportOf(agent, c, statusOf('pi', { sequence: { desired: 0, attempted: 0, running: 0, seen: n } }));
   await seen(back + 5000);
   assert.deepEqual([of('pi'), of('mac')], [back + 5001, one]);
   await seen(Number.MAX_SAFE_INTEGER);
@@ -268,9 +273,9 @@ test('a refused commit keeps the last good one, and says so wherever people look
   const c = await controller();
   await c.publish();
   const { agent } = await enroll(c, 'pi');
-  const etag = (await get(agent, c)).headers['etag'];
+  const etag = (await bundleOf(agent, c)).headers['etag'];
   await c.publish(MANIFESTS.replace('kind: File', 'kind: Flie'), 'bad0'.repeat(10));
-  assert.equal((await get(agent, c)).headers['etag'], etag);
+  assert.equal((await bundleOf(agent, c)).headers['etag'], etag);
   const view = (await c.app.inject('/v1/fleet')).json() as FleetView;
   assert.deepEqual(view.refused, {
     diagnostics: ['a.yaml:17:7: unknown kind "Flie": did you mean File?'],
@@ -313,7 +318,7 @@ test('a status is shown: on the page, in the API, in the metrics; a bad one is r
     sequence: { desired: sequence, attempted: sequence, running: 0 },
     resources: [resource],
   });
-  assert.equal((await put(agent, c, status)).statusCode, 204);
+  assert.equal((await reportOf(agent, c, status)).statusCode, 204);
   assert.deepEqual([c.fleet.host('pi')?.state, c.fleet.host('pi')?.healedTotal], ['RolledBack', 3]);
   assert.equal(
     ((await c.app.inject('/v1/hosts/pi')).json() as { status: AgentStatus }).status.resources.length,
@@ -329,10 +334,10 @@ test('a status is shown: on the page, in the API, in the metrics; a bad one is r
   c.clock.advance(101_000);
   assert.equal(c.fleet.host('pi')?.state, 'Unseen');
 
-  assert.equal(codeOf(await put(agent, c, statusOf('mac'))), 'BadRequest');
-  assert.equal(codeOf(await put(agent, c, { host: 'pi' })), 'BadRequest');
-  assert.equal(codeOf(await put(agent, c, '{"host":')), 'BadRequest');
-  assert.equal(codeOf(await put(agent, c, 'x'.repeat(1024 * 1024 + 1))), 'TooLarge');
+  assert.equal(codeOf(await reportOf(agent, c, statusOf('mac'))), 'BadRequest');
+  assert.equal(codeOf(await reportOf(agent, c, { host: 'pi' })), 'BadRequest');
+  assert.equal(codeOf(await reportOf(agent, c, '{"host":')), 'BadRequest');
+  assert.equal(codeOf(await reportOf(agent, c, 'x'.repeat(1024 * 1024 + 1))), 'TooLarge');
   assert.equal(codeOf(await c.app.inject('/v1/hosts/nobody')), 'NotFound');
 });
 
@@ -358,7 +363,7 @@ test('a host that observes is not in order while one of its resources can’t be
       resource('File/shadow', 'False', 'NotAllowed', 'the path /etc/shadow is not allowed here'),
     ],
   });
-  assert.equal((await put(agent, c, status)).statusCode, 204);
+  assert.equal((await reportOf(agent, c, status)).statusCode, 204);
   const host = c.fleet.host('pi')!;
   assert.equal(host.state, 'Degraded');
   assert.match(
@@ -401,7 +406,7 @@ test('a host whose report can’t be taken is there, and everybody sees why', as
   ] as const;
   for (const [code, status, reason] of rows) {
     c.clock.advance(200_000);
-    assert.equal(codeOf(await put(agent, c, status)), code);
+    assert.equal(codeOf(await reportOf(agent, c, status)), code);
     const host = c.fleet.host('pi')!;
     assert.deepEqual([host.state, host.lastSeen], ['StatusRefused', new Date(c.clock.now()).toISOString()]);
     assert.match(host.reason, reason);
@@ -410,9 +415,9 @@ test('a host whose report can’t be taken is there, and everybody sees why', as
   assert.match((await c.app.inject('/hosts/pi')).body, /status is refused/);
   const { body } = await c.app.inject('/metrics');
   assert.ok(body.includes('homeostat_controller_host_condition{host="pi",condition="StatusRefused"} 1'));
-  assert.equal((await put(agent, c, fine)).statusCode, 204);
+  assert.equal((await reportOf(agent, c, fine)).statusCode, 204);
   assert.equal(c.fleet.host('pi')?.state, 'Ready');
-  await put(agent, c, { ...fine, mode: 'pretend' });
+  await reportOf(agent, c, { ...fine, mode: 'pretend' });
   assert.match((await c.app.inject('/hosts/pi')).body, /the last report that could be taken/);
   c.clock.advance(101_000);
   assert.equal(c.fleet.host('pi')?.state, 'Unseen', 'a host that says nothing any more is silent');
@@ -442,7 +447,7 @@ test('a status that had to be shortened is shown with every key, and counted who
     sequence: { desired: sequence, attempted: sequence, running: 0 },
     resources,
   });
-  assert.equal((await put(agent, c, fitted(whole))).statusCode, 204);
+  assert.equal((await reportOf(agent, c, fitted(whole))).statusCode, 204);
   const host = c.fleet.host('pi')!;
   assert.deepEqual(host.resources, { total: 5000, ready: 4999, drifted: 0, failing: 1 });
   assert.deepEqual([host.state, host.healedTotal], ['Degraded', 5000]);
@@ -459,9 +464,9 @@ test('only the host itself can have its report refused', async () => {
   const { agent } = await enroll(c, 'pi');
   const large = 'x'.repeat(1024 * 1024 + 1);
   const forged = { ...newAgent('pi') };
-  assert.equal(codeOf(await put(forged, c, large)), 'BadSignature');
+  assert.equal(codeOf(await reportOf(forged, c, large)), 'BadSignature');
   const claimed = headers(agent, c, 'PUT', '/v1/hosts/pi/status', 'another body')['signature-input'];
-  const codes = [codeOf(await put(forged, c, large, { 'signature-input': claimed! }))];
+  const codes = [codeOf(await reportOf(forged, c, large, { 'signature-input': claimed! }))];
   assert.deepEqual(codes, ['BadSignature']);
   assert.equal(c.fleet.host('pi')?.state, 'Unseen');
 });

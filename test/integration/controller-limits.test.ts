@@ -10,17 +10,17 @@ import { CONNECTION_LIMITS } from '../../controller/http/connections.ts';
 import type { AppDeps } from '../../controller/http/deps.ts';
 import type { Whois } from '../../controller/source/whois.ts';
 import {
+  bundleOf,
   closeControllers,
   codeOf,
   controller,
   enroll,
-  get,
   headers,
   MANIFESTS,
   newAgent,
-  put,
+  reportOf,
   statusOf,
-} from './http-support.ts';
+} from './controller-app.ts';
 
 after(closeControllers);
 
@@ -73,12 +73,12 @@ test('a fleet behind one address enrols and reports while a neighbour is refused
   for (let i = 0; i < 400; i++) {
     await c.app.inject('/v1/hosts/h0/bundle');
     await c.app.inject('/v1/hosts/nobody/bundle');
-    await get(stranger, c);
+    await bundleOf(stranger, c);
   }
-  assert.equal(codeOf(await get(stranger, c)), 'RateLimited');
+  assert.equal(codeOf(await bundleOf(stranger, c)), 'RateLimited');
   for (const agent of agents) {
-    assert.equal((await get(agent, c)).statusCode, 200);
-    assert.equal((await put(agent, c, statusOf(agent.host))).statusCode, 204);
+    assert.equal((await bundleOf(agent, c)).statusCode, 200);
+    assert.equal((await reportOf(agent, c, statusOf(agent.host))).statusCode, 204);
   }
 });
 
@@ -88,10 +88,10 @@ test('who forges the signature of an enrolled key pays for it; who has the key i
   const { agent } = await enroll(c, 'pi');
   const forger = { ...newAgent('pi'), publicKey: agent.publicKey };
   const codes = new Set<string>();
-  for (let i = 0; i < 200; i++) codes.add(codeOf(await get(forger, c)));
+  for (let i = 0; i < 200; i++) codes.add(codeOf(await bundleOf(forger, c)));
   assert.deepEqual([...codes], ['BadSignature', 'RateLimited']);
   c.clock.advance(1000);
-  assert.equal((await get(agent, c)).statusCode, 200);
+  assert.equal((await bundleOf(agent, c)).statusCode, 200);
 });
 
 test('an enrolled host that asks without end is slowed down, and the others are not', async () => {
@@ -100,9 +100,9 @@ test('an enrolled host that asks without end is slowed down, and the others are 
   const { agent } = await enroll(c, 'pi');
   const mac = (await enroll(c, 'mac')).agent;
   const codes = new Set<number>();
-  for (let i = 0; i < 400; i++) codes.add((await get(agent, c)).statusCode);
+  for (let i = 0; i < 400; i++) codes.add((await bundleOf(agent, c)).statusCode);
   assert.deepEqual([...codes], [200, 429]);
-  assert.equal((await get(mac, c)).statusCode, 200);
+  assert.equal((await bundleOf(mac, c)).statusCode, 200);
 });
 
 test('a hook that there is not is refused before its body; a large one is digested and not kept', async (t) => {

@@ -23,14 +23,14 @@ import { Database } from '../../controller/store/database.ts';
 import { Store } from '../../controller/store/store.ts';
 import { Tokens } from '../../controller/store/tokens.ts';
 import { homeostatIn } from '../support/homeostat.ts';
-import { bundleOf, controller, end, MANIFESTS } from './controller-app.ts';
+import { bundleOf, closeControllers, controller, MANIFESTS } from './controller-app.ts';
 
 const scratch = mkdtempSync(join(tmpdir(), 'homeostat-state-'));
 const homeostat = homeostatIn(scratch);
 const closing: (() => void)[] = [];
 after(async () => {
   for (const close of closing) close();
-  await end();
+  await closeControllers();
   rmSync(scratch, { recursive: true, force: true });
 });
 

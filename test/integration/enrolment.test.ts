@@ -8,16 +8,17 @@ import {
   type Agent,
   bundleOf,
   type Controller,
+  closeControllers,
   codeOf,
   controller,
-  end,
   enroll,
   MANIFESTS,
+  MANIFESTS_WITHOUT_PI,
   reportOf,
   statusOf,
 } from './controller-app.ts';
 
-after(end);
+after(closeControllers);
 
 async function accepts(c: Controller, agent: Agent): Promise<boolean> {
   const answer = await bundleOf(agent, c);
@@ -160,10 +161,7 @@ test('a host that left git is forgotten after its time, counted by a clock that 
     conditions: [{ type: 'WatchesUp', status: 'False', reason: 'Down', message: '', lastTransitionTime: '' }],
   });
   await reportOf(agent, c, status);
-  await c.publish(
-    MANIFESTS.replace('kind: Host\nmetadata: {name: pi}', 'kind: Host\nmetadata: {name: pi2}'),
-    'b'.repeat(40),
-  );
+  await c.publish(MANIFESTS_WITHOUT_PI, 'b'.repeat(40));
   const metrics = async () =>
     (await c.app.inject('/metrics')).body.split('\n').filter((line) => line.includes('host="pi"'));
   assert.ok((await metrics()).some((line) => line.includes('condition="Unassigned"} 1')));
@@ -203,9 +201,8 @@ test('a host that comes back to git in time keeps its key', async () => {
   const c = await controller({}, { forgetAfterMs: 3600_000 });
   await c.publish();
   const { agent } = await enroll(c, 'pi');
-  const away = MANIFESTS.replace('kind: Host\nmetadata: {name: pi}', 'kind: Host\nmetadata: {name: pi2}');
   for (let i = 0; i < 3; i++) {
-    await c.publish(away, 'b'.repeat(40));
+    await c.publish(MANIFESTS_WITHOUT_PI, 'b'.repeat(40));
     c.fleet.lookAround();
     c.clock.advance(3500_000);
     await c.publish(MANIFESTS, 'a'.repeat(40));
