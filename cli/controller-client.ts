@@ -2,9 +2,8 @@
 import { readFileSync } from 'node:fs';
 import { type Command, Option } from 'commander';
 import * as z from 'zod';
-import { inWords } from '../api/errors.ts';
 import { inputFile, orFrom, token, tokenIn, url } from './options.ts';
-import { patiently } from './patiently.ts';
+import { patiently, unreached } from './patiently.ts';
 
 export interface ClientOptions {
   readonly controller: string;
@@ -58,9 +57,7 @@ export async function ask<T>(
     status = response.statusCode;
     text = await response.body.text();
   } catch (error) {
-    throw new Error(
-      `the controller at ${base} can't be reached: ${inWords(error)}; --controller says where it is`,
-    );
+    throw unreached(base, error, '--controller says where it is');
   }
   let value: unknown;
   try {

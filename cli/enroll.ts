@@ -14,11 +14,10 @@ import {
 } from '../agent/config.ts';
 import { keyIdOf, privateKeyOf, rawPublicKey } from '../api/bundle.ts';
 import { EnrollAnswer, type EnrollRequest, isGenuine, type ParsedToken, parseToken } from '../api/enroll.ts';
-import { inWords } from '../api/errors.ts';
 import { signRequest } from '../api/signatures.ts';
 import { EnrollAttempt } from './enroll-attempt.ts';
 import { directory, file, hostNameHere, inputFile, name, orFrom, token, tokenIn, url } from './options.ts';
-import { patiently } from './patiently.ts';
+import { patiently, unreached } from './patiently.ts';
 import { ensureIdentity } from './secret/identity.ts';
 
 interface Options {
@@ -154,9 +153,7 @@ async function send(
       });
       text = await response.body.text();
     } catch (error) {
-      throw new Error(
-        `the controller at ${options.controller} can't be reached: ${inWords(error)}; the same command can be repeated with the same token`,
-      );
+      throw unreached(options.controller, error, 'the same command can be repeated with the same token');
     }
     if (response.statusCode === 200) return genuine(text, publicKey, token);
     const { code, message } = errorOf(text);

@@ -8,12 +8,17 @@ import { mistakesIn } from '../api/mistakes.ts';
 
 /** Set to anything, the stack is printed too. */
 const DEBUG_VARIABLE = 'HOMEOSTAT_DEBUG';
+/** As package.json says. */
+const OLDEST_NODE = 24;
 
 export function messageOf(error: unknown): string {
   if (!(error instanceof Error)) return `this is a defect in homeostat: ${String(error)} was thrown`;
   if (error instanceof z.ZodError) {
     return `this is a defect in homeostat${placeOf(error)}: what was read does not have the right form: ${mistakesIn(error, undefined)}`;
   }
+  // A bundle is run by the node that is on PATH.
+  if (errnoOf(error) === 'ERR_UNKNOWN_BUILTIN_MODULE')
+    return `it needs Node ${OLDEST_NODE} or newer, and ${process.execPath} is ${process.version}: put another before it on PATH, or install the executable`;
   if (isDefect(error)) {
     return `this is a defect in homeostat${placeOf(error)}: ${error.message}; ${DEBUG_VARIABLE}=1 shows more`;
   }
@@ -32,10 +37,14 @@ export function endIfFailed(): void {
   if (process.exitCode === 1) process.exit();
 }
 
-/** What only a program can do wrong: of the types that JavaScript and Node throw by themselves. */
+/** Of the types that JavaScript throws by itself: what only a program can do wrong. */
+export function isThrownByProgram(error: unknown): boolean {
+  return [TypeError, RangeError, ReferenceError, SyntaxError].some((type) => error instanceof type);
+}
+
+/** Of those types, or Node's own word for what a program asked of it. */
 function isDefect(error: Error): boolean {
-  const types = [TypeError, RangeError, ReferenceError, SyntaxError];
-  return types.some((type) => error instanceof type) || errnoOf(error).startsWith('ERR_');
+  return isThrownByProgram(error) || errnoOf(error).startsWith('ERR_');
 }
 
 /** As ` (get.ts, line 12)`: the first of our own files in the stack. */

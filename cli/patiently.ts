@@ -1,7 +1,8 @@
 // One-shot calls of a controller: a fault that passes (a restart of it, a lost packet) is no reason to give up, and an
 // answer is an answer.
 import pRetry, { AbortError } from 'p-retry';
-import { errnoOf } from '../api/errors.ts';
+import { errnoOf, inWords } from '../api/errors.ts';
+import { isThrownByProgram } from './failure.ts';
 
 const PASSING = new Set([
   'ECONNREFUSED',
@@ -26,4 +27,13 @@ export function patiently<T>(call: () => Promise<T>): Promise<T> {
     }
   };
   return pRetry(attempt, { retries: 2, minTimeout: AT_LEAST_MS, factor: 3 });
+}
+
+/**
+ * What to throw when a call of a controller failed: why it could not be reached, and what to do. What is a defect of
+ * ours stays what it is.
+ */
+export function unreached(controller: string, error: unknown, wayOn: string): unknown {
+  if (isThrownByProgram(error)) return error;
+  return new Error(`the controller at ${controller} can't be reached: ${inWords(error)}; ${wayOn}`);
 }

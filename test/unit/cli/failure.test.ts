@@ -43,3 +43,15 @@ test('what only a program does wrong is called a defect, with its place, and wit
   }
   assert.equal(messageOf('a string'), 'this is a defect in homeostat: a string was thrown');
 });
+
+test('an older Node than the program needs is said to be it', () => {
+  const error = thrown(() =>
+    process.getBuiltinModule('node:module').createRequire(import.meta.url)('node:none'),
+  );
+  const { engines } = JSON.parse(fs.readFileSync('package.json', 'utf8')) as { engines: { node: string } };
+  assert.equal(engines.node, '>=24');
+  assert.match(
+    messageOf(error),
+    /^it needs Node 24 or newer, and \/.*node is v\d+.*: put another before it on PATH/,
+  );
+});

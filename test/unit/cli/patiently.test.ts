@@ -1,7 +1,7 @@
 // One-shot calls: a fault that passes is waited for, and anything else is an answer.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { patiently } from '../../../cli/patiently.ts';
+import { patiently, unreached } from '../../../cli/patiently.ts';
 
 const failing = (code: string, times: number) => {
   let asked = 0;
@@ -36,4 +36,11 @@ test('what another try can’t mend is tried once, and says what it said', async
     await assert.rejects(patiently(call), new RegExp(`it says ${code}`));
     assert.equal(asked(), 1);
   }
+});
+
+test('a defect of ours is not called a controller that can’t be reached', () => {
+  const refused = Object.assign(new Error('connect'), { code: 'ECONNREFUSED' });
+  assert.match(String(unreached('http://c', refused, 'look')), /http:\/\/c can't be reached: .*; look$/);
+  const defect = new TypeError('n is not a function');
+  assert.equal(unreached('http://c', defect, 'look'), defect);
 });
