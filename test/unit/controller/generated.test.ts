@@ -60,7 +60,10 @@ const more = fc.record(
 const spec = fc.oneof(
   fc.record({ content: text, mode, inPlace: fc.boolean() }, { requiredKeys: ['content'] }),
   fc.record({ type: fc.constant('directory'), mode }, { requiredKeys: ['type'] }),
-  fc.record({ type: fc.constant('symlink'), target: fc.stringMatching(/^\/?[a-z][a-z/]{0,18}$/) }),
+  fc.record({
+    type: fc.constant('symlink'),
+    target: fc.stringMatching(/^(\/|\.\.\/|)elsewhere\/[a-z/]{0,12}$/),
+  }),
 );
 const documents: fc.Arbitrary<Document[]> = fc
   .uniqueArray(fc.record({ name, spec, more }), { minLength: 1, maxLength: 6, selector: (d) => d.name })

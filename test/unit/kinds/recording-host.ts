@@ -67,6 +67,11 @@ export class RecordingHost {
     return path.join(this.#real(path.dirname(p)), path.basename(p));
   }
 
+  /** An engine is told where things are on the machine, and not in the sandbox. */
+  #named(hostPath: string): string {
+    return hostPath.startsWith(`${this.root}/`) ? hostPath.slice(this.root.length) : hostPath;
+  }
+
   #real(p: string): string {
     const full = path.join(this.root, p);
     if (!fs.existsSync(full)) return p === '/' ? p : path.join(this.#real(path.dirname(p)), path.basename(p));
@@ -161,12 +166,12 @@ export class RecordingHost {
     this.#add('image', Image, 'create');
     for (const { Type, Source, ReadOnly } of host.Mounts ?? []) {
       if (Type === 'tmpfs') continue;
-      const place = Type === 'bind' ? this.#real(Source) : Source;
+      const place = Type === 'bind' ? this.#real(this.#named(Source)) : Source;
       this.#add('mount', place, 'create', ReadOnly === true ? 'ro' : 'rw');
     }
     for (const text of host.Binds ?? []) {
       const [source, , mode = ''] = text.split(':');
-      const place = source!.startsWith('/') ? this.#real(source!) : source!;
+      const place = source!.startsWith('/') ? this.#real(this.#named(source!)) : source!;
       this.#add('mount', place, 'create', mode.split(',').includes('ro') ? 'ro' : 'rw');
     }
     const network = host.NetworkMode ?? 'default';
