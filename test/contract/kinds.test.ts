@@ -19,6 +19,7 @@ import {
 import type { Ports } from '../../kinds/ports.ts';
 import { readVersioned } from '../../kinds/shared/versioned.ts';
 import { require } from '../support/capabilities.ts';
+import { desiredOf } from '../support/desired.ts';
 import { endSharedEngine } from '../support/shared-engine.ts';
 import type { Opened } from './fixture.ts';
 import { fixtures } from './fixtures.ts';
@@ -34,24 +35,16 @@ function desire(
   spec: Record<string, unknown>,
   more: Partial<Desired<Record<string, unknown>>> = {},
 ) {
-  return {
-    key: `${kind.kind}/contract`,
-    spec: kind.spec.parse(spec),
+  return desiredOf(`${kind.kind}/contract`, kind.spec.parse(spec), {
     host: { name: 'contract', address: '127.0.0.1', labels: {} },
     digest: digestOf(spec),
-    heal: false,
-    held: [],
-    own: [],
-    refusal: () => undefined,
-    inputs: {},
-    memory: undefined,
     // Here a secret from the environment is its variable's name.
     content: (value) =>
       typeof value === 'string'
         ? { bytes: Buffer.from(value), secret: false }
         : { bytes: Buffer.from('env' in value.secretFrom ? value.secretFrom.env : ''), secret: true },
     ...more,
-  } satisfies Desired<Record<string, unknown>>;
+  });
 }
 
 /** Observe, diff, prepare, apply, and the gate, as the loop does; what is kept goes through its schema. */

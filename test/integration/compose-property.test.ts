@@ -11,10 +11,11 @@ import { createFiles } from '../../agent/providers/files.ts';
 import { createMounts } from '../../agent/providers/mounts.ts';
 import { createProcesses } from '../../agent/providers/processes.ts';
 import { composeProject } from '../../kinds/compose-project/index.ts';
-import type { Desired, Permission } from '../../kinds/kind.ts';
+import type { Permission } from '../../kinds/kind.ts';
 import type { Ports, Processes } from '../../kinds/ports.ts';
 import { COMPOSE, require } from '../support/capabilities.ts';
 import { IMAGE, Stack, stackImage } from '../support/compose-stack.ts';
+import { desiredOf } from '../support/desired.ts';
 import { startDockerd, type TestEngine } from '../support/dockerd.ts';
 import { temporaryDirectory } from '../support/sandbox.ts';
 
@@ -169,19 +170,8 @@ test('whatever compose has an engine make was asked for', { timeout: 240_000 }, 
       fs.mkdirSync(path.join(stack.directory, 'data'), { recursive: true });
       stack.write('compose.yaml', BASE);
       stack.write('.env', 'LOOP=127.0.0.1\n');
-      const d: Desired<Record<string, unknown>> = {
-        key: 'ComposeProject/any',
-        spec: composeProject.spec.parse({ directory: stack.directory, ...part }),
-        host: { name: 'here', labels: {} },
-        digest: 'd',
-        heal: false,
-        held: [],
-        inputs: {},
-        memory: undefined,
-        content: (value) => ({ bytes: Buffer.from(String(value)), secret: false }),
-        own: [],
-        refusal: () => undefined,
-      };
+      const whole = composeProject.spec.parse({ directory: stack.directory, ...part });
+      const d = desiredOf('ComposeProject/any', whole);
       const resolved = await composeProject.resolve!(d, io, never);
       const asked = new Set([...composeProject.permissions(d.spec), ...resolved].map(named));
       const changes = composeProject.diff(d, await composeProject.observe(d, io, never));

@@ -13,6 +13,7 @@ import { ContainerSpec, type D } from '../../kinds/container/schema.ts';
 import { beforeOf, undo } from '../../kinds/container/undo.ts';
 import { inspect } from '../../kinds/docker-engine.ts';
 import { DOCKER, require } from '../support/capabilities.ts';
+import { desiredOf } from '../support/desired.ts';
 import { startDockerd, type TestEngine } from '../support/dockerd.ts';
 import { eventually } from '../support/eventually.ts';
 
@@ -41,20 +42,10 @@ function host() {
     mounts: createMounts(),
     clock: systemClock,
   };
-  const desire = (more: object = {}, rest: Partial<D> = {}): D => ({
-    key: 'Container/db',
-    spec: ContainerSpec.parse({ name: NAME, image: 'test/db:1', pull: 'never', network: 'none', ...more }),
-    host: { name: 'here', labels: {} },
-    digest: 'd',
-    heal: false,
-    held: [],
-    own: [],
-    refusal: () => undefined,
-    inputs: {},
-    memory: undefined,
-    content: (value) => ({ bytes: Buffer.from(String(value)), secret: false }),
-    ...rest,
-  });
+  const desire = (more: object = {}, rest: Partial<D> = {}): D => {
+    const spec = { name: NAME, image: 'test/db:1', pull: 'never', network: 'none', ...more };
+    return desiredOf('Container/db', ContainerSpec.parse(spec), rest);
+  };
   const what = async (d: D) => changesOf(d, await observe(d, io, never)).map((change) => change.what);
   const apply = async (d: D) => bringAbout(changesOf(d, await observe(d, io, never)), d, io, never);
   const held = async () => beforeOf(await inspect(io.docker, NAME, never));

@@ -11,6 +11,7 @@ import type { Change, Desired, InventoryRecord, Trial, Verdict } from '../../kin
 import type { Ports, Processes } from '../../kinds/ports.ts';
 import { prometheusConfig as kind } from '../../kinds/prometheus-config/index.ts';
 import { ServedPrometheus } from '../fault/support/fakes.ts';
+import { desiredOf } from './desired.ts';
 import { temporaryDirectory } from './sandbox.ts';
 
 const never = new AbortController().signal;
@@ -70,20 +71,11 @@ export class PrometheusHost {
 
   desire(name: string, spec: Record<string, unknown>, more: Partial<D> = {}): D {
     const whole = { path: '/prometheus.yml', address: this.served?.address, ...spec };
-    return {
-      key: `PrometheusConfig/${name}`,
-      spec: kind.spec.parse(whole),
-      host: { name: 'host', labels: {} },
+    return desiredOf(`PrometheusConfig/${name}`, kind.spec.parse(whole), {
       digest: digestOf(JSON.parse(JSON.stringify(whole))),
-      heal: false,
-      held: [],
-      own: [],
-      refusal: () => undefined,
-      inputs: {},
-      memory: undefined,
       content: () => ({ bytes: Buffer.alloc(0), secret: false }),
       ...more,
-    };
+    });
   }
 
   async changes(d: D): Promise<readonly Change[]> {

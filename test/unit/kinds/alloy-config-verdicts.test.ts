@@ -10,6 +10,7 @@ import { alloyConfig } from '../../../kinds/alloy-config/index.ts';
 import type { Desired } from '../../../kinds/kind.ts';
 import type { Ports } from '../../../kinds/ports.ts';
 import { FakeClock } from '../../support/clock.ts';
+import { desiredOf } from '../../support/desired.ts';
 import { AlloyUnit, FakeAlloy } from '../../support/fake-alloy.ts';
 import { temporaryDirectory } from '../../support/sandbox.ts';
 
@@ -36,19 +37,12 @@ function setting(t: TestContext, before = BEFORE) {
     processes: alloy.processes,
   } as Partial<Ports> as Ports;
 
-  const desired = (content: string, more: object = {}, heal = false): Desired<Record<string, unknown>> => ({
-    key: 'AlloyConfig/alloy',
-    spec: alloyConfig.spec.parse({ path: config, content, ...more }),
-    host: { name: 'host', labels: {} },
-    digest: content,
-    heal,
-    held: [],
-    own: [],
-    refusal: () => undefined,
-    inputs: {},
-    memory: undefined,
-    content: (value) => ({ bytes: Buffer.from(String(value)), secret: content.includes('secret') }),
-  });
+  const desired = (content: string, more: object = {}, heal = false) =>
+    desiredOf('AlloyConfig/alloy', alloyConfig.spec.parse({ path: config, content, ...more }), {
+      digest: content,
+      heal,
+      content: (value) => ({ bytes: Buffer.from(String(value)), secret: content.includes('secret') }),
+    });
   const differences = async (d: Desired<Record<string, unknown>>) =>
     alloyConfig.diff(d, await alloyConfig.observe(d, ports, never));
   /** As the loop begins a change: what `prepare` recorded, read back. */

@@ -4,9 +4,10 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { container } from '../../../kinds/container/index.ts';
-import type { Desired, Permission } from '../../../kinds/kind.ts';
+import type { Permission } from '../../../kinds/kind.ts';
 import type { Ports } from '../../../kinds/ports.ts';
 import { FakeClock } from '../../support/clock.ts';
+import { desiredOf } from '../../support/desired.ts';
 import { plainMounts } from '../../support/mounts.ts';
 import { type CreateBody, recordingEngine } from '../../support/recording-engine.ts';
 
@@ -135,23 +136,14 @@ test('whatever reaches the engine was asked for, and the agent’s own is never 
         OWN.some(
           (own) => `${value}/`.startsWith(`${own}/`) || (isAbove(value, own) && !covers.includes(own)),
         );
-      const d: Desired<Record<string, unknown>> = {
-        key: 'Container/app',
-        spec: container.spec.parse(wanted),
-        host: { name: 'here', labels: {} },
-        digest: 'd',
-        heal: false,
-        held: [],
-        inputs: {},
-        memory: undefined,
-        content: (value) => ({ bytes: Buffer.from(String(value)), secret: false }),
+      const d = desiredOf('Container/app', container.spec.parse(wanted), {
         own: OWN,
         refusal: (permissions) => {
           const own = permissions.filter(isOwn);
           for (const permission of own) refused.add(permission.value);
           return own.length === 0 ? undefined : 'it is the agent’s own';
         },
-      };
+      });
       const asked = [...container.permissions(d.spec), ...(await container.resolve!(d, ports, never))];
       const words = new Set(asked.map(named));
       await container.apply([], d, ports, never).catch((error: unknown) => {

@@ -11,6 +11,7 @@ import { bindsOf } from '../../../kinds/container/sources.ts';
 import type { Container } from '../../../kinds/docker-engine.ts';
 import { mountPermissions } from '../../../kinds/mount-powers.ts';
 import type { Docker, Ports } from '../../../kinds/ports.ts';
+import { desiredOf } from '../../support/desired.ts';
 import { plainMounts } from '../../support/mounts.ts';
 
 const parse = (more: object = {}): ContainerSpec =>
@@ -26,23 +27,14 @@ const complaints = (more: object) =>
 
 const SECRET = { secretFrom: { env: 'TOKEN' } };
 function desire(more: object = {}, rest: Partial<D> = {}): D {
-  return {
-    key: 'Container/alloy',
-    spec: parse(more),
+  return desiredOf('Container/alloy', parse(more), {
     host: { name: 'droplet', labels: {} },
-    digest: 'd',
-    heal: false,
-    held: [],
-    own: [],
-    refusal: () => undefined,
-    inputs: {},
-    memory: undefined,
     content: (value) =>
       typeof value === 'string'
         ? { bytes: Buffer.from(value), secret: false }
         : { bytes: Buffer.from('the secret'), secret: true },
     ...rest,
-  };
+  });
 }
 
 /** As the engine shows one that was made from a spec. */

@@ -13,24 +13,16 @@ import { kinds } from '../../../kinds/index.ts';
 import type { Desired, Permission } from '../../../kinds/kind.ts';
 import type { Http } from '../../../kinds/ports.ts';
 import { fitsGlob, fitsPathGlob } from '../../../kinds/shared/pattern.ts';
+import { desiredOf } from '../../support/desired.ts';
 import { temporaryDirectory } from '../../support/sandbox.ts';
 
 const never = new AbortController().signal;
 
 function desired(name: string, spec: object): Desired<Record<string, unknown>> {
-  return {
-    ...{ key: `${name}/x`, spec: kinds.get(name)!.spec.parse(spec), host: { name: 'h', labels: {} } },
-    ...{
-      digest: digestOf(spec),
-      heal: false,
-      held: [],
-      inputs: {},
-      memory: undefined,
-      own: [],
-      refusal: () => undefined,
-    },
+  return desiredOf(`${name}/x`, kinds.get(name)!.spec.parse(spec), {
+    digest: digestOf(spec),
     content: (value) => ({ bytes: Buffer.from(typeof value === 'string' ? value : ''), secret: false }),
-  };
+  });
 }
 
 const shown = (permissions: readonly Permission[]): string[] =>

@@ -4,8 +4,9 @@ import { test } from 'node:test';
 import { systemClock } from '../../../agent/providers/clock.ts';
 import { createHttp } from '../../../agent/providers/http.ts';
 import { grafanaDatasource as kind } from '../../../kinds/grafana-datasource/index.ts';
-import type { Desired, Verdict } from '../../../kinds/kind.ts';
+import type { Verdict } from '../../../kinds/kind.ts';
 import type { Ports } from '../../../kinds/ports.ts';
+import { desiredOf } from '../../support/desired.ts';
 import { AnsweringServer } from '../../support/grafana/answering.ts';
 import { StandInGrafana } from '../../support/grafana/grafana.ts';
 
@@ -26,19 +27,11 @@ test('a change of what was healthy is refused when it does not become healthy in
     type: 'prometheus',
     url,
   });
-  const desire = (url: string): Desired<Record<string, unknown>> => ({
-    key: 'GrafanaDatasource/s',
-    spec: kind.spec.parse(spec(url)),
-    host: { name: 'h', labels: {} },
-    digest: url,
-    heal: false,
-    held: [],
-    own: [],
-    refusal: () => undefined,
-    inputs: {},
-    memory: undefined,
-    content: () => ({ bytes: Buffer.from(grafana.token), secret: true }),
-  });
+  const desire = (url: string) =>
+    desiredOf('GrafanaDatasource/s', kind.spec.parse(spec(url)), {
+      digest: url,
+      content: () => ({ bytes: Buffer.from(grafana.token), secret: true }),
+    });
   const change = async (url: string) => {
     const d = desire(url);
     const observed = await kind.observe(d, io, never);

@@ -10,6 +10,7 @@ import { digestOf } from '../../../api/json.ts';
 import type { Desired } from '../../../kinds/kind.ts';
 import { service } from '../../../kinds/service/index.ts';
 import { needsOf } from '../../../kinds/service/needs.ts';
+import { desiredOf } from '../../support/desired.ts';
 import { FakeSystemd } from '../../support/fake-systemd.ts';
 import { temporaryDirectory } from '../../support/sandbox.ts';
 
@@ -167,21 +168,13 @@ test('an ordinary unit needs no more than its programs, its account and its dire
 });
 
 function desired(spec: object, secret = ''): Desired<Record<string, unknown>> {
-  const parsed = service.spec.parse(spec);
-  return {
-    ...{
-      key: 'Service/web',
-      spec: parsed,
-      host: { name: 'h', labels: {} },
-      digest: digestOf(spec),
-      heal: false,
-    },
-    ...{ held: [], inputs: {}, memory: undefined, own: [], refusal: () => undefined },
+  return desiredOf('Service/web', service.spec.parse(spec), {
+    digest: digestOf(spec),
     content: (value) =>
       typeof value === 'string'
         ? { bytes: Buffer.from(value), secret: false }
         : { bytes: Buffer.from(secret), secret: true },
-  };
+  });
 }
 
 test('programs are granted by where they are, links followed; what a secret holds is read', async (t) => {

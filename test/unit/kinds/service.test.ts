@@ -14,6 +14,7 @@ import { isRunning, restUntilMs } from '../../../kinds/service/state.ts';
 import type { Before } from '../../../kinds/service/undo.ts';
 import { foreignFiles, ownPaths, programsOf, unitDigest } from '../../../kinds/service/unit-files.ts';
 import { fastClock } from '../../support/clock.ts';
+import { desiredOf } from '../../support/desired.ts';
 import { eventually } from '../../support/eventually.ts';
 import { FakeSystemd } from '../../support/fake-systemd.ts';
 import { temporaryDirectory } from '../../support/sandbox.ts';
@@ -421,20 +422,8 @@ const RUNNING: UnitState = {
 };
 
 function desired(more: Partial<Service>): Service {
-  return {
-    key: KEY,
-    spec: { unit: UNIT, unitFile: { content: 'x' }, restartOn: ['File/a'] },
-    host: { name: 'h', labels: {} },
-    digest: '',
-    heal: false,
-    held: [],
-    own: [],
-    refusal: () => undefined,
-    inputs: {},
-    memory: undefined,
-    content: (value) => ({ bytes: Buffer.from(String(value)), secret: false }),
-    ...more,
-  };
+  const spec: Service['spec'] = { unit: UNIT, unitFile: { content: 'x' }, restartOn: ['File/a'] };
+  return desiredOf(KEY, spec, { digest: '', ...more });
 }
 
 const NEVER_RAN: Partial<UnitState> = { activeState: 'inactive', invocationID: '', startedAtMs: 0 };

@@ -10,6 +10,7 @@ import { readAnswer } from '../../../kinds/tailnet-policy/answers.ts';
 import { HujsonError, layOut, readHujson, sameHujson } from '../../../kinds/tailnet-policy/hujson.ts';
 import { tailnetPolicy } from '../../../kinds/tailnet-policy/index.ts';
 import { FakeClock } from '../../support/clock.ts';
+import { desiredOf } from '../../support/desired.ts';
 import { eventually } from '../../support/eventually.ts';
 import { TailscaleApi, type TailscaleApiOptions } from '../../support/tailscale-api/server.ts';
 import { resource, Timeline } from '../../support/timeline.ts';
@@ -300,19 +301,10 @@ test('a token is used until it expires; one that was revoked is replaced; an API
     content: policy('22'),
     oauth: { clientID: id, clientSecret: { secretFrom: { env: 'S' } } },
   };
-  const d = {
-    key: KEY,
-    spec,
-    host: { name: 'h', labels: {} },
+  const d = desiredOf<Record<string, unknown>>(KEY, spec, {
     digest: '',
-    heal: false,
-    held: [],
-    own: [],
-    refusal: () => undefined,
-    inputs: {},
-    memory: undefined,
-    content: (v: unknown) => ({ bytes: Buffer.from(typeof v === 'string' ? v : secret), secret: true }),
-  };
+    content: (v) => ({ bytes: Buffer.from(typeof v === 'string' ? v : secret), secret: true }),
+  });
   const observe = (more: object = {}) =>
     tailnetPolicy.observe({ ...d, ...more }, { http, clock } as never, new AbortController().signal);
   const tokens = () => served.asked.filter((a) => a.endsWith('/oauth/token')).length;

@@ -7,6 +7,7 @@ import type { Ports } from '../../../kinds/ports.ts';
 import { tailscaleClient } from '../../../kinds/tailscale-client/index.ts';
 import { Memory } from '../../../kinds/tailscale-client/prefs.ts';
 import { FakeClock } from '../../support/clock.ts';
+import { desiredOf } from '../../support/desired.ts';
 import { FakeTailscale } from '../../support/fake-tailscale.ts';
 
 const never = new AbortController().signal;
@@ -16,20 +17,11 @@ function setting() {
   const tailscale = new FakeTailscale();
   const clock = new FakeClock();
   const ports = { tailscale, clock, http: tailscale.http } as Partial<Ports> as Ports;
-  const desired = (spec: object, more: Partial<D> = {}): D => ({
-    key: 'TailscaleClient/tailscale',
-    spec: tailscaleClient.spec.parse(spec),
-    host: { name: 'host', labels: {} },
-    digest: JSON.stringify(spec),
-    heal: false,
-    held: [],
-    own: [],
-    refusal: () => undefined,
-    inputs: {},
-    memory: undefined,
-    content: (value) => ({ bytes: Buffer.from(String(value)), secret: false }),
-    ...more,
-  });
+  const desired = (spec: object, more: Partial<D> = {}): D =>
+    desiredOf('TailscaleClient/tailscale', tailscaleClient.spec.parse(spec), {
+      digest: JSON.stringify(spec),
+      ...more,
+    });
   /** One change, as the loop makes it; the next desired state holds what this one owns. */
   const bring = async (d: D) => {
     const observed = await tailscaleClient.observe(d, ports, never);

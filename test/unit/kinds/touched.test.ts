@@ -10,7 +10,8 @@ import { grantOf, isGranted, LISTS } from '../../../agent/reconcile/allow.ts';
 import { secretPermissions, secretRefsIn } from '../../../agent/secrets/store.ts';
 import { digestOf } from '../../../api/json.ts';
 import { kinds } from '../../../kinds/index.ts';
-import type { AnyKind, Desired, Permission } from '../../../kinds/kind.ts';
+import type { AnyKind, Permission } from '../../../kinds/kind.ts';
+import { desiredOf } from '../../support/desired.ts';
 import { furnish, type Recording, recordingPorts } from '../../support/recording-ports.ts';
 import { specsOf } from '../../support/specs.ts';
 
@@ -129,10 +130,7 @@ async function touchedBy(
   { ports, touched, content }: Recording,
 ) {
   const signal = AbortSignal.timeout(5_000);
-  const d: Desired<Record<string, unknown>> = {
-    ...{ key: `${kind.kind}/x`, spec, host: { name: 'h', labels: {} }, digest: digestOf(spec), heal: false },
-    ...{ held: [], inputs: {}, memory: undefined, content, own: [], refusal: () => undefined },
-  };
+  const d = desiredOf(`${kind.kind}/x`, spec, { digest: digestOf(spec), content });
   const early = [...kind.permissions(spec), ...secretPermissions(secretRefsIn(spec))];
   const late = (await kind.resolve?.(d, ports, signal)) ?? [];
   touched.length = 0;
