@@ -7,7 +7,6 @@ import { join } from 'node:path';
 import pino from 'pino';
 import { keyIdOf, privateKeyOf, rawPublicKey } from '../../api/bundle.ts';
 import { signRequest } from '../../api/signatures.ts';
-import type { AgentStatus } from '../../api/status.ts';
 import { Fleet } from '../../controller/fleet/fleet.ts';
 import { createKey, newSeed } from '../../controller/fleet/keys.ts';
 import { buildApp } from '../../controller/http/app.ts';
@@ -233,18 +232,3 @@ export async function enroll(
 /** '' of an answer that is no error. */
 export const codeOf = (response: { json(): unknown }): string =>
   (response.json() as { error?: { code: string } }).error?.code ?? '';
-
-export function statusOf(host: string, over: Partial<AgentStatus> = {}): AgentStatus {
-  return {
-    host,
-    at: '2026-11-23T12:00:00Z',
-    agent: { version: '1', kinds: ['File'], platform: 'linux-x64', startedAt: '2026-11-23T11:00:00Z' },
-    mode: 'enforce',
-    sequence: { desired: 1, attempted: 1, running: 1 },
-    commit: { desired: 'a', running: 'a' },
-    conditions: [],
-    resources: [],
-    events: [],
-    ...over,
-  };
-}

@@ -11,6 +11,7 @@ import type { AgentStatus } from '../../api/status.ts';
 import { healthHere } from '../../cli/status.ts';
 import type { FleetView } from '../../controller/fleet/view.ts';
 import type { Peer, Whois } from '../../controller/source/whois.ts';
+import { statusOf } from '../support/agent-status.ts';
 import {
   bundleOf,
   closeControllers,
@@ -21,7 +22,6 @@ import {
   MANIFESTS,
   newAgent,
   reportOf,
-  statusOf,
 } from './controller-app.ts';
 
 after(closeControllers);

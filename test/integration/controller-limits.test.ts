@@ -9,6 +9,7 @@ import type { InjectOptions } from 'fastify';
 import { CONNECTION_LIMITS } from '../../controller/http/connections.ts';
 import type { AppDeps } from '../../controller/http/deps.ts';
 import type { Whois } from '../../controller/source/whois.ts';
+import { statusOf } from '../support/agent-status.ts';
 import {
   bundleOf,
   closeControllers,
@@ -19,7 +20,6 @@ import {
   MANIFESTS,
   newAgent,
   reportOf,
-  statusOf,
 } from './controller-app.ts';
 
 after(closeControllers);

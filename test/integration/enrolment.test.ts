@@ -4,6 +4,7 @@ import assert from 'node:assert/strict';
 import { after, test } from 'node:test';
 import type { Peer } from '../../controller/source/whois.ts';
 import { Store } from '../../controller/store/store.ts';
+import { statusOf } from '../support/agent-status.ts';
 import {
   type Agent,
   bundleOf,
@@ -15,7 +16,6 @@ import {
   MANIFESTS,
   MANIFESTS_WITHOUT_PI,
   reportOf,
-  statusOf,
 } from './controller-app.ts';
 
 after(closeControllers);

@@ -3,6 +3,7 @@ import { keyIdOf, privateKeyOf, rawPublicKey } from '../../../api/bundle.ts';
 import { signRequest } from '../../../api/signatures.ts';
 import type { AgentStatus } from '../../../api/status.ts';
 import { newSeed } from '../../../controller/fleet/keys.ts';
+import { statusOf } from '../../support/agent-status.ts';
 
 /** As far as a controller can tell, an agent. */
 export class SigningAgent {
@@ -36,19 +37,9 @@ export class SigningAgent {
   }
 
   async report(over: Partial<AgentStatus> = {}): Promise<void> {
-    const now = new Date().toISOString();
-    const status: AgentStatus = {
-      host: this.host,
-      at: now,
-      agent: { version: '1', kinds: ['File'], platform: 'linux-x64', startedAt: now },
-      mode: 'enforce',
-      sequence: { desired: 0, attempted: 0, running: 0 },
-      commit: { desired: '', running: '' },
-      conditions: [],
-      resources: [],
-      events: [],
-      ...over,
-    };
+    const at = new Date().toISOString();
+    const none = { sequence: { desired: 0, attempted: 0, running: 0 }, commit: { desired: '', running: '' } };
+    const status = statusOf(this.host, { at, ...none, ...over });
     const answer = await this.#send('PUT', `/v1/hosts/${this.host}/status`, JSON.stringify(status));
     if (answer.status !== 204) throw new Error(`the status is answered ${answer.status} ${answer.text}`);
   }

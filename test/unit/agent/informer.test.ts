@@ -23,6 +23,7 @@ import { ConditionSet } from '../../../agent/reconcile/conditions.ts';
 import { BundleRefused, privateKeyOf } from '../../../api/bundle.ts';
 import { MAX_STATUS_BYTES } from '../../../api/limits.ts';
 import { AgentStatus } from '../../../api/status.ts';
+import { statusOf } from '../../support/agent-status.ts';
 import { testBundle, testKey } from '../../support/bundle.ts';
 import { FakeClock } from '../../support/clock.ts';
 import { eventually } from '../../support/eventually.ts';
@@ -128,19 +129,7 @@ test('what is reported fits what a controller takes, however much there is to sa
   assert.equal(sent.conditions[0]?.type, 'StatusShortened');
 });
 
-function emptyStatus(resources: AgentStatus['resources']): AgentStatus {
-  return {
-    host: 'pi',
-    at: '2026-11-23T12:00:00Z',
-    agent: { version: '1', kinds: [], platform: 'linux-x64', startedAt: '2026-11-23T11:00:00Z' },
-    mode: 'enforce',
-    sequence: { desired: 1, attempted: 1, running: 1 },
-    commit: { desired: '', running: '' },
-    conditions: [],
-    resources,
-    events: [],
-  };
-}
+const emptyStatus = (resources: AgentStatus['resources']): AgentStatus => statusOf('pi', { resources });
 
 test('how long the informer has done nothing: a controller that is down keeps it busy, one that hangs shows', async (t) => {
   const clock = new FakeClock();

@@ -5,23 +5,13 @@ import fc from 'fast-check';
 import { resourceState, tally } from '../../../api/health.ts';
 import { clip, fitted, MAX_STATUS_BYTES } from '../../../api/limits.ts';
 import { AgentStatus, findCondition, type ResourceStatus } from '../../../api/status.ts';
+import { statusOf } from '../../support/agent-status.ts';
 
 const bytesOf = (value: unknown): number => Buffer.byteLength(JSON.stringify(value));
 
-function statusWith(over: Partial<AgentStatus>): AgentStatus {
-  return {
-    host: 'pi',
-    at: '2026-11-23T12:00:00Z',
-    agent: { version: '1', kinds: ['File'], platform: 'linux-x64', startedAt: '2026-11-23T11:00:00Z' },
-    mode: 'enforce',
-    sequence: { desired: 1, attempted: 1, running: 1 },
-    commit: { desired: 'a'.repeat(40), running: 'a'.repeat(40) },
-    conditions: [],
-    resources: [],
-    events: [],
-    ...over,
-  };
-}
+const COMMIT = 'a'.repeat(40);
+const statusWith = (over: Partial<AgentStatus>): AgentStatus =>
+  statusOf('pi', { commit: { desired: COMMIT, running: COMMIT }, ...over });
 
 function resource(key: string, status: 'True' | 'False', reason: string, message: string): ResourceStatus {
   return {

@@ -4,21 +4,17 @@ import { test } from 'node:test';
 import { stripVTControlCharacters } from 'node:util';
 import type { AgentStatus, Condition, ResourceStatus } from '../../../api/status.ts';
 import { describe } from '../../../cli/status.ts';
+import { statusOf } from '../../support/agent-status.ts';
 
 const shown = (over: Partial<AgentStatus>): string =>
   stripVTControlCharacters(
-    describe({
-      host: 'pi',
-      at: '2026-11-23T12:00:00Z',
-      agent: { version: '1', kinds: ['File'], platform: 'linux-x64', startedAt: '2026-11-23T11:00:00Z' },
-      mode: 'enforce',
-      sequence: { desired: 7, attempted: 7, running: 7 },
-      commit: { desired: 'a'.repeat(40), running: 'a'.repeat(40) },
-      conditions: [],
-      resources: [],
-      events: [],
-      ...over,
-    }),
+    describe(
+      statusOf('pi', {
+        sequence: { desired: 7, attempted: 7, running: 7 },
+        commit: { desired: 'a'.repeat(40), running: 'a'.repeat(40) },
+        ...over,
+      }),
+    ),
   );
 const condition = (type: string, status: Condition['status'], reason: string, message: string) => ({
   type,

@@ -2,12 +2,12 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { formatDiagnostic } from '../../../api/diagnostics.ts';
-import type { AgentStatus } from '../../../api/status.ts';
 import { Fleet } from '../../../controller/fleet/fleet.ts';
 import { createMetrics } from '../../../controller/metrics.ts';
 import { compile } from '../../../controller/pipeline/compile.ts';
 import { Database } from '../../../controller/store/database.ts';
 import { Store } from '../../../controller/store/store.ts';
+import { statusOf } from '../../support/agent-status.ts';
 import { testKey } from '../../support/bundle.ts';
 import { FakeClock } from '../../support/clock.ts';
 import { temporaryDirectory } from '../../support/sandbox.ts';
@@ -26,18 +26,6 @@ hosts: {names: [pi, mac, quiet]}
 spec: {unit: s.service}
 `;
 
-const status = (host: string, version: string, kinds: string[]): AgentStatus => ({
-  host,
-  at: '2026-01-01T00:00:00Z',
-  agent: { version, kinds, platform: 'linux-x64', startedAt: '2026-01-01T00:00:00Z' },
-  mode: 'observe',
-  sequence: { desired: 0, attempted: 0, running: 0 },
-  commit: { desired: '', running: '' },
-  conditions: [],
-  resources: [],
-  events: [],
-});
-
 test('hosts whose agents lack a kind are named with their version; who reported nothing is not blamed', async (t) => {
   const clock = new FakeClock();
   const database = new Database(`${temporaryDirectory(t)}/s.sqlite`);
@@ -45,8 +33,9 @@ test('hosts whose agents lack a kind are named with their version; who reported 
   t.after(() => database.close());
   const fleet = new Fleet({ store: new Store(database), signingKey: testKey().privateKey, clock });
   const says = (): string[] => fleet.unknownKinds.map(formatDiagnostic);
+  const { agent } = statusOf('any');
   const report = (host: string, version: string, kinds: string[]): void =>
-    fleet.recordStatus(status(host, version, kinds), '{}');
+    fleet.recordStatus(statusOf(host, { agent: { ...agent, version, kinds } }), '{}');
   const head = { commit: 'c1', subject: '', author: '', at: '2026-01-01T00:00:00Z' };
   const compilation = await compile(memorySnapshot({ 'a.yaml': MANIFESTS }), testKinds);
   fleet.compiled(head, compilation);
