@@ -54,12 +54,7 @@ class CompileWorker {
     if (message.type === 'compile') void this.#compile(message);
     else if (message.type === 'files') this.#received(message.results);
     else if (message.type === 'more') this.#tellMore();
-    else
-      this.#send({
-        type: 'texts',
-        id: message.id,
-        texts: message.wanted.map((wanted) => this.#textOf(wanted)),
-      });
+    else this.#send({ type: 'texts', texts: message.wanted.map((wanted) => this.#textOf(wanted)) });
   }
 
   async #compile(message: CompileMessage): Promise<void> {

@@ -40,11 +40,11 @@ export type ToWorker =
   | { readonly type: 'files'; readonly results: readonly ReadResult[] }
   /** Asks for the next hosts of the compilation that ended. */
   | { readonly type: 'more' }
-  | { readonly type: 'texts'; readonly id: number; readonly wanted: readonly WantedText[] };
+  | { readonly type: 'texts'; readonly wanted: readonly WantedText[] };
 
 export type FromWorker =
   | { readonly type: 'read'; readonly paths: readonly string[] }
-  /** `fleet`: JSON of the Fleet document. `hosts` is missing when there is an error. */
+  /** `fleet`: JSON of the Fleet document. `good` is false when there is an error. */
   | {
       readonly type: 'compiled';
       readonly diagnostics: readonly Diagnostic[];
@@ -55,7 +55,7 @@ export type FromWorker =
       readonly uses: readonly PlacedUse[];
     }
   | { readonly type: 'hosts'; readonly hosts: readonly ChangedHost[]; readonly isLast: boolean }
-  | { readonly type: 'texts'; readonly id: number; readonly texts: readonly (string | undefined)[] }
+  | { readonly type: 'texts'; readonly texts: readonly (string | undefined)[] }
   /** `where` is that of a Defect. */
   | {
       readonly type: 'failed';

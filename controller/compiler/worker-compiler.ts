@@ -38,7 +38,6 @@ export class WorkerCompiler implements Compiler {
   #job: Job | undefined;
   #questions: Question[] = [];
   #asked: Question[] = [];
-  #questionId = 0;
   #stopped = false;
 
   constructor(deps: WorkerCompilerDeps) {
@@ -148,7 +147,7 @@ export class WorkerCompiler implements Compiler {
     if (this.#asked.length > 0 || this.#questions.length === 0) return;
     this.#asked = this.#questions.splice(0, TEXTS_AT_ONCE);
     const wanted = this.#asked.map(({ host, payloadDigest }) => ({ host, payloadDigest }));
-    this.#send({ type: 'texts', id: ++this.#questionId, wanted });
+    this.#send({ type: 'texts', wanted });
   }
 
   #answered(texts: readonly (string | undefined)[]): void {

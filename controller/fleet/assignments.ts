@@ -175,13 +175,9 @@ export class Assignments {
       const before = this.#byHost.get(host);
       const same = before?.payloadDigest === payloadDigest;
       const kept = same && before.document === document;
-      const fresh = {
-        sequence: this.#above(host, sequence),
-        commit: revision.commit,
-        payloadDigest,
-        issuedAt,
-      };
-      const envelope = same ? before : fresh;
+      const envelope = same
+        ? before
+        : { sequence: this.#above(host, sequence), commit: revision.commit, payloadDigest, issuedAt };
       const assignment = kept ? before : { ...envelope, host, document };
       next.push(assignment);
       if (!kept) rows.push(assignment);
@@ -195,7 +191,7 @@ export class Assignments {
     const stored = this.#stored
       ? this.#store.changeAssignments(rows, gone, all)
       : this.#store.saveAssignments(next, all);
-    this.#take(next, [...changed, ...gone, ...rows.map(({ host }) => host)]);
+    this.#take(next, [...gone, ...rows.map(({ host }) => host)]);
     this.#commit = revision.commit;
     this.#highest = Math.max(this.#highest, sequence);
     this.#stored = stored;

@@ -2,21 +2,12 @@
 // handed to agents that enrol as trusted too. So a key is changed in two steps, and nobody is locked out: add the
 // next one, and have it sign once every agent trusts it.
 import { generateKeyPairSync, type KeyObject, randomBytes } from 'node:crypto';
-import {
-  closeSync,
-  fsyncSync,
-  linkSync,
-  openSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-  writeFileSync,
-} from 'node:fs';
+import { readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { keyIdOf, privateKeyOf, rawPublicKey } from '../../api/bundle.ts';
 import { fingerprintOf } from '../../api/enroll.ts';
 import { errnoOf, inWords } from '../../api/errors.ts';
-import { makeDirectory } from '../store/directory.ts';
+import { flush, makeDirectory, putInPlace } from '../store/directory.ts';
 
 export interface SigningKeys {
   readonly privateKey: KeyObject;
@@ -64,13 +55,12 @@ export function writeIfMissing(file: string, text: string): void {
   const temporary = `${file}.new-${randomBytes(4).toString('hex')}`;
   writePrivate(temporary, text);
   try {
-    linkSync(temporary, file);
+    putInPlace(temporary, file);
   } catch (error) {
     if (errnoOf(error) !== 'EEXIST') throw error;
   } finally {
     rmSync(temporary, { force: true });
   }
-  flushDirectory(dirname(file));
 }
 
 /** Adds a key behind those that are there; the only one signs. */
@@ -109,17 +99,7 @@ export function writePrivate(file: string, text: string): void {
   const temporary = `${file}.new`;
   writeFileSync(temporary, text, { mode: 0o600, flush: true });
   renameSync(temporary, file);
-  flushDirectory(dirname(file));
-}
-
-/** A name that a power cut takes is a key that is lost. */
-function flushDirectory(directory: string): void {
-  const fd = openSync(directory, 'r');
-  try {
-    fsyncSync(fd);
-  } finally {
-    closeSync(fd);
-  }
+  flush(dirname(file));
 }
 
 function seedsOf(text: string): string[] {

@@ -130,7 +130,7 @@ export function agentRoutes(
       } catch (error) {
         const code = error instanceof HttpError ? error.code : 'Internal';
         deps.onEnroll(code);
-        refusedAudit.refused(request.ip, 'enroll-refused', body.host, code);
+        refusedAudit.refused(request.ip, body.host, code);
         throw error;
       }
     },

@@ -1,9 +1,10 @@
-// The audit log's share of refused requests: each of the first, and then one line that counts the rest. Anybody can be
+// The audit log's share of refused enrolments: each of the first, and then one line that counts the rest. Anybody can be
 // refused as often as he likes, and each entry is a transaction on the disk.
 import type { Clock } from '../../kinds/ports.ts';
 import type { AuditEntry } from '../store/store.ts';
 import type { ErrorCode } from './errors.ts';
 
+const ACTION = 'enroll-refused';
 const WINDOW_MS = 60_000;
 /** Written one by one in each window. */
 const MOST = 10;
@@ -23,7 +24,7 @@ export class RefusedAudit {
     this.#clock = clock;
   }
 
-  refused(who: string, action: string, subject: string, code: ErrorCode): void {
+  refused(who: string, subject: string, code: ErrorCode): void {
     const now = this.#clock.now();
     if (now >= this.#windowEnds) {
       this.flush();
@@ -32,7 +33,7 @@ export class RefusedAudit {
     }
     if (this.#written < MOST) {
       this.#written += 1;
-      this.#audit({ who, action, subject, detail: code });
+      this.#audit({ who, action: ACTION, subject, detail: code });
       return;
     }
     this.#more.set(code, (this.#more.get(code) ?? 0) + 1);
@@ -46,6 +47,6 @@ export class RefusedAudit {
     if (this.#more.size === 0) return;
     const counts = [...this.#more].map(([code, n]) => `${n} ${code}`).join(', ');
     this.#more = new Map();
-    this.#audit({ who: 'several', action: 'enroll-refused', subject: '', detail: `and more: ${counts}` });
+    this.#audit({ who: 'several', action: ACTION, subject: '', detail: `and more: ${counts}` });
   }
 }

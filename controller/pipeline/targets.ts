@@ -3,6 +3,7 @@
 // format is that of http_sd_configs (prometheus.io/docs/prometheus/latest/http_sd), which static_configs takes too.
 import type { Diagnostic } from '../../api/diagnostics.ts';
 import type { FleetDocument, HostDocument, ScrapeJob } from '../../api/documents.ts';
+import { NO_HOST } from './bind.ts';
 import { diagnosticAt, type ParsedFleet } from './document.ts';
 import { interpolate, type Scope, type TargetLists, type Unknown } from './interpolate.ts';
 import { selects } from './selector.ts';
@@ -66,7 +67,7 @@ function labelsOf(
       ...(address === undefined ? {} : { address }),
     },
     vars: { ...fleet?.spec.vars, ...spec.vars },
-    targets: { of: () => undefined, names: [] },
+    targets: NO_HOST.targets,
   };
   const filled = Object.entries(labels).map(([label, value]) => {
     return [label, interpolate(value, scope, (found) => unknown(label, found))] as const;

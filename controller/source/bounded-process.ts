@@ -3,6 +3,7 @@
 // starts others (ssh, git-remote-https, credential helpers) that would keep its pipes open.
 import { type ChildProcessByStdio, type ChildProcessWithoutNullStreams, spawn } from 'node:child_process';
 import type { Readable } from 'node:stream';
+import { errnoOf } from '../../api/errors.ts';
 
 export interface Program {
   readonly file: string;
@@ -36,10 +37,6 @@ const GRACE_MS = 2_000;
 /** After its end, for pipes that something it started holds open. */
 const DRAIN_MS = 500;
 const MAX_STDERR = 64 * 1024;
-
-function isNotFound(error: unknown): boolean {
-  return error instanceof Error && 'code' in error && error.code === 'ENOENT';
-}
 
 /** Ends a process group: politely, then at once. Settles even when the kernel does not let go of it. */
 export async function endGroup(child: { readonly pid?: number | undefined }, exited: Promise<unknown>) {
@@ -83,7 +80,7 @@ export async function runBounded({ file, args, env, cwd }: Program, bounds: Boun
   const closed = Promise.withResolvers<void>();
   let cause: Cause = 'ended';
   child.once('error', (error) => {
-    if (isNotFound(error)) cause = 'not found';
+    if (errnoOf(error) === 'ENOENT') cause = 'not found';
     exited.resolve(null);
     closed.resolve();
   });

@@ -1,17 +1,8 @@
 // A repository on this machine, read through a git directory of our own: its objects and branches by links, its
 // configuration not at all, so that git runs nothing that the repository names, and asks not who owns it.
-import { createHash } from 'node:crypto';
-import {
-  existsSync,
-  lstatSync,
-  mkdirSync,
-  readFileSync,
-  readlinkSync,
-  rmSync,
-  statSync,
-  symlinkSync,
-} from 'node:fs';
+import { existsSync, lstatSync, readFileSync, readlinkSync, rmSync, statSync, symlinkSync } from 'node:fs';
 import { join, resolve } from 'node:path';
+import { sha256 } from '../../api/json.ts';
 import { type Environment, Git, type GitDirOptions, makeGitDir } from './git.ts';
 import { SourceError } from './snapshot.ts';
 
@@ -76,7 +67,7 @@ export async function openWindow(
   environment: Environment,
   signal: AbortSignal,
 ): Promise<Git> {
-  const name = createHash('sha256').update(commonDir).digest('hex').slice(0, 12);
+  const name = sha256(commonDir).slice(0, 12);
   const window = join(resolve(stateDir), `window-${name}.git`);
   const format = await formatOf(commonDir, window, environment, signal);
   makeGitDir(window, format);
@@ -99,7 +90,6 @@ async function formatOf(commonDir: string, window: string, environment: Environm
   const file = join(commonDir, 'config');
   if (!existsSync(file)) return {};
   if (!statSync(file).isFile()) throw new SourceError(`${file} is not a file: is the repository damaged?`);
-  mkdirSync(window, { recursive: true, mode: 0o700 });
   makeGitDir(window);
   const git = new Git(window, environment);
   const read = async (key: string): Promise<string> => {

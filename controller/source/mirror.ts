@@ -1,10 +1,10 @@
 // A repository elsewhere, as far as it is needed: the newest commit of one branch, fetched into a git directory of our
 // own. It is a cache: what is damaged is fetched anew beside it and takes its place.
-import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readdirSync, renameSync, rmSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import pRetry, { AbortError } from 'p-retry';
 import { didYouMean } from '../../api/diagnostics.ts';
+import { sha256 } from '../../api/json.ts';
 import type { Clock } from '../../kinds/ports.ts';
 import {
   askRemote,
@@ -61,7 +61,7 @@ export class Mirror {
   constructor(options: MirrorOptions, ports: MirrorPorts) {
     this.#options = options;
     this.#ports = ports;
-    const name = createHash('sha256').update(options.repo).digest('hex').slice(0, 12);
+    const name = sha256(options.repo).slice(0, 12);
     this.#gitDir = join(resolve(options.stateDir), `mirror-${name}.git`);
   }
 

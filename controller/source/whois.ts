@@ -48,13 +48,10 @@ export class TailscaleWhois implements Whois {
   async whois(address: string, port: number): Promise<Peer | undefined> {
     const host = address.includes(':') ? `[${address}]` : address;
     const addr = encodeURIComponent(`${host}:${port}`);
-    const response = await request(`http://local-tailscaled.sock/localapi/v0/whois?addr=${addr}`, {
-      dispatcher: this.#agent,
-    });
-    const body = await response.body.text();
-    if (response.statusCode === 404) return undefined;
-    if (response.statusCode !== 200)
-      throw new Error(`tailscaled answers whois with ${response.statusCode}: ${body.slice(0, 200).trim()}`);
+    const { status, body } = await this.#get(`whois?addr=${addr}`);
+    if (status === 404) return undefined;
+    if (status !== 200)
+      throw new Error(`tailscaled answers whois with ${status}: ${body.slice(0, 200).trim()}`);
     const { Node, UserProfile, CapMap } = Answer.parse(JSON.parse(body));
     return {
       nodeID: Node.StableID,
@@ -65,13 +62,16 @@ export class TailscaleWhois implements Whois {
   }
 
   async names(): Promise<readonly string[]> {
-    const response = await request('http://local-tailscaled.sock/localapi/v0/status?peers=false', {
-      dispatcher: this.#agent,
-    });
-    const body = await response.body.text();
-    if (response.statusCode !== 200) throw new Error(`tailscaled answers status with ${response.statusCode}`);
+    const { status, body } = await this.#get('status?peers=false');
+    if (status !== 200) throw new Error(`tailscaled answers status with ${status}`);
     const name = (Status.parse(JSON.parse(body)).Self?.DNSName ?? '').replace(/\.$/, '').toLowerCase();
     return name === '' ? [] : [name];
+  }
+
+  async #get(path: string): Promise<{ status: number; body: string }> {
+    const url = `http://local-tailscaled.sock/localapi/v0/${path}`;
+    const response = await request(url, { dispatcher: this.#agent });
+    return { status: response.statusCode, body: await response.body.text() };
   }
 
   async close(): Promise<void> {

@@ -1,22 +1,12 @@
 // The file of the store: made whole or not at all, and opened only if it is what it should be. Whoever opens it
 // never changes a file that looks wrong: it may be the only copy of who enrolled.
 import { randomBytes } from 'node:crypto';
-import {
-  chmodSync,
-  closeSync,
-  existsSync,
-  fsyncSync,
-  linkSync,
-  openSync,
-  renameSync,
-  rmSync,
-  statSync,
-} from 'node:fs';
+import { chmodSync, existsSync, renameSync, rmSync, statSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { pathToFileURL } from 'node:url';
 import { errnoOf, inWords } from '../../api/errors.ts';
-import { makeDirectory } from './directory.ts';
+import { flush, isThere, makeDirectory, putInPlace } from './directory.ts';
 import { MIGRATIONS } from './migrations.ts';
 
 /** The store can't be used as it is. Nothing was touched; the message says what would mend it. */
@@ -56,7 +46,7 @@ const RECOVERED = '.recovered';
 /** @throws StoreRefused */
 export function openStore(file: string, options: OpenOptions): DatabaseSync {
   try {
-    if (isThere(file)) {
+    if (isStoreThere(file)) {
       if (!options.readOnly) rmSync(file + RECOVERED, { force: true });
     } else {
       if (existsSync(file + RECOVERED)) putRecovered(file);
@@ -139,26 +129,9 @@ export function storeIdOf(db: DatabaseSync): string {
   return String(db.prepare("SELECT value FROM meta WHERE key = 'store-id'").get()?.['value'] ?? '');
 }
 
-/** Never over what is there. @throws EEXIST */
-function putInPlace(from: string, file: string): void {
-  try {
-    linkSync(from, file);
-    rmSync(from);
-  } catch (error) {
-    // A file system without hard links.
-    if (!['EPERM', 'ENOTSUP', 'ENOSYS'].includes(errnoOf(error)) || existsSync(file)) throw error;
-    renameSync(from, file);
-  }
-  flush(dirname(file));
-}
-
-function isThere(file: string): boolean {
-  try {
-    statSync(file);
-    return true;
-  } catch (error) {
-    if (errnoOf(error) !== 'ENOENT') throw error;
-  }
+/** @throws StoreRefused when only a part of it is. */
+function isStoreThere(file: string): boolean {
+  if (isThere(file)) return true;
   if (existsSync(`${file}-wal`) && !existsSync(file + RECOVERED)) {
     throw new StoreRefused(
       `the store ${file} is gone, and its log ${file}-wal is still there: ${RESTORE}, or remove the log too and have every host enrol again`,
@@ -248,14 +221,4 @@ function migrate(db: DatabaseSync, from: number): void {
 
 function temporaryOf(file: string): string {
   return `${file}.new-${randomBytes(4).toString('hex')}`;
-}
-
-/** Of a directory, too: a name that a power cut takes is a file that is lost. */
-function flush(path: string): void {
-  const fd = openSync(path, 'r');
-  try {
-    fsyncSync(fd);
-  } finally {
-    closeSync(fd);
-  }
 }

@@ -197,18 +197,8 @@ export class Store {
   }
 
   /** Of one host, beside those of the others. */
-  saveAssignment({ host, sequence, commit, payloadDigest, issuedAt, document }: Assignment): boolean {
-    return this.#write(() => {
-      this.#db.run(
-        'INSERT OR REPLACE INTO assignments VALUES (?, ?, ?, ?, ?, ?)',
-        host,
-        sequence,
-        commit,
-        payloadDigest,
-        issuedAt,
-        document,
-      );
-    });
+  saveAssignment(assignment: Assignment): boolean {
+    return this.#write(() => this.#putAssignments([assignment], {}));
   }
 
   /** One host for each digest that is assigned and whose text is not stored yet. */

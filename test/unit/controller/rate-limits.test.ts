@@ -140,14 +140,14 @@ test('refused requests: the first are written one by one, the rest is counted in
     },
   };
   const audit = new RefusedAudit((entry) => entries.push(entry), clock);
-  for (let i = 0; i < 300; i++) audit.refused('10.0.0.1', 'enroll-refused', 'pi', 'TokenUnknown');
+  for (let i = 0; i < 300; i++) audit.refused('10.0.0.1', 'pi', 'TokenUnknown');
   assert.equal(entries.length, 10);
   timers[0]!();
   assert.equal(entries.at(-1)!.detail, 'and more: 290 TokenUnknown');
   audit.flush();
   assert.deepEqual([entries.length, timers.length], [11, 1]);
   now = 61_000;
-  audit.refused('10.0.0.1', 'enroll-refused', 'pi', 'TokenExpired');
+  audit.refused('10.0.0.1', 'pi', 'TokenExpired');
   assert.equal(entries.length, 12);
 });
 
