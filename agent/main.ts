@@ -56,9 +56,9 @@ export function openPorts(
   config: AgentConfig,
   log: Logger,
   { readOnly = false, configFile }: OpenOptions = {},
+  own = ownThings(config, configFile),
 ): OpenPorts {
   const clock = systemClock;
-  const own = ownThings(config, configFile);
   const grants = { allow: config.allow, ...own };
   const isOwn = (resolved: string): boolean =>
     !isGranted({ type: 'path', value: resolved }, { allow: ALLOW_EVERYTHING, ...own });
@@ -122,7 +122,8 @@ export function createAgent(
   log: Logger,
   options: OpenOptions & Pick<AgentDeps, 'conditions' | 'applyNothing' | keyof OwnThings> = {},
 ): { agent: Agent; ports: OpenPorts } {
-  const ports = openPorts(config, log, options);
+  const own = ownThings(config, options.configFile);
+  const ports = openPorts(config, log, options, own);
   const keyFile = config.keyFile ?? path.join(config.stateDir, 'agent.key');
   const privateKey = config.controller === undefined ? undefined : readKey(keyFile);
   const agent = new Agent({
@@ -133,7 +134,7 @@ export function createAgent(
     env: process.env,
     version,
     random: Math.random,
-    ...ownThings(config, options.configFile),
+    ...own,
     ...(privateKey === undefined ? {} : { privateKey }),
     ...options,
   });

@@ -10,6 +10,7 @@ import {
   duration,
   each,
   inputFile,
+  MIRROR_VARIABLE,
   matching,
   orFrom,
   type Parser,
@@ -38,8 +39,6 @@ export const STATE_OPTION = new Option('--state <dir>', 'where the controller ke
   )
   .argParser(directory);
 
-/** The environment's MIRROR_VARIABLE is its default, for the commands that read a directory too. */
-export const MIRROR_VARIABLE = 'HOMEOSTAT_MIRROR';
 const MIRROR_OPTION = orFrom(
   MIRROR_VARIABLE,
   new Option(

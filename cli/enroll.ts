@@ -4,7 +4,6 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { type Command, Option } from 'commander';
-import * as z from 'zod';
 import {
   AgentConfig,
   AllowList,
@@ -14,6 +13,7 @@ import {
 } from '../agent/config.ts';
 import { keyIdOf, privateKeyOf, rawPublicKey } from '../api/bundle.ts';
 import { EnrollAnswer, type EnrollRequest, isGenuine, type ParsedToken, parseToken } from '../api/enroll.ts';
+import { ErrorBody } from '../api/error-body.ts';
 import { signRequest } from '../api/signatures.ts';
 import { EnrollAttempt } from './enroll-attempt.ts';
 import { directory, file, hostNameHere, inputFile, name, orFrom, token, tokenIn, url } from './options.ts';
@@ -83,7 +83,7 @@ async function enroll(options: Options): Promise<void> {
   }
   // The key is in use only now that the controller has proved itself.
   attempt.complete();
-  const controller = options.controller.replace(/\/$/, '');
+  const { controller } = options;
   writeAgentConfig(options.config, {
     ...before,
     host: options.host,
@@ -125,7 +125,7 @@ async function send(
   const { request } = await import('undici');
   const privateKey = privateKeyOf(seed);
   const publicKey = rawPublicKey(privateKey);
-  const url = `${options.controller.replace(/\/$/, '')}/v1/enroll`;
+  const url = `${options.controller}/v1/enroll`;
   const question: EnrollRequest = {
     token: `hs1_${token.id}.${token.secret}`,
     host: options.host,
@@ -177,10 +177,9 @@ function genuine(text: string, publicKey: string, token: ParsedToken): EnrollAns
 }
 
 const NOT_ONE = 'what answers there is no controller: --controller says where it is';
-const Refusal = z.object({ error: z.object({ code: z.string(), message: z.string() }) });
 
 function errorOf(text: string): { code: string; message: string } {
-  const refusal = Refusal.safeParse(asJson(text));
+  const refusal = ErrorBody.safeParse(asJson(text));
   return refusal.success ? refusal.data.error : { code: '', message: NOT_ONE };
 }
 

@@ -9,8 +9,7 @@ import { type Compilation, compile } from '../controller/pipeline/compile.ts';
 import { readDirectory } from '../controller/source/directory.ts';
 import { DownloadStore, parseMirrors } from '../controller/source/downloads.ts';
 import { kinds } from '../kinds/index.ts';
-import { MIRROR_VARIABLE } from './controller.ts';
-import { inputDirectory } from './options.ts';
+import { inputDirectory, MIRROR_VARIABLE } from './options.ts';
 
 export const DIRECTORY_OPTION = new Option('--dir <dir>', 'directory of manifests')
   .default('.')

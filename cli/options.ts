@@ -8,6 +8,9 @@ import { Name, Ref } from '../api/documents.ts';
 import { parseToken } from '../api/enroll.ts';
 import { errnoOf, inWords } from '../api/errors.ts';
 
+/** The environment's default for what is asked in place of others, for the commands that read a directory, too. */
+export const MIRROR_VARIABLE = 'HOMEOSTAT_MIRROR';
+
 export type Parser<T> = (text: string) => T;
 
 /** @param check returns what is wrong, and what would be right. */

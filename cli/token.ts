@@ -58,10 +58,7 @@ export function register(program: Command): void {
 }
 
 async function list(state: string, output: Format): Promise<void> {
-  let all: Token[] = [];
-  withState(state, 'read', ({ tokens }) => {
-    all = tokens.list();
-  });
+  const all = withState(state, 'read', ({ tokens }) => tokens.list());
   if (output === 'json' || output === 'yaml') console.log(await data(all, output));
   else if (all.length === 0) console.log('there are no tokens');
   else {

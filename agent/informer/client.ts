@@ -1,8 +1,8 @@
 // The agent's side of the controller's HTTP API: signed requests, bounded answers. undici is loaded at the first
 // request, since an agent without a controller does not need its memory.
 import type { KeyObject } from 'node:crypto';
-import * as z from 'zod';
 import { BundleRefused, keyIdOf, rawPublicKey, SignedBundle } from '../../api/bundle.ts';
+import { ErrorBody } from '../../api/error-body.ts';
 import { fitted } from '../../api/limits.ts';
 import { signRequest } from '../../api/signatures.ts';
 import type { AgentStatus } from '../../api/status.ts';
@@ -30,8 +30,6 @@ export class ControllerError extends Error {
 }
 
 type Pulled = { readonly bundle: SignedBundle; readonly etag: string } | 'unchanged';
-
-const ErrorBody = z.object({ error: z.object({ code: z.string(), message: z.string() }) });
 
 export interface ControllerClient {
   /** Long poll. @throws BundleRefused (malformed), ControllerError, system errors. */

@@ -3,9 +3,8 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { errnoOf } from '../../api/errors.ts';
 import type { Mounts, Resolved } from '../../kinds/ports.ts';
+import { realPlace } from './path-steps.ts';
 
-/** As path_resolution(7): more links than these are a loop. */
-const MOST_LINKS = 40;
 /** A directory with more entries than these, or deeper, is not looked through for sockets that nobody listens on. */
 const MOST_ENTRIES = 5_000;
 const DEEPEST = 6;
@@ -53,28 +52,11 @@ export function createMounts(options: { readonly root?: string } = {}): Mounts {
   };
 }
 
-/** Every link followed; what does not exist stays as it is written. */
-function realOf(target: string): string {
-  const left = target.split('/').filter((name) => name !== '' && name !== '.');
-  let real = '/';
-  let links = 0;
-  for (let name = left.shift(); name !== undefined; name = left.shift()) {
-    if (name === '..') {
-      real = path.dirname(real);
-      continue;
-    }
-    const entry = path.join(real, name);
-    if (!lstat(entry)?.isSymbolicLink()) {
-      real = entry;
-      continue;
-    }
-    if (++links > MOST_LINKS) throw Object.assign(new Error(`${target}: too many links`), { code: 'ELOOP' });
-    const to = fs.readlinkSync(entry);
-    left.unshift(...to.split('/').filter((part) => part !== '' && part !== '.'));
-    if (to.startsWith('/')) real = '/';
-  }
-  return real;
-}
+/** Every link followed; what does not exist stays as it is written. @throws system errors: it is what is judged */
+const realOf = (target: string): string => realPlace(target, true, linkAt);
+
+const linkAt = (entry: string): string | undefined =>
+  lstat(entry)?.isSymbolicLink() === true ? fs.readlinkSync(entry) : undefined;
 
 function lstat(file: string): fs.Stats | undefined {
   try {

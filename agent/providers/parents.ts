@@ -21,13 +21,17 @@ export function ownFiles(holds: (resolved: string) => boolean, paths: readonly s
     holds: (resolved, parentFd) =>
       holds(resolved) || (parentFd !== undefined && HAS_PROC && isBelow(parentFd, identities())),
     refuseOther(stat, p) {
-      const inOwn = paths.flatMap((own) => [own, ...entriesOf(own)]);
-      if (!inOwn.some((own) => identityOf(own) === keyOf(stat))) return;
+      if (!isAmong(paths, stat)) return;
       throw Object.assign(new Error(`${p} is another name of one of the agent’s own files`), {
         code: 'AgentsOwn',
       });
     },
   };
+}
+
+/** Whether a file is one of these, or an entry of one of these directories, by whatever name. */
+export function isAmong(paths: readonly string[], stat: fs.Stats): boolean {
+  return paths.flatMap((own) => [own, ...entriesOf(own)]).some((own) => identityOf(own) === keyOf(stat));
 }
 
 /** A directory that is bind-mounted has another path, and is the same directory. */
@@ -43,9 +47,11 @@ function isBelow(fd: number, own: ReadonlySet<string>): boolean {
 
 function identityOf(p: string): string | undefined {
   try {
-    return keyOf(fs.statSync(p));
+    // Most of the agent's own are often not there, and each write asks for all of them.
+    const stat = fs.statSync(p, { throwIfNoEntry: false });
+    return stat && keyOf(stat);
   } catch {
-    return undefined; // not there, or not to be looked at
+    return undefined; // not to be looked at
   }
 }
 

@@ -128,9 +128,10 @@ function readlink(p: string): string | undefined {
 /**
  * Where a path really is: links among its parents followed, and at its end if asked for; what is missing as it is named.
  * @param target absolute; `..` in it goes up from where the part before it really is
- * @throws Error with the code ELOOP
+ * @param linkAt where a link at a real path leads; undefined for all else
+ * @throws Error with the code ELOOP, and what `linkAt` throws
  */
-export function realPlace(target: string, follow: boolean): string {
+export function realPlace(target: string, follow: boolean, linkAt = visibleLinkAt): string {
   const left = namesOf(target);
   let at = '/';
   let links = 0;
@@ -140,16 +141,20 @@ export function realPlace(target: string, follow: boolean): string {
       continue;
     }
     const entry = path.join(at, name);
-    const isFollowed = (left.length > 0 || follow) && lstat(entry)?.isSymbolicLink() === true;
-    const to = isFollowed ? readlink(entry) : undefined;
+    const to = left.length > 0 || follow ? linkAt(entry) : undefined;
     if (to === undefined) {
       at = entry;
       continue;
     }
     if (++links > MOST_LINKS)
-      throw Object.assign(new Error(`${target} leads in a circle`), { code: 'ELOOP' });
+      throw Object.assign(new Error(`${target} leads in a circle: too many links`), { code: 'ELOOP' });
     left.unshift(...namesOf(to));
     if (to.startsWith('/')) at = '/';
   }
   return at;
+}
+
+/** What can't be looked at counts as no link: opening it then says why. */
+function visibleLinkAt(entry: string): string | undefined {
+  return lstat(entry)?.isSymbolicLink() === true ? readlink(entry) : undefined;
 }

@@ -4,6 +4,7 @@ import path from 'node:path';
 import { Stalled } from '../../api/errors.ts';
 import type { Permission } from '../../kinds/kind.ts';
 import { fitsImage } from '../../kinds/shared/images.ts';
+import { isWithin } from '../../kinds/shared/mount-table.ts';
 import { fitsPattern } from '../../kinds/shared/pattern.ts';
 import type { AllowList } from '../config.ts';
 
@@ -140,15 +141,14 @@ function isPrefixOf(prefix: string, unit: string): boolean {
   return name !== undefined && unit.startsWith(name) && unit.endsWith(type!);
 }
 
-function isWithin(normal: string, directory: string): boolean {
-  return normal === directory || normal.startsWith(directory === '/' ? '/' : `${directory}/`);
-}
-
 function bare(normal: string): string {
   return normal.length > 1 && normal.endsWith('/') ? normal.slice(0, -1) : normal;
 }
 
 /** `*` alone stands for everything, and in a pattern for any characters of one part of a path. */
 function matches(patterns: readonly string[], value: string): boolean {
-  return patterns.some((pattern) => pattern === '*' || pattern === value || fitsPattern(value, pattern, '/'));
+  return patterns.some(
+    (pattern) =>
+      pattern === '*' || pattern === value || (pattern.includes('*') && fitsPattern(value, pattern, '/')),
+  );
 }

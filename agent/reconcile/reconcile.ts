@@ -55,7 +55,7 @@ export class Reconciler {
       await this.targets.ready(state);
       result = await this.#run(pass);
     } catch (error) {
-      result = this.#failed(pass, error, this.#timeoutMs);
+      result = this.#failed(pass, error);
     } finally {
       this.#running.ended(abort);
     }
@@ -222,14 +222,14 @@ export class Reconciler {
     state.cleaned = true;
   }
 
-  #failed(pass: Pass, error: unknown, timeoutMs: number): PassResult {
+  #failed(pass: Pass, error: unknown): PassResult {
     if (this.#deps.stopping.aborted) return { outcome: 'waiting' };
     if (error instanceof Waiting) return parkedResult(pass, error);
     if (error instanceof Stalled) {
       const result = parkedResult(pass, error);
       return HELD.includes(error.reason) ? result : { ...result, requeueAfterMs: 'backoff' };
     }
-    const timedOut = pass.signal.aborted ? `the pass took longer than ${timeoutMs / 1000} s: ` : '';
+    const timedOut = pass.signal.aborted ? `the pass took longer than ${this.#timeoutMs / 1000} s: ` : '';
     const message = `${timedOut}${inWords(error)}`;
     const reason = errnoOf(error) || 'Error';
     return {

@@ -3,6 +3,7 @@
 import fs from 'node:fs';
 import path from 'node:path';
 import { inWords, Stalled } from '../../api/errors.ts';
+import { isAmong } from '../providers/parents.ts';
 
 const { O_NONBLOCK, O_RDONLY } = fs.constants;
 /** Far above any key, token or certificate chain. */
@@ -36,29 +37,12 @@ function placeOf(fd: number, file: string): string {
 }
 
 /** Whether a file is one of these, or in one of these directories, whatever its name. */
-export function isOneOf(paths: readonly string[], real: string, { dev, ino, nlink }: fs.Stats): boolean {
+export function isOneOf(paths: readonly string[], real: string, stat: fs.Stats): boolean {
   return paths.some((own) => {
     const place = realPath(own);
     if (real === place || real.startsWith(`${place}/`)) return true;
-    return nlink > 1 && [place, ...entriesOf(place)].some((entry) => isSame(entry, { dev, ino }));
+    return stat.nlink > 1 && isAmong([place], stat);
   });
-}
-
-function entriesOf(directory: string): string[] {
-  try {
-    return fs.readdirSync(directory).map((name) => path.join(directory, name));
-  } catch {
-    return []; // a file, or nothing
-  }
-}
-
-function isSame(file: string, { dev, ino }: { dev: number; ino: number }): boolean {
-  try {
-    const stat = fs.statSync(file);
-    return stat.dev === dev && stat.ino === ino;
-  } catch {
-    return false;
-  }
 }
 
 /** Where symbolic links lead; the path itself where there is nothing. */

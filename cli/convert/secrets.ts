@@ -89,7 +89,7 @@ export function bareSecrets(config: string): { text: string; moved: Moved[] } {
       const unique = nth === 0 ? id : `${id}_${nth + 1}`;
       const file = `/etc/alloy/secrets/${unique.replaceAll('_', '-')}`;
       moved.push({ what: `${name} of ${component}`, file });
-      if (WITH_TWINS.test(block) && block !== 'headers') return `${indent}${name}_file = "${file}"`;
+      if (WITH_TWINS.test(block)) return `${indent}${name}_file = "${file}"`;
       readers.push(`local.file "${unique}" {\n\tfilename  = "${file}"\n\tis_secret = true\n}\n`);
       const content = `local.file.${unique}.content`;
       // The headers of an endpoint are plain strings, which a secret does not become by itself.
