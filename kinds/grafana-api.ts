@@ -6,7 +6,7 @@ import { SecretRef } from '../api/documents.ts';
 import { inWords, Stalled, Waiting } from '../api/errors.ts';
 import type { Claim, Desired, Permission } from './kind.ts';
 import type { Http, HttpResponse } from './ports.ts';
-import { originOf as originOfUrl } from './shared/urls.ts';
+import { originOf } from './shared/urls.ts';
 
 /** Where Grafana is, and who asks. */
 export const GrafanaConnection = z
@@ -42,12 +42,8 @@ const TIMEOUT_MS = 15_000;
 const AWAY_AGAIN_MS = 30_000;
 const FORBIDDEN_AGAIN_MS = 300_000;
 
-export function originOf({ url }: Pick<GrafanaConnection, 'url'>): string {
-  return originOfUrl(url);
-}
-
 export function grafanaPermissions(grafana: GrafanaConnection): Permission[] {
-  return [{ type: 'url', value: originOf(grafana), why: 'Grafana is written to, with a secret' }];
+  return [{ type: 'url', value: originOf(grafana.url), why: 'Grafana is written to, with a secret' }];
 }
 
 /** `grafana:http://127.0.0.1:3000/dashboards/UID`, with the organisation where it is not the main one. */

@@ -76,11 +76,9 @@ export function writeFile(
   now: FileState = files.read(wanted.path),
 ): void {
   const { path: at, bytes } = wanted;
-  const isSame = now.type === 'file' && now.links === undefined && bytes.equals(now.content);
-  // In place it is refused for a file with other names, which would hold it, too; any other gets an inode of its own.
-  if (now.type === 'file' && (isSame || wanted.inPlace === true)) {
+  if (keepsInode(wanted, now)) {
     const attributes = attributesOf(wanted, { type: 'absent' });
-    if (isSame) files.setAttributes(at, attributes);
+    if (isSame(wanted, now)) files.setAttributes(at, attributes);
     else files.rewriteInPlace(at, bytes, attributes);
     return;
   }
@@ -89,11 +87,16 @@ export function writeFile(
 
 /** As `writeFile` with content that was not there before; many that are written at the same time share the disk. */
 export async function writeNewFile(files: Files, wanted: WantedFile, now: FileState): Promise<void> {
-  const isSame = now.type === 'file' && now.links === undefined && wanted.bytes.equals(now.content);
-  const isReplaced = now.type !== 'file' || (!isSame && wanted.inPlace !== true);
-  if (!isReplaced) return writeFile(files, wanted, true, now);
+  if (keepsInode(wanted, now)) return writeFile(files, wanted, true, now);
   await files.replaceFlushed(wanted.path, wanted.bytes, attributesOf(wanted, now));
 }
+
+/** In place it is refused for a file with other names, which would hold it, too; any other gets an inode of its own. */
+const keepsInode = (wanted: WantedFile, now: FileState): boolean =>
+  now.type === 'file' && (wanted.inPlace === true || isSame(wanted, now));
+
+const isSame = ({ bytes }: WantedFile, now: FileState): boolean =>
+  now.type === 'file' && now.links === undefined && bytes.equals(now.content);
 
 /** A replaced file keeps the owner that nobody named. */
 function attributesOf({ mode = 0o644, uid, gid }: WantedFile, now: FileState): FileAttributes {

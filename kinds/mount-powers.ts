@@ -81,9 +81,9 @@ export function volumePermission(name: string, what: string): Permission {
 function whyRoot(source: string, readOnly: boolean, facts: MountFacts): string | undefined {
   const { sockets = [], links = 1, propagation, covers = [], engineRoot } = facts;
   if (source === '/') return 'it shows the whole host; what is mounted below it can be written to';
-  const socket = [...sockets, ...SOCKETS].find(
-    (path) => isWithin(path, source) || isSocketName(source, path),
-  );
+  const socket = SOCKET_NAME.test(source)
+    ? source
+    : [...sockets, ...SOCKETS].find((path) => isWithin(path, source));
   if (socket !== undefined) return `whoever reaches the socket ${socket} has the program behind it do things`;
   if (covers.length > 0) return 'it holds what is the agent’s own, which is covered';
   if (propagation === 'rshared') return 'what a container mounts there is mounted on the host';
@@ -97,6 +97,4 @@ function whyRoot(source: string, readOnly: boolean, facts: MountFacts): string |
 }
 
 /** An engine's socket by its name, wherever it listens. */
-function isSocketName(source: string, socket: string): boolean {
-  return source === socket || /\/(?:docker|containerd|podman|crio|tailscaled)\.sock$/.test(source);
-}
+const SOCKET_NAME = /\/(?:docker|containerd|podman|crio|tailscaled)\.sock$/;

@@ -116,9 +116,6 @@ function isEnginesFile({ ResolvConfPath = '' }: Container, name: string): boolea
 /** What is mounted below all of the host was granted with that, whatever it is. */
 function isBelowAll({ Mounts: mounts }: Container, { point }: Mounted): boolean {
   const above = mounts.filter(({ Destination }) => isWithin(point, Destination.replace(/(.)\/$/, '$1')));
-  const nearest = above.reduce<(typeof above)[number] | undefined>(
-    (a, b) => (a === undefined || b.Destination.length > a.Destination.length ? b : a),
-    undefined,
-  );
+  const [nearest] = above.toSorted((a, b) => b.Destination.length - a.Destination.length);
   return nearest?.Type === 'bind' && nearest.Source === '/' && nearest.Destination !== point;
 }

@@ -39,13 +39,12 @@ export interface ResolvedBind extends WantedBind {
  */
 export function resolveBind(bind: WantedBind, own: readonly string[], mounts: Mounts): ResolvedBind {
   const resolved = mounts.resolve(bind.source);
-  const below = own
-    .map((name) => ({ name, real: mounts.resolve(name) }))
-    .filter(({ real }) => real.path !== resolved.path && isWithin(real.path, resolved.path));
   const canCover = bind.readOnly && bind.propagation !== 'rshared' && resolved.type === 'directory';
   const covers = new Set<string>();
   const covered: string[] = [];
-  for (const { name, real } of canCover ? below : []) {
+  for (const name of canCover ? own : []) {
+    const real = mounts.resolve(name);
+    if (real.path === resolved.path || !isWithin(real.path, resolved.path)) continue;
     const cover = coverOf(real, resolved.path, mounts);
     if (cover === undefined) continue;
     covered.push(name);
@@ -93,10 +92,12 @@ export function bindPermissions(
     ...(propagation === undefined ? {} : { propagation }),
     ...(engineRoot === undefined ? {} : { engineRoot: mounts.nameOf(engineRoot) }),
   };
+  const host = parseTable(mounts.table());
+  const below = bind.isRecursive ? mountedBelow(host, resolved.hostPath) : [];
   return [
     ...mountPermissions(resolved.path, readOnly, facts),
-    ...ownSeen(bind, own, mounts),
-    ...submountPermissions(bind, mounts, facts),
+    ...ownSeen(bind, own, mounts, host, below),
+    ...submountPermissions(bind, mounts, facts, below),
   ];
 }
 
@@ -104,11 +105,14 @@ export function bindPermissions(
  * The agent's own by another name than its configuration has, so that no text shows that it is seen: through links, and
  * through what is bind-mounted elsewhere, which no cover over its own name hides.
  */
-function ownSeen(bind: ResolvedBind, own: readonly string[], mounts: Mounts): Permission[] {
-  const { resolved, covered, isRecursive } = bind;
-  const host = parseTable(mounts.table());
+function ownSeen(
+  { resolved, covered }: ResolvedBind,
+  own: readonly string[],
+  mounts: Mounts,
+  host: readonly Mounted[],
+  below: readonly Mounted[],
+): Permission[] {
   const source = placeOf(host, resolved.hostPath);
-  const others = isRecursive ? mountedBelow(host, resolved.hostPath) : [];
   const isSeen = (real: Resolved, isCovered: boolean): boolean => {
     const isNamed = isWithin(real.path, resolved.path) || isWithin(resolved.path, real.path);
     if (isNamed) return !isCovered;
@@ -124,7 +128,7 @@ function ownSeen(bind: ResolvedBind, own: readonly string[], mounts: Mounts): Pe
     .filter((name) => {
       const real = mounts.resolve(name);
       if (!isThere(real, mounts)) return false;
-      return isSeen(real, covered.includes(name)) || others.some((other) => isAlias(real, other));
+      return isSeen(real, covered.includes(name)) || below.some((other) => isAlias(real, other));
     })
     .map((value) => ({ type: 'mount', value, mode: 'ro', why: `${resolved.path} shows it` }));
 }
@@ -135,9 +139,13 @@ function touch(a: Place, b: Place): boolean {
 }
 
 /** An engine makes only the topmost of them read-only (moby before 25). All of the host was granted as such. */
-function submountPermissions(bind: ResolvedBind, mounts: Mounts, facts: MountFacts): Permission[] {
-  if (!bind.isRecursive || bind.resolved.path === '/') return [];
-  const below = mountedBelow(parseTable(mounts.table()), bind.resolved.hostPath);
+function submountPermissions(
+  { resolved }: ResolvedBind,
+  mounts: Mounts,
+  facts: MountFacts,
+  below: readonly Mounted[],
+): Permission[] {
+  if (resolved.path === '/') return [];
   return below.flatMap(({ point, readOnly }) => {
     const { engineRoot } = facts;
     return mountPermissions(mounts.nameOf(point), readOnly, engineRoot === undefined ? {} : { engineRoot });

@@ -25,14 +25,13 @@ export async function conflictOf(
 /** Of the host's sources with ours among them, which need not be written for it. */
 export async function wouldConflict(
   spec: AptRepositorySpec,
-  keyring: string,
   io: Io,
   signal: AbortSignal,
 ): Promise<string | undefined> {
   const main = io.files.read(MAIN);
   const others = main.type === 'file' ? `${main.content.toString().trimEnd()}\n` : '';
   // The main list is in one-line style, whatever ours is written in.
-  const text = `${others}${sourceLines(spec, keyring).join('\n')}\n`;
+  const text = `${others}${sourceLines(spec, keyringSeen(io.files, spec)).join('\n')}\n`;
   return io.files.withCandidate(`${PARTS}/${spec.name}.list`, Buffer.from(text), async (candidate) => {
     const file = io.files.hostPath?.(candidate) ?? candidate;
     return explained(spec, await targets(['-o', `Dir::Etc::sourcelist=${file}`], io, signal), io.files);
@@ -48,7 +47,7 @@ function explained(spec: AptRepositorySpec, all: ProcessResult, files: Files): s
   requireUnlocked(all);
   if (all.exitCode === 0) return undefined;
   const message = messageOf(all);
-  const ours = files.hostPath?.(keyringPath(spec)) ?? keyringPath(spec);
+  const ours = keyringSeen(files, spec);
   if (!message.includes(ours)) return undefined;
   const found = othersWith(spec, files);
   const remedy =
@@ -56,6 +55,11 @@ function explained(spec: AptRepositorySpec, all: ProcessResult, files: Files): s
       ? 'another source names the same repository'
       : `${found.join(' and ')} ${found.length === 1 ? 'names' : 'name'} the same repository`;
   return `${remedy} with another keyring, and apt then refuses every source of this host: remove that source, or this document. apt says: ${message}`;
+}
+
+/** Where apt sees our keyring. */
+export function keyringSeen(files: Files, spec: AptRepositorySpec): string {
+  return files.hostPath?.(keyringPath(spec)) ?? keyringPath(spec);
 }
 
 /** Files of other sources that name one of our URIs. */

@@ -18,7 +18,7 @@ import { placesOf, targetsOf } from '../shared/places.ts';
 import { no, YES } from '../shared/verdicts.ts';
 import { watchAll } from '../watch-all.ts';
 import { checkRepository } from './check.ts';
-import { conflictOf, OTHER_SOURCES, wouldConflict } from './conflict.ts';
+import { conflictOf, keyringSeen, OTHER_SOURCES, wouldConflict } from './conflict.ts';
 import {
   exactly,
   expiryConcern,
@@ -115,7 +115,7 @@ export const aptRepository = defineKind<AptRepositorySpec, Observed, Needs, Befo
       conflict: undefined,
       source: files.read(sourcePath(d.spec)),
       keyring: files.read(keyringPath(d.spec)),
-      keyringSeen: seen(files, d.spec),
+      keyringSeen: keyringSeen(files, d.spec),
       unfetched: indexPaths(d.spec).flatMap(({ of, paths }) => (paths.some(isThere) ? [] : [of])),
       signers: indexPaths(d.spec).flatMap(({ paths }) => signersIn(paths, files)),
       nowMs: io.clock.now(),
@@ -140,7 +140,7 @@ export const aptRepository = defineKind<AptRepositorySpec, Observed, Needs, Befo
     // Before anything is written: that there is a key, and that it is the pinned one.
     if (wantedKeyring(d, observed.keyring) === undefined) await obtain(d.spec, io, signal);
     // And that apt goes on working with it, also while another program keeps us waiting for its lock.
-    const conflict = await wouldConflict(d.spec, seen(io.files, d.spec), io, signal);
+    const conflict = await wouldConflict(d.spec, io, signal);
     if (conflict !== undefined) throw new Stalled('SourceConflict', conflict);
     const files = [
       saveFile(io.files, sourcePath(d.spec), observed.source),
@@ -159,7 +159,7 @@ export const aptRepository = defineKind<AptRepositorySpec, Observed, Needs, Befo
     if (changes.length > 0) {
       // In this order: a source without its key is an error for whoever runs apt meanwhile.
       writeFile(io.files, keyringFile(spec, keyring), !d.heal);
-      writeFile(io.files, sourceFile(spec, seen(io.files, spec)), !d.heal);
+      writeFile(io.files, sourceFile(spec, keyringSeen(io.files, spec)), !d.heal);
     }
     try {
       await fetchIndex(d, io, signal);
@@ -284,10 +284,6 @@ function keyringFile(spec: AptRepositorySpec, { bytes }: Keyring): WantedFile {
 function sourceFile(spec: AptRepositorySpec, keyring: string): WantedFile {
   const bytes = Buffer.from(sourceText(spec, keyring));
   return { path: sourcePath(spec), bytes, secret: false, mode: 0o644 };
-}
-
-function seen(files: Files, spec: AptRepositorySpec): string {
-  return files.hostPath?.(keyringPath(spec)) ?? keyringPath(spec);
 }
 
 function describe(state: FileState): string {

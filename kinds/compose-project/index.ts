@@ -23,7 +23,7 @@ import {
 import { checkProject, pathsOf, permissionsOf } from './permissions.ts';
 import { BASE_NAMES, LISTED, OVERRIDE_NAMES } from './placement.ts';
 import { basePermissions, resolve } from './powers.ts';
-import { type Override, textOf } from './render.ts';
+import { textOf, withoutEnvFiles } from './render.ts';
 import { ComposeProjectSpec, type D, Memory } from './schema.ts';
 import { end, refusalsOf, refuse } from './seen.ts';
 import { filesOf, inProject, projectOf, surroundingsOf } from './surroundings.ts';
@@ -176,13 +176,8 @@ async function contain(
 /** @throws Stalled('Invalid') in compose's words. */
 async function validate(d: D, o: Observed, io: Io, signal: AbortSignal): Promise<void> {
   const at = projectOf(d.spec);
-  // The env files are not there yet, and say nothing that could be wrong.
-  const services = Object.entries(o.override.services).map(([name, { env_file: _, ...service }]) => [
-    name,
-    service,
-  ]);
-  const override = { ...o.override, services: Object.fromEntries(services) } as Override;
-  await io.files.withCandidate(inProject(at, LISTED), Buffer.from(textOf(override)), async (candidate) => {
+  const text = textOf(withoutEnvFiles(o.override));
+  await io.files.withCandidate(inProject(at, LISTED), Buffer.from(text), async (candidate) => {
     const name = path.basename(candidate);
     const why = await refusal(at, [...o.placement.base, name], io, signal);
     if (why !== undefined) throw new Stalled('Invalid', why.replaceAll(name, o.placement.own));

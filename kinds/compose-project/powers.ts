@@ -18,7 +18,7 @@ import { bindPermissions, optionPermissions, uncovered, volumePermissions } from
 import { type Io, type Project, readBase } from './compose.ts';
 import { type Model, type ModelService, type ModelVolume, modelOf } from './model.ts';
 import { projectPermission } from './permissions.ts';
-import { onBase, overrideOf, textOf } from './render.ts';
+import { onBase, overrideOf, textOf, withoutEnvFiles } from './render.ts';
 import type { ComposeProjectSpec, D, ExtendedService } from './schema.ts';
 import { projectOf, surroundingsOf } from './surroundings.ts';
 
@@ -43,18 +43,15 @@ export async function resolve(d: D, io: Io, signal: AbortSignal): Promise<Permis
   const base = await readBase(at, files, io, signal);
   const commands = new Map(Object.keys(base.services).map((name) => [name, []]));
   const whole = onBase(overrideOf(d.key, d.spec), commands);
-  // Our env files may not be there yet; what is in them is no power.
-  const services = Object.entries(whole.services).map(
-    ([name, { env_file: _, ...rest }]) => [name, rest] as const,
-  );
-  const text = textOf({ ...whole, services: Object.fromEntries(services) });
-  const merged = services.length === 0 ? undefined : await modelOf(at, files, text, io, signal);
+  const names = Object.keys(whole.services);
+  const text = textOf(withoutEnvFiles(whole));
+  const merged = names.length === 0 ? undefined : await modelOf(at, files, text, io, signal);
   // What compose refuses it does not run, and whoever validates it says why. What runs is looked at all the same.
   if (merged === undefined) return elsewhere;
   const theirs = await basePermissions(d, at, files, io, signal);
   const engineRoot = await engineRootOf(io.docker, signal);
   const permissions: Permission[] = [...elsewhere];
-  for (const [name] of services) {
+  for (const name of names) {
     const model = merged.services?.[name];
     if (model === undefined) continue;
     const known = theirs.get(name) ?? new Set();

@@ -89,6 +89,14 @@ export function labelsOf(service: Service): Readonly<Record<string, string>> {
   return (service['labels'] ?? {}) as Readonly<Record<string, string>>;
 }
 
+/** Without our env files, which may not be there yet: what is in them is neither wrong nor a power. */
+export function withoutEnvFiles(override: Override): Override {
+  const services = Object.entries(override.services).map(
+    ([name, { env_file: _, ...service }]) => [name, service] as const,
+  );
+  return { ...override, services: Object.fromEntries(services) };
+}
+
 export function textOf(override: Override): string {
   return `${header(override['x-homeostat'].document)}${JSON.stringify(override, null, 2)}\n`;
 }

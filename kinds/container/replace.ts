@@ -42,8 +42,8 @@ export async function bringAbout(
   signal: AbortSignal,
 ): Promise<Memory> {
   const { docker } = io;
-  await contain(d, io, signal);
-  const found = await find(d, io, signal);
+  let found = await find(d, io, signal);
+  if (await endRefused(found, docker, signal)) found = await find(d, io, signal);
   const sources = sourcesOf(d, io);
   requireName(d, found);
   // Just before it is used: what the loop had judged may lead elsewhere by now.
@@ -65,12 +65,15 @@ export async function bringAbout(
   return memoryOf(d, now ?? chosen, sources);
 }
 
-/** Ends those of ours that see what is not granted. They are killed, not asked to stop. */
+/** Ends those of ours that see what is not granted. */
 export async function contain(d: D, io: Io, signal: AbortSignal): Promise<void> {
-  const { ours, refused } = await find(d, io, signal);
-  for (const { Id } of ours.filter((container) => refused.has(container.Id))) {
-    await removeContainer(io.docker, Id, signal);
-  }
+  await endRefused(await find(d, io, signal), io.docker, signal);
+}
+
+/** They are killed, not asked to stop. @returns whether there were any */
+async function endRefused({ refused }: Found, docker: Docker, signal: AbortSignal): Promise<boolean> {
+  for (const id of refused.keys()) await removeContainer(docker, id, signal);
+  return refused.size > 0;
 }
 
 async function make(

@@ -2,8 +2,9 @@
 import * as z from 'zod';
 import { Stalled, type Waiting } from '../../api/errors.ts';
 import { digestOf } from '../../api/json.ts';
-import { Grafana, GrafanaConnection, grafanaPermissions, originOf, poll, writing } from '../grafana-api.ts';
+import { Grafana, GrafanaConnection, grafanaPermissions, poll, writing } from '../grafana-api.ts';
 import { defineKind, type Finding } from '../kind.ts';
+import { originOf } from '../shared/urls.ts';
 import { YES } from '../shared/verdicts.ts';
 import {
   bindInputs,
@@ -63,7 +64,7 @@ export const grafanaDashboard = defineKind<GrafanaDashboardSpec, Observed, Needs
   owns: (spec) => [placeOf(spec)],
   permissions: ({ grafana }) => grafanaPermissions(grafana),
   // Dashboards of one Grafana make one folder between them.
-  locks: ({ grafana }) => [`grafana:${originOf(grafana)}`],
+  locks: ({ grafana }) => [`grafana:${originOf(grafana.url)}`],
 
   downloads({ grafanaCom }) {
     if (grafanaCom === undefined) return [];

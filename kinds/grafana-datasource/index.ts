@@ -9,12 +9,12 @@ import {
   grafanaClaim,
   grafanaPermissions,
   isObject,
-  originOf,
   poll,
   writing,
 } from '../grafana-api.ts';
 import { type Change, type Desired, defineKind } from '../kind.ts';
 import { excerpt } from '../shared/excerpt.ts';
+import { originOf } from '../shared/urls.ts';
 import { no, notYet, unknown, YES } from '../shared/verdicts.ts';
 import { Datasources, type Health, type Source } from './api.ts';
 import { GrafanaDatasourceSpec } from './schema.ts';
@@ -71,10 +71,10 @@ export const grafanaDatasource = defineKind<GrafanaDatasourceSpec, Observed, Nee
   permissions: ({ grafana, url }) => [
     ...grafanaPermissions(grafana),
     // It sends its secrets there, and its health check says what answers.
-    { type: 'url', value: originOf({ url }), why: 'Grafana is pointed there' },
+    { type: 'url', value: originOf(url), why: 'Grafana is pointed there' },
   ],
   // One default between them.
-  locks: ({ grafana }) => [`grafana:${originOf(grafana)}`],
+  locks: ({ grafana }) => [`grafana:${originOf(grafana.url)}`],
 
   check({ basicAuthUser, secureJsonData }) {
     return basicAuthUser !== undefined && secureJsonData?.['basicAuthPassword'] === undefined

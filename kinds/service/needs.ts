@@ -33,7 +33,6 @@ function needsOfSetting(unit: string, { key, value }: Setting): Needs {
   });
   const unknown = { permissions: [power(key === '' ? 'text' : key)], programs: [] };
   if (key.startsWith('X-')) return NOTHING; // ignored by systemd
-  if (/^Exec[A-Z]/.test(key) && !EXEC_SETTINGS.has(key)) return EXEC_PATHS.has(key) ? NOTHING : unknown;
   if (EXEC_SETTINGS.has(key)) {
     const commands = commandsIn(value);
     return {
@@ -117,8 +116,6 @@ function words(text: string): ReadonlySet<string> {
 const EXEC_SETTINGS = words(
   'ExecStart ExecStartPre ExecStartPost ExecCondition ExecReload ExecReloadPost ExecStop ExecStopPre ExecStopPost',
 );
-/** Which files may be run at all. */
-const EXEC_PATHS = words('ExecPaths');
 
 /** Below which a directory of the unit is made, and given to its account. */
 const DIRECTORIES: Readonly<Record<string, string>> = {
@@ -162,7 +159,8 @@ const HARMLESS = words(`Description Documentation After Before PartOf ReloadProp
   ProtectKernelLogs ProtectControlGroups ProtectClock ProtectHostname PrivateTmp PrivateDevices PrivateNetwork
   PrivateIPC PrivateUsers PrivateMounts RestrictAddressFamilies RestrictNamespaces RestrictRealtime RestrictSUIDSGID
   RestrictFileSystems LockPersonality MemoryDenyWriteExecute RemoveIPC SystemCallFilter SystemCallArchitectures
-  SystemCallErrorNumber CapabilityBoundingSet ReadOnlyPaths ReadWritePaths InaccessiblePaths NoExecPaths DevicePolicy
+  SystemCallErrorNumber CapabilityBoundingSet ReadOnlyPaths ReadWritePaths InaccessiblePaths ExecPaths NoExecPaths
+  DevicePolicy
   OnActiveSec OnBootSec OnStartupSec OnUnitActiveSec OnUnitInactiveSec OnCalendar OnClockChange OnTimezoneChange
   AccuracySec RandomizedDelaySec FixedRandomDelay Persistent WakeSystem RemainAfterElapse
   PathExists PathExistsGlob PathChanged PathModified DirectoryNotEmpty TriggerLimitIntervalSec TriggerLimitBurst`);

@@ -1,4 +1,5 @@
 // Names of images, as an engine resolves them (distribution/reference): host, path, tag and digest. Pure.
+import { fitsPattern } from './pattern.ts';
 
 interface Name {
   /** With its host: docker.io/library/nginx. */
@@ -23,12 +24,9 @@ export function fitsImage(reference: string, grant: string): boolean {
   if (grant === '*') return true;
   const image = parse(reference);
   const granted = parse(grant);
-  return (['repository', 'tag', 'digest'] as const).every((part) => fits(image[part], granted[part]));
-}
-
-function fits(text: string, pattern: string): boolean {
-  const parts = pattern.split('*').map((part) => part.replace(/[.+?^${}()|[\]\\]/g, '\\$&'));
-  return new RegExp(`^${parts.join('[^/:@]*')}$`).test(text);
+  return (['repository', 'tag', 'digest'] as const).every((part) =>
+    fitsPattern(image[part], granted[part], '/:@'),
+  );
 }
 
 function parse(reference: string): Name {

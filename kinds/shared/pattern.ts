@@ -3,8 +3,8 @@
 type Fits = (character: string) => boolean;
 const STAR = '*';
 
-/** @param boundary a character that `*` does not stand for. */
-function fits(text: string, pattern: readonly (Fits | typeof STAR)[], boundary?: string): boolean {
+/** @param boundary the characters that `*` does not stand for. */
+function fits(text: string, pattern: readonly (Fits | typeof STAR)[], boundary = ''): boolean {
   let [t, p] = [0, 0];
   // Where the last star was met, and what it stands for so far. A star before it never needs to stand for more.
   let [star, taken] = [-1, 0];
@@ -16,7 +16,7 @@ function fits(text: string, pattern: readonly (Fits | typeof STAR)[], boundary?:
     } else if (part?.(text[t]!) === true) {
       p += 1;
       t += 1;
-    } else if (star >= 0 && text[taken] !== boundary) {
+    } else if (star >= 0 && !boundary.includes(text[taken]!)) {
       p = star + 1;
       t = ++taken;
     } else {
@@ -32,8 +32,8 @@ const literal =
   (character) =>
     character === wanted;
 
-/** Whether a text fits a pattern in which `*` stands for any characters but the boundary, and all else for itself. */
-export function fitsPattern(text: string, pattern: string, boundary?: string): boolean {
+/** Whether a text fits a pattern in which `*` stands for any characters but those of the boundary, and all else for itself. */
+export function fitsPattern(text: string, pattern: string, boundary = ''): boolean {
   const parts = pattern.split('').map((character) => (character === '*' ? STAR : literal(character)));
   return fits(text, parts, boundary);
 }

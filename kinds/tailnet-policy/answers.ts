@@ -3,10 +3,7 @@
 import * as z from 'zod';
 import { excerpt } from '../shared/excerpt.ts';
 
-const Texts = z
-  .unknown()
-  .optional()
-  .transform((said) => (Array.isArray(said) ? said : isNothing(said) ? [] : [said]).map(text));
+const Texts = z.unknown().optional().transform(textsOf);
 const OfATest = z.looseObject({ user: z.string().catch(''), errors: Texts, warnings: Texts });
 const Answer = z.looseObject({ message: z.string().catch(''), data: z.unknown().optional() });
 
@@ -36,14 +33,13 @@ export function readAnswer(body: string): Said | undefined {
   const [errors, warnings] = [of('errors'), of('warnings')];
   // Warnings alone refuse nothing.
   if (errors.length === 0 && (message === '' || /^warning/i.test(message))) return { warnings };
-  const more = errors.length > 0 ? errors : Array.isArray(data) ? [] : other(data);
+  const more = errors.length > 0 ? errors : Array.isArray(data) ? [] : textsOf(data);
   const problem = [message, more.join('; ')].filter((part) => part !== '').join(': ');
   return { problem: excerpt(problem), warnings };
 }
 
-/** What the API put where a list of tests is expected. */
-function other(data: unknown): string[] {
-  return isNothing(data) ? [] : [text(data)];
+function textsOf(said: unknown): string[] {
+  return (Array.isArray(said) ? said : isNothing(said) ? [] : [said]).map(text);
 }
 
 function isNothing(value: unknown): boolean {
