@@ -115,36 +115,32 @@ export function agentRoutes(
     fleet.refuseStatus(host, clip(error.message.replace(/\s+/g, ' '), MAX_REASON));
   }
 
-  const admitEnrollment = async (request: FastifyRequest): Promise<void> =>
-    strangers.admitEnrollment(request);
-  app.post(
-    '/v1/enroll',
-    { onRequest: admitEnrollment, bodyLimit: MAX_ENROLLMENT_BYTES },
-    async (request, reply) => {
-      const body = read(EnrollRequest, parseJson(textOf(request)));
-      try {
-        const answer = await enroll(body, request);
-        deps.onEnroll('enrolled');
-        strangers.enrolled(request);
-        return reply.send(answer);
-      } catch (error) {
-        const code = error instanceof HttpError ? error.code : 'Internal';
-        deps.onEnroll(code);
-        refusedAudit.refused(request.ip, body.host, code);
-        throw error;
-      }
-    },
-  );
+  app.post('/v1/enroll', { bodyLimit: MAX_ENROLLMENT_BYTES }, async (request, reply) => {
+    const body = read(EnrollRequest, parseJson(textOf(request)));
+    // Whoever shows a token of ours does not wait for neighbours who have none.
+    const token = parseToken(body.token);
+    const isOurs = token !== undefined ? deps.tokens.knows(token.id, token.secret) : false;
+    const admitted = strangers.admitEnrollment(request, isOurs === true ? token?.id : undefined);
+    try {
+      if (token === undefined)
+        throw new HttpError('TokenUnknown', 'this is no enrolment token: homeostat token create makes one');
+      // Who has no token of ours gets no signature verified and no nonce remembered.
+      if (isOurs === false) throw new HttpError('TokenUnknown', TOKEN_WORDS.TokenUnknown);
+      const answer = await enroll(body, token, request);
+      deps.onEnroll('enrolled');
+      admitted.succeeded();
+      return reply.send(answer);
+    } catch (error) {
+      const code = error instanceof HttpError ? error.code : 'Internal';
+      deps.onEnroll(code);
+      refusedAudit.refused(request.ip, body.host, code);
+      throw error;
+    }
+  });
   app.addHook('onClose', async () => refusedAudit.flush());
 
-  async function enroll(body: EnrollRequest, request: FastifyRequest) {
+  async function enroll(body: EnrollRequest, token: ParsedToken, request: FastifyRequest) {
     const { host, publicKey } = body;
-    const token = parseToken(body.token);
-    if (token === undefined)
-      throw new HttpError('TokenUnknown', 'this is no enrolment token: homeostat token create makes one');
-    // Who has no token of ours gets no signature verified and no nonce remembered.
-    if (!deps.tokens.knows(token.id, token.secret))
-      throw new HttpError('TokenUnknown', TOKEN_WORDS.TokenUnknown);
     // That the key is the asker's own, before a token is used up.
     identity.verifyEnrollment(publicKey, request);
     const pinned = fleet.members.pinned(host).publicKey;

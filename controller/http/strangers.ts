@@ -9,7 +9,7 @@ import { RateLimits, sourceOf } from './rate-limits.ts';
 /** Of requests that are refused, by source and in all. */
 const REFUSED = { perSecond: 5, burst: 60 };
 const REFUSED_BY_ALL = { perSecond: 100, burst: 1000 };
-/** Of enrolments under way or refused; those that succeed are not counted. */
+/** Of enrolments under way or refused, by token of ours or else by source; those that succeed are not counted. */
 const ENROLLING = { perSecond: 2, burst: 100 };
 /** Of signatures that claim an enrolled host's key and are wrong: each costs a verification. */
 const FORGED = { perSecond: 20, burst: 60 };
@@ -53,15 +53,19 @@ export class Strangers {
     this.#refusedByAll.take(ALL, now);
   }
 
-  /** @throws HttpError */
-  admitEnrollment(request: FastifyRequest): void {
-    if (!this.#enrolling.take(sourceOf(request.ip), this.#clock.now()))
-      throw limited('too many enrolments from here are under way, or were refused');
-  }
-
-  enrolled(request: FastifyRequest): void {
-    this.#enrolling.giveBack(sourceOf(request.ip), this.#clock.now());
-    this.proven(request);
+  /** @param tokenID of the token of ours that it shows. @throws HttpError */
+  admitEnrollment(request: FastifyRequest, tokenID: string | undefined): { succeeded(): void } {
+    const payer = tokenID === undefined ? sourceOf(request.ip) : `token ${tokenID}`;
+    if (!this.#enrolling.take(payer, this.#clock.now()))
+      throw limited(
+        `too many enrolments ${tokenID === undefined ? 'from here' : 'with this token'} are under way, or were refused`,
+      );
+    return {
+      succeeded: () => {
+        this.#enrolling.giveBack(payer, this.#clock.now());
+        this.proven(request);
+      },
+    };
   }
 
   /** Before a signature that claims this key is verified. @throws HttpError */

@@ -69,10 +69,10 @@ export class Tokens {
     return { id, secret };
   }
 
-  /** Whether this is an enrolment token of ours, whatever became of it since; it may be, while the store can't be read. */
-  knows(id: string, secret: string): boolean {
+  /** Whether this is an enrolment token of ours, whatever became of it since; undefined while the store can't be read. */
+  knows(id: string, secret: string): boolean | undefined {
     const row = this.#findIfReadable(id, secret);
-    return row === UNREADABLE || row?.['purpose'] === 'enroll';
+    return row === UNREADABLE ? undefined : row?.['purpose'] === 'enroll';
   }
 
   /** Whether what could not be stored just now is worth another try at once. */

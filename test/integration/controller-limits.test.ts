@@ -55,6 +55,23 @@ function enrollment(): string {
   return JSON.stringify({ token: `hs1_${'0'.repeat(8)}.${'x'.repeat(32)}`, host: 'pi', publicKey });
 }
 
+test('who has a token of ours enrols beside strangers who guess, and pays by that token', async () => {
+  const c = await controller();
+  await c.publish();
+  const guess = () => c.app.inject({ method: 'POST', url: '/v1/enroll', body: enrollment() });
+  for (let i = 0; i < 120; i++) await guess();
+  assert.equal(codeOf(await guess()), 'RateLimited');
+  assert.equal((await enroll(c, 'pi')).response.statusCode, 200);
+  const { id, secret } = c.tokens.create('enroll', 'pi', c.clock.now(), 60_000);
+  const { publicKey } = newAgent('pi');
+  const wrong = JSON.stringify({ token: `hs1_${id}.${secret}`, host: 'pi', publicKey });
+  const answers: string[] = [];
+  for (let i = 0; i < 120; i++)
+    answers.push(codeOf(await c.app.inject({ method: 'POST', url: '/v1/enroll', body: wrong })));
+  assert.deepEqual([...new Set(answers)], ['Unsigned', 'RateLimited']);
+  assert.equal((await enroll(c, 'pi')).response.statusCode, 200);
+});
+
 test('a fleet behind one address enrols and reports while a neighbour is refused all the time', async () => {
   const hosts = Array.from({ length: 150 }, (_, i) => `h${i}`);
   const c = await controller();
