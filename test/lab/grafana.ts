@@ -55,7 +55,8 @@ export async function installGrafana(host: LabHost): Promise<void> {
 
 /** The dashboards of grafana.com, where a controller without a way out looks for them. */
 export async function fillDownloads(host: LabHost, stateDirectory: string): Promise<void> {
-  for (const name of haveRecordings ? readdirSync(RECORDED) : []) {
+  if (!haveRecordings) return;
+  for (const name of readdirSync(RECORDED)) {
     const bytes = readFileSync(join(RECORDED, name));
     await host.writeFile(`${stateDirectory}/downloads/${sha256(bytes)}`, bytes);
   }
