@@ -141,7 +141,10 @@ export async function withLabel(docker: Docker, label: string, signal: AbortSign
 /** What is read of GET /images/NAME/json. */
 export interface Image {
   readonly Id: string;
-  readonly Config?: { readonly Cmd?: readonly string[] | null } | null;
+  readonly Config?: {
+    readonly Cmd?: readonly string[] | null;
+    readonly Entrypoint?: readonly string[] | null;
+  } | null;
 }
 
 /** @returns undefined when it is not on this engine. */

@@ -88,8 +88,8 @@ export interface Files {
   /** Names in a directory; none where there is no such directory. */
   list?(directory: string): readonly string[];
   /**
-   * When the directory at the path, or where its links lead, was made, unix milliseconds: another one at the same path
-   * has another time. 0 for what is no directory, and where that can't be told; undefined when nothing is there.
+   * When what is at the path, or where its links lead, was made, unix milliseconds: another one at the same path has
+   * another time. 0 where that can't be told; undefined when nothing is there.
    */
   bornAtMs?(path: string): number | undefined;
   /** The path as the host's other programs see it; itself, unless the agent has a sandbox root. */

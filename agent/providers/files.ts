@@ -300,8 +300,7 @@ export function createFiles(options: FilesOptions = {}): Files & { close(): Prom
 
     bornAtMs(p) {
       try {
-        const stat = fs.statSync(place(p));
-        return stat.isDirectory() ? stat.birthtimeMs : 0;
+        return fs.statSync(place(p)).birthtimeMs;
       } catch (error) {
         return ['ENOENT', 'ENOTDIR'].includes(errnoOf(error)) ? undefined : 0;
       }

@@ -11,7 +11,14 @@ export function assess(d: D, o: Observed, trial?: Trial<Before>): Verdict {
   // Their files are what would have to change, or will: no fault of a change of ours.
   const theirs = trial === undefined ? no : unknown;
   if (o.misfits.length > 0) {
-    return theirs('BaseDiffers', `${d.spec.directory}: ${o.misfits.join('; ')}; ours does without it`);
+    const words = o.misfits.map((misfit) => {
+      const rest = [
+        misfit.isLeftOut ? 'ours does without it' : '',
+        misfit.goesOn ? 'what runs of it goes on' : '',
+      ];
+      return `${misfit.words} (${rest.filter(Boolean).join(', ')})`;
+    });
+    return theirs('BaseDiffers', `${d.spec.directory}: ${words.join('; ')}`);
   }
   if (o.refused !== undefined) {
     return theirs('ComposeRefuses', `docker compose refuses the files with ours beside them: ${o.refused}`);
@@ -38,6 +45,9 @@ export function assess(d: D, o: Observed, trial?: Trial<Before>): Verdict {
 function ofOne(container: Container, o: Observed, before: Before | undefined): Verdict {
   const { service, engine } = container;
   const seen = { name: service, container: engine, nowMs: o.nowMs, log: o.logs.get(container.id) ?? '' };
+  const gone = o.starts.gone.get(container.id);
+  if (gone !== undefined)
+    return no('MountMissing', `${gone}, which ${service} has mounted, is gone: it sees what was removed`);
   if (before === undefined) return verdictOf(seen);
   const verdict = verdictOf(seen, { restarts: before.restarts[container.id] ?? 0 });
   // What did not work before is not the change's fault; it is not working either.

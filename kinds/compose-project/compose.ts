@@ -2,7 +2,7 @@
 // is always given, so that what is read and started is exactly the set that is meant.
 import path from 'node:path';
 import { errnoOf, Waiting } from '../../api/errors.ts';
-import { imageOf } from '../docker-engine.ts';
+import { type Image, imageOf } from '../docker-engine.ts';
 import type { Ports, ProcessResult } from '../ports.ts';
 import type { Command } from './render.ts';
 
@@ -20,7 +20,8 @@ export interface Base {
   readonly project: string;
   readonly services: Readonly<Record<string, BaseService>>;
 }
-interface BaseService {
+export interface BaseService {
+  readonly profiles?: readonly string[] | null;
   readonly command?: Command | null;
   readonly entrypoint?: Command | null;
   readonly environment?: readonly string[] | Readonly<Record<string, unknown>>;
@@ -86,9 +87,7 @@ async function imageCommand(
   io: Io,
   signal: AbortSignal,
 ): Promise<Command> {
-  const model = await readJson(at, files, [], io, signal);
-  const image = model.services?.[service]?.image ?? `${model.name}-${service}`;
-  const found = await imageOf(io.docker, image, signal);
+  const { image, found } = await imageFor(service, at, files, io, signal);
   if (found === undefined) {
     throw new Waiting(
       'NoImage',
@@ -97,6 +96,32 @@ async function imageCommand(
     );
   }
   return (found.Config?.Cmd ?? []).map((word) => word.replaceAll('$', '$$$$'));
+}
+
+async function imageFor(
+  service: string,
+  at: Project,
+  files: readonly string[],
+  io: Io,
+  signal: AbortSignal,
+): Promise<{ image: string; found: Image | undefined }> {
+  const model = await readJson(at, files, [], io, signal);
+  const image = model.services?.[service]?.image ?? `${model.name}-${service}`;
+  return { image, found: await imageOf(io.docker, image, signal) };
+}
+
+/** How a service's process is started, without its arguments: the entrypoint of the user's files, or of its image. */
+export async function entrypointOf(
+  service: string,
+  { entrypoint }: BaseService,
+  at: Project,
+  files: readonly string[],
+  io: Io,
+  signal: AbortSignal,
+): Promise<Command> {
+  if (entrypoint !== undefined && entrypoint !== null) return entrypoint;
+  const { found } = await imageFor(service, at, files, io, signal);
+  return found?.Config?.Entrypoint ?? [];
 }
 
 interface Model {
@@ -145,35 +170,86 @@ export async function resolvedText(
   io: Io,
   signal: AbortSignal,
 ): Promise<string | undefined> {
-  const all = part === undefined ? [] : [...files, '-'].flatMap((file) => ['--file', file]);
-  const args = [...all, 'config', '--format', 'json', '--no-env-resolution'];
+  const args = [...withPart(files, part), 'config', '--format', 'json', '--no-env-resolution'];
   const result = await compose(at, files, args, READ_MS, io, signal, part);
   return result.exitCode === 0 ? result.stdout : undefined;
 }
 
-/** @returns why compose refuses this set of files; undefined when it does not. */
+/**
+ * @param part one more file, that is read from standard input
+ * @returns why compose refuses this set of files; undefined when it does not.
+ */
 export async function refusal(
   at: Project,
   files: readonly string[],
   io: Io,
   signal: AbortSignal,
+  part?: string,
 ): Promise<string | undefined> {
-  const result = await compose(at, files, ['config', '--quiet'], READ_MS, io, signal);
+  const result = await compose(
+    at,
+    files,
+    [...withPart(files, part), 'config', '--quiet'],
+    READ_MS,
+    io,
+    signal,
+    part,
+  );
   return result.exitCode === 0 ? undefined : wordsOf(result);
+}
+
+/** Those that a profile switches off are not among them. */
+export async function activeServices(
+  at: Project,
+  files: readonly string[],
+  io: Io,
+  signal: AbortSignal,
+): Promise<ReadonlySet<string>> {
+  const { stdout } = await compose(at, files, ['config', '--services'], READ_MS, io, signal);
+  return new Set(stdout.split('\n').filter(Boolean));
+}
+
+/**
+ * Compose's hash of each service with all that files, .env and env_files say; or why compose refuses them.
+ * What compose labels a container with may be another one.
+ */
+export async function hashesOf(
+  at: Project,
+  files: readonly string[],
+  io: Io,
+  signal: AbortSignal,
+): Promise<{ readonly hashes: Readonly<Record<string, string>>; readonly refused?: string }> {
+  const result = await compose(at, files, ['config', '--hash', '*'], READ_MS, io, signal);
+  if (result.exitCode !== 0) return { hashes: {}, refused: wordsOf(result) };
+  const lines = result.stdout.split('\n').flatMap((line) => {
+    const [service, hash] = line.trim().split(/\s+/);
+    return service && hash ? [[service, hash] as const] : [];
+  });
+  return { hashes: Object.fromEntries(lines) };
+}
+
+function withPart(files: readonly string[], part: string | undefined): string[] {
+  return part === undefined ? [] : [...files, '-'].flatMap((file) => ['--file', file]);
 }
 
 /**
  * Creates, recreates or starts these services where they differ, and no others, their dependencies included.
+ * @param replicas how many there are of each now, where `docker compose up --scale` made more than one.
  * @returns why it failed; undefined when it did not.
  */
 export async function up(
   at: Project,
   files: readonly string[],
   services: readonly string[],
+  replicas: ReadonlyMap<string, number>,
   io: Io,
   signal: AbortSignal,
 ): Promise<string | undefined> {
-  const args = ['up', '--detach', '--no-deps', '--quiet-pull', '--', ...services];
+  const scale = services.flatMap((name) => {
+    const count = replicas.get(name) ?? 1;
+    return count > 1 ? ['--scale', `${name}=${count}`] : [];
+  });
+  const args = ['up', '--detach', '--no-deps', '--quiet-pull', ...scale, '--', ...services];
   const result = await compose(at, files, args, UP_MS, io, signal);
   return result.exitCode === 0 ? undefined : wordsOf(result);
 }

@@ -111,6 +111,11 @@ export async function unpauseAll(
   }
 }
 
+/** Its mounts are made anew. */
+export function restart({ id }: Container, io: Io, signal: AbortSignal): Promise<void> {
+  return change(`/containers/${id}/restart`, { t: STOP_SECONDS }, io, signal);
+}
+
 /** Stops it as `docker stop` does and removes it; volumes stay, those that nobody named too. */
 export async function remove({ id }: Container, io: Io, signal: AbortSignal): Promise<void> {
   await change(`/containers/${id}/stop`, { t: STOP_SECONDS }, io, signal);

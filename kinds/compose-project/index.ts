@@ -8,15 +8,17 @@ import { defineKind } from '../kind.ts';
 import { writeFile } from '../managed-file.ts';
 import { watchAll } from '../watch-all.ts';
 import { assess } from './assess.ts';
-import { type Io, type Project, readBase, refusal, up, versionOf } from './compose.ts';
-import { containersOf, mendHalfMade, remove, unpauseAll } from './containers.ts';
+import { hashesOf, type Io, type Project, readBase, refusal, up, versionOf } from './compose.ts';
+import { containersOf, mendHalfMade, remove, restart, unpauseAll } from './containers.ts';
 import { baseDiffers } from './fit.ts';
 import {
   differing,
   diffFiles,
+  goingOn,
   leftovers,
   type Observed,
   observe,
+  replicasOf,
   staleFiles,
   wantedFiles,
 } from './observe.ts';
@@ -26,6 +28,7 @@ import { basePermissions, resolve } from './powers.ts';
 import { textOf, withoutEnvFiles } from './render.ts';
 import { ComposeProjectSpec, type D, Memory } from './schema.ts';
 import { end, refusalsOf, refuse } from './seen.ts';
+import { startsOf } from './starts.ts';
 import { filesOf, inProject, projectOf, surroundingsOf } from './surroundings.ts';
 import { Before, beforeOf, undo, writeDotenv } from './undo.ts';
 
@@ -47,6 +50,10 @@ export const composeProject = defineKind<ComposeProjectSpec, Observed, Needs, Be
 
   owns: (spec) =>
     pathsOf(spec).map((file) => (file.endsWith('/.env') ? `file:${file}#COMPOSE_FILE` : `file:${file}`)),
+  inputs: (spec) =>
+    [...Object.values(spec.services ?? {}), ...Object.values(spec.extend ?? {})].flatMap(
+      ({ restartOn = [] }) => restartOn,
+    ),
   locks: (spec) => [`compose:${spec.project ?? spec.directory}`],
   permissions: permissionsOf,
   resolve,
@@ -59,7 +66,7 @@ export const composeProject = defineKind<ComposeProjectSpec, Observed, Needs, Be
     for (const [name, trouble] of differing(d, o)) {
       changes.push({ what: `service ${name}`, from: trouble, to: 'running' });
     }
-    const { remove: unwanted, release } = leftovers(o.containers, o.override, o.base);
+    const { remove: unwanted, release } = leftovers(o.containers, o.override, o.base, goingOn(o));
     for (const { service, state } of unwanted)
       changes.push({ what: `service ${service}`, from: state, to: 'absent' });
     for (const name of release)
@@ -68,7 +75,7 @@ export const composeProject = defineKind<ComposeProjectSpec, Observed, Needs, Be
   },
 
   async prepare(d, o, io, signal) {
-    if (o.misfits.length > 0) throw baseDiffers(d.spec, o.misfits);
+    if (o.misfits.length > 0) throw baseDiffers(d.spec, words(o.misfits));
     await validate(d, o, io, signal);
     await requireImages(d, io, signal);
     const before = await beforeOf(d, o, io, signal);
@@ -87,11 +94,14 @@ export const composeProject = defineKind<ComposeProjectSpec, Observed, Needs, Be
     writeFiles(d, o, io);
     await mendHalfMade(o.containers, io, signal);
     await unpauseAll(o.containers, io, signal);
-    const { remove: unwanted, release } = leftovers(o.containers, o.override, o.base);
+    const { remove: unwanted, release } = leftovers(o.containers, o.override, o.base, goingOn(o));
     for (const container of unwanted) await remove(container, io, signal);
     const names = [...differing(d, o).map(([name]) => name), ...release];
-    const why = names.length === 0 ? undefined : await up(at, filesOf(o.placement), names, io, signal);
+    const counts = replicasOf(o.containers);
+    const why =
+      names.length === 0 ? undefined : await up(at, filesOf(o.placement), names, counts, io, signal);
     if (why !== undefined) throw upFailed(d, why);
+    await restartStale(d, o, io, signal);
     refuse(await contain(d, o, io, signal));
     return memoryOf(d, o, io, signal);
   },
@@ -207,10 +217,34 @@ function upFailed(d: D, why: string): Error {
   return new Stalled('ComposeRefused', why);
 }
 
-async function memoryOf(d: D, o: Observed, io: Io, signal: AbortSignal): Promise<Memory> {
-  const added = new Set(Object.keys(d.spec.services ?? {}));
-  const whose = { project: o.base.project, directory: d.spec.directory, document: d.key };
-  const containers = await containersOf(whose, added, io, signal);
-  const ours = containers.filter(({ service }) => added.has(service));
-  return { digest: d.digest, hashes: Object.fromEntries(ours.map((c) => [c.service, c.hash])) };
+/** What compose found right, and was started before what it reads. */
+async function restartStale(d: D, o: Observed, io: Io, signal: AbortSignal): Promise<void> {
+  const asleep = goingOn(o);
+  const containers = await ourContainers(d, o, io, signal);
+  const { stale } = startsOf(d, o.override, containers, io);
+  const due = containers.filter(({ id, state, service }) => {
+    return state === 'running' && stale.has(id) && !asleep.has(service);
+  });
+  for (const container of due) await restart(container, io, signal);
 }
+
+function ourContainers(d: D, o: Observed, io: Io, signal: AbortSignal) {
+  const whose = { project: o.base.project, directory: d.spec.directory, document: d.key };
+  return containersOf(whose, new Set(Object.keys(o.override.services)), io, signal);
+}
+
+async function memoryOf(d: D, o: Observed, io: Io, signal: AbortSignal): Promise<Memory> {
+  const containers = await ourContainers(d, o, io, signal);
+  const isAdded = (name: string) => d.spec.services?.[name] !== undefined;
+  const { hashes } = await hashesOf(projectOf(d.spec), filesOf(o.placement), io, signal);
+  return {
+    digest: d.digest,
+    hashes: Object.fromEntries(
+      containers.filter(({ service }) => isAdded(service)).map((c) => [c.service, c.hash]),
+    ),
+    resolved: Object.fromEntries(Object.entries(hashes).filter(([name]) => isAdded(name))),
+    starts: startsOf(d, o.override, containers, io).starts,
+  };
+}
+
+const words = (misfits: Observed['misfits']): string[] => misfits.map((misfit) => misfit.words);

@@ -4,13 +4,21 @@ import { backoffMs, logOf } from '../docker-verdict.ts';
 import type { Change, Claim } from '../kind.ts';
 import { fileChanges, type WantedFile } from '../managed-file.ts';
 import type { FileState } from '../ports.ts';
-import { type Base, commandsOf, type Io, type Project, readBase, refusal } from './compose.ts';
+import { requireTheirCommandLine } from './command-line.ts';
+import { type Base, commandsOf, hashesOf, type Io, type Project, readBase, refusal } from './compose.ts';
 import { type Container, containersOf, isHalfMade } from './containers.ts';
-import { misfitsOf, requireVariables } from './fit.ts';
+import {
+  asleepOf,
+  flagMisfits,
+  groundOf,
+  type Misfit,
+  misfitsOf,
+  narrowed,
+  requireVariables,
+} from './fit.ts';
 import { LISTED, OVERRIDE } from './placement.ts';
 import { basePermissions } from './powers.ts';
 import {
-  contains,
   envFileName,
   envFileText,
   groups,
@@ -21,11 +29,14 @@ import {
   onBase,
   overrideOf,
   parseOverride,
+  says,
   secretsOf,
   textOf,
+  withoutEnvFiles,
 } from './render.ts';
 import type { ComposeProjectSpec, D } from './schema.ts';
 import { refusalsOf } from './seen.ts';
+import { type Starts, startsOf } from './starts.ts';
 import { filesOf, inProject, projectOf, type Surroundings, surroundingsOf } from './surroundings.ts';
 
 export interface Observed extends Surroundings {
@@ -40,10 +51,13 @@ export interface Observed extends Surroundings {
   /** What those that are not well wrote, by id. */
   readonly logs: ReadonlyMap<string, string>;
   readonly nowMs: number;
-  /** What the user's files leave no room for, in words. */
-  readonly misfits: readonly string[];
+  /** What the user's files leave no room for. */
+  readonly misfits: readonly Misfit[];
   /** Why compose refuses the project with our file as it should be and is; undefined when it does not. */
   readonly refused: string | undefined;
+  /** Compose's hash of each service, as files and .env are; none while ours is not as it should be. */
+  readonly resolved: Readonly<Record<string, string>>;
+  readonly starts: Starts;
 }
 
 export async function observe(d: D, io: Io, signal: AbortSignal): Promise<Observed> {
@@ -55,6 +69,14 @@ export async function observe(d: D, io: Io, signal: AbortSignal): Promise<Observ
   const appendedTo = new Set(Object.keys(wanted['x-homeostat'].append));
   const commands = await commandsOf(base, at, around.placement.base, appendedTo, io, signal);
   const names = new Set(Object.keys(wanted.services));
+  await requireTheirCommandLine(
+    at,
+    base.project,
+    around.placement,
+    new Set(Object.keys(d.spec.extend ?? {})),
+    io,
+    signal,
+  );
   const envFiles = new Set([...names].filter((name) => hasSecrets(d.spec, name)).map(envFileName));
   for (const state of Object.values(around.own)) {
     for (const name of envFilesIn(state)) envFiles.add(name);
@@ -70,23 +92,66 @@ export async function observe(d: D, io: Io, signal: AbortSignal): Promise<Observ
     logs.set(id, await logOf(seen, io.docker, secrets, signal));
   }
   const known = await basePermissions(d, at, around.placement.base, io, signal);
-  const override = onBase(wanted, commands);
-  const { own } = around.placement;
-  const file = around.own[own];
-  // Theirs may have changed since ours was judged. Where ours is to be written, that is judged before.
-  const isWritten = file.type === 'file' && file.content.toString() === textOf(override);
+  const fitted = await fit(d, wanted, base, commands, around, io, signal);
+  const asleep = await asleepOf(d.spec, base, at, around.placement.base, io, signal);
   return {
     ...around,
     base,
-    override,
-    misfits: misfitsOf(d.spec, base),
-    refused: isWritten ? await refusal(at, filesOf(around.placement), io, signal) : undefined,
+    ...fitted,
+    misfits: [...fitted.misfits, ...asleep],
+    starts: startsOf(d, fitted.override, containers, io),
     envFiles: new Map([...envFiles].map((name) => [inProject(at, name), io.files.read(inProject(at, name))])),
     containers,
     notGranted: await refusalsOf(d, containers, known, io, signal),
     logs,
     nowMs,
   };
+}
+
+/** Ours on their files as they are. Where it is to be written for the first time, prepare says what is wrong with it. */
+async function fit(
+  d: D,
+  wanted: Override,
+  base: Base,
+  commands: Awaited<ReturnType<typeof commandsOf>>,
+  { placement, own }: Surroundings,
+  io: Io,
+  signal: AbortSignal,
+): Promise<Pick<Observed, 'override' | 'misfits' | 'refused' | 'resolved'>> {
+  const at = projectOf(d.spec);
+  const files = placement.base;
+  const flags = await flagMisfits(d.spec, base, commands, at, files, io, signal);
+  const misfits = [...misfitsOf(d.spec, base), ...flags];
+  const without = new Set(flags.map(({ service }) => service));
+  const ground = { ...groundOf(at, files, base, commands), without };
+  const override = onBase(wanted, ground);
+  const file = own[placement.own];
+  // Theirs may have changed since ours was judged.
+  const isWritten = file.type === 'file' && file.content.toString() === textOf(override);
+  const { refused, hashes } = isWritten
+    ? await hashesOf(at, filesOf(placement), io, signal)
+    : { refused: await refusedAnew(d, override, files, io, signal), hashes: {} };
+  if (refused === undefined || !d.heal) return { override, misfits, refused, resolved: hashes };
+  const less = await narrowed(wanted, ground, at, files, io, signal);
+  if (less.misfits.length === 0) return { override, misfits, refused, resolved: {} };
+  return {
+    override: less.override,
+    misfits: [...misfits, ...less.misfits],
+    refused: undefined,
+    resolved: {},
+  };
+}
+
+/** Of what was confirmed, and is to be written again; of what is new, prepare says it. */
+async function refusedAnew(
+  d: D,
+  override: Override,
+  files: readonly string[],
+  io: Io,
+  signal: AbortSignal,
+): Promise<string | undefined> {
+  if (!d.heal) return undefined;
+  return refusal(projectOf(d.spec), files, io, signal, textOf(withoutEnvFiles(override)));
 }
 
 function hasSecrets(spec: ComposeProjectSpec, name: string): boolean {
@@ -179,21 +244,40 @@ function trouble(d: D, o: Observed, name: string): string | undefined {
     if (labels[LABEL.document] === undefined) return 'without our part';
     if (labels[LABEL.digest] !== labelsOf(wanted)[LABEL.digest]) return 'made from another configuration';
     if (made !== undefined && made !== hash) return 'made from another configuration';
-    if (flags.some((group) => !contains(command, group))) return 'without our arguments';
+    if (flags.some((group) => !says(command, group))) return 'without our arguments';
+    const resolved = d.memory?.digest === d.digest ? d.memory.resolved?.[name] : undefined;
+    if (resolved !== undefined && o.resolved[name] !== undefined && resolved !== o.resolved[name])
+      return 'made with other values of its variables';
     const stale = secretVariables(d, name).find(([k, v]) => !env.includes(`${k}=${v}`));
     if (stale !== undefined) return `with another value of ${stale[0]}`;
     // What the engine is about to start again, and what has just ended by itself, is to be judged, not to be started.
     if (!['running', 'restarting'].includes(state) && backoffMs(engine, o.nowMs) === 0) return state;
+    const newer = o.starts.stale.get(id);
+    if (state === 'running' && newer !== undefined) return `started before ${newer}`;
   }
   return undefined;
 }
 
 /** The services that are to be brought up, with what is wrong with each. */
 export function differing(d: D, o: Observed): [name: string, trouble: string][] {
+  const asleep = goingOn(o);
   return Object.keys(o.override.services).flatMap((name) => {
+    if (asleep.has(name)) return [];
     const wrong = trouble(d, o, name);
     return wrong === undefined ? [] : [[name, wrong] as [string, string]];
   });
+}
+
+/** Services whose containers are left as they are. */
+export const goingOn = ({ misfits }: Pick<Observed, 'misfits'>): ReadonlySet<string> =>
+  new Set(misfits.flatMap(({ service, goesOn }) => (goesOn ? [service] : [])));
+
+/** How many there are of each service, where its owner has it more than once. */
+export function replicasOf(containers: readonly Container[]): ReadonlyMap<string, number> {
+  const counts = new Map<string, number>();
+  for (const { service, state } of containers)
+    if (state === 'running') counts.set(service, (counts.get(service) ?? 0) + 1);
+  return counts;
 }
 
 /** Containers of the document whose services it names no more: to be removed, or to go back to the user's files. */
@@ -201,8 +285,9 @@ export function leftovers(
   containers: readonly Container[],
   override: Pick<Override, 'services'>,
   base: Base,
+  asleep: ReadonlySet<string>,
 ): { readonly remove: readonly Container[]; readonly release: readonly string[] } {
-  const left = containers.filter((c) => override.services[c.service] === undefined);
+  const left = containers.filter((c) => override.services[c.service] === undefined && !asleep.has(c.service));
   const isTheirs = (c: Container) => c.labels[LABEL.part] === 'extended';
   return {
     remove: left.filter((c) => !isTheirs(c) && base.services[c.service] === undefined),

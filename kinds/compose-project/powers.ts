@@ -16,6 +16,7 @@ import type { Judge, Permission } from '../kind.ts';
 import { mountPermissions } from '../mount-powers.ts';
 import { bindPermissions, optionPermissions, uncovered, volumePermissions } from '../mounts-wanted.ts';
 import { type Io, type Project, readBase } from './compose.ts';
+import { optionalOf } from './fit.ts';
 import { type Model, type ModelService, type ModelVolume, modelOf } from './model.ts';
 import { projectPermission } from './permissions.ts';
 import { onBase, overrideOf, textOf, withoutEnvFiles } from './render.ts';
@@ -42,7 +43,7 @@ export async function resolve(d: D, io: Io, signal: AbortSignal): Promise<Permis
   const { base: files } = surroundingsOf(at, io).placement;
   const base = await readBase(at, files, io, signal);
   const commands = new Map(Object.keys(base.services).map((name) => [name, []]));
-  const whole = onBase(overrideOf(d.key, d.spec), commands);
+  const whole = onBase(overrideOf(d.key, d.spec), { commands, optional: optionalOf(base) });
   const names = Object.keys(whole.services);
   const text = textOf(withoutEnvFiles(whole));
   const merged = names.length === 0 ? undefined : await modelOf(at, files, text, io, signal);

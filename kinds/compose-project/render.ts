@@ -46,7 +46,7 @@ export function overrideOf(document: string, spec: ComposeProjectSpec): Override
     ['extended', spec.extend],
   ] as const) {
     for (const [name, service] of Object.entries(named ?? {})) {
-      const { environment, labels, appendCommand, ...rest } = service as ExtendedService;
+      const { environment, labels, appendCommand, restartOn: _, ...rest } = service as ExtendedService;
       const plain = Object.entries(environment ?? {}).filter(([, value]) => !isSecretRef(value));
       if (appendCommand !== undefined) append[name] = appendCommand;
       services[name] = {
@@ -65,24 +65,53 @@ export function overrideOf(document: string, spec: ComposeProjectSpec): Override
   };
 }
 
+/** Of the user's files, what ours has to fit. */
+export interface Ground {
+  /** Commands of their services, by name. */
+  readonly commands: ReadonlyMap<string, Command>;
+  /** Those of them that a profile may switch off. */
+  readonly optional?: ReadonlySet<string>;
+  /** The project's directory as seen from the one that compose reads paths from: the folder of their first file. */
+  readonly way?: string;
+  /** Services of ours that they leave no room for. */
+  readonly without?: ReadonlySet<string>;
+}
+
 /**
  * The same with whole commands and digests, on this base. Left out is what it has no room for (any more): to extend a
  * service that it does not have, to add one that it has. Otherwise compose would refuse all of theirs as well.
- * @param commands of the services of the base, by name.
  */
-export function onBase(override: Override, commands: ReadonlyMap<string, Command>): Override {
+export function onBase(override: Override, ground: Ground): Override {
+  const { commands, optional = new Set(), way = '.', without } = ground;
   const services: Record<string, Service> = {};
   for (const [name, written] of Object.entries(override.services)) {
     const { [LABEL.digest]: _, ...labels } = labelsOf(written);
     const base = commands.get(name);
-    if ((labels[LABEL.part] === 'extended') !== commands.has(name)) continue;
+    if ((labels[LABEL.part] === 'extended') !== commands.has(name) || without?.has(name) === true) continue;
     const append = override['x-homeostat'].append[name];
-    const command = append === undefined ? undefined : { command: appended(base!, append) };
-    const service: Service = { ...written, ...command, labels };
+    const service: Service = {
+      ...written,
+      ...(append === undefined ? {} : { command: appended(base!, append) }),
+      ...(written['env_file'] === undefined ? {} : { env_file: [`${way}/${envFileName(name)}`] }),
+      ...needing(written['depends_on'], optional),
+      labels,
+    };
     const digest = digestOf(service).slice(0, 12);
     services[name] = { ...service, labels: { ...labels, [LABEL.digest]: digest } };
   }
   return { ...override, services };
+}
+
+/** Compose would refuse all of theirs while a profile switches off what ours needs, unless ours can do without. */
+function needing(written: Json | undefined, optional: ReadonlySet<string>): Record<string, Json> {
+  if (written === undefined || written === null) return {};
+  const names = Array.isArray(written) ? written.map(String) : Object.keys(written as object);
+  if (!names.some((name) => optional.has(name))) return { depends_on: names };
+  const entries = names.map((name) => [
+    name,
+    { condition: 'service_started', ...(optional.has(name) ? { required: false } : {}) },
+  ]);
+  return { depends_on: Object.fromEntries(entries) };
 }
 
 export function labelsOf(service: Service): Readonly<Record<string, string>> {
@@ -124,9 +153,9 @@ export function parseOverride(text: string): Override | undefined {
  * refuse that (Prometheus: "flag … cannot be repeated").
  */
 export function appended(command: Command, more: readonly string[]): Command {
-  const words = typeof command === 'string' ? roughWords(command) : command;
+  const words = wordsOf(command);
   const fresh = groups(more)
-    .filter((group) => !contains(words, group))
+    .filter((group) => !says(words, group))
     .flat();
   if (fresh.length === 0) return command;
   if (typeof command !== 'string') return [...command, ...fresh];
@@ -144,9 +173,42 @@ export function groups(words: readonly string[]): string[][] {
   return found;
 }
 
-export function contains(words: readonly string[], part: readonly string[]): boolean {
+function contains(words: readonly string[], part: readonly string[]): boolean {
   return words.some((_, i) => part.every((word, j) => words[i + j] === word));
 }
+
+/** Whether a command says this flag already: `--a b` is `--a=b`, and `--a` is `--a=true`. */
+export function says(words: readonly string[], group: readonly string[]): boolean {
+  const { name, value } = flagOf(group);
+  if (name === undefined) return contains(words, group);
+  const spellings = value === undefined ? [[name], [`${name}=true`]] : [[`${name}=${value}`], [name, value]];
+  if (value === 'true') spellings.push([name]);
+  return spellings.some((spelling) => contains(words, spelling));
+}
+
+/** A flag of ours that a command says with another value, as that command says it. */
+export function saidOtherwise(words: readonly string[], more: readonly string[]): string | undefined {
+  for (const group of groups(more)) {
+    const { name } = flagOf(group);
+    if (name === undefined || says(words, group)) continue;
+    const i = words.findIndex((word) => word === name || word.startsWith(`${name}=`));
+    if (i < 0) continue;
+    const next = words[i + 1];
+    return words[i] === name && next !== undefined && !next.startsWith('-') ? `${name} ${next}` : words[i];
+  }
+  return undefined;
+}
+
+function flagOf(group: readonly string[]): { name?: string; value?: string | undefined } {
+  const [flag = '', ...values] = group;
+  if (!flag.startsWith('--') || values.length > 1) return {};
+  const at = flag.indexOf('=');
+  if (at < 0) return { name: flag, value: values[0] };
+  return values.length > 0 ? {} : { name: flag.slice(0, at), value: flag.slice(at + 1) };
+}
+
+export const wordsOf = (command: Command): readonly string[] =>
+  typeof command === 'string' ? roughWords(command) : command;
 
 /** Good enough to recognise a flag, which holds no space. */
 function roughWords(text: string): string[] {

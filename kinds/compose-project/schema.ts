@@ -2,7 +2,7 @@
 // compose-file): `${VAR}` is compose's, `$$` is a dollar sign. What could not be judged from the manifest (build,
 // extends, include, secrets from files of the host) is left out on purpose.
 import * as z from 'zod';
-import { SecretRef } from '../../api/documents.ts';
+import { Ref, SecretRef } from '../../api/documents.ts';
 import { AbsolutePath } from '../fields.ts';
 import type { Desired } from '../kind.ts';
 
@@ -60,6 +60,8 @@ const common = {
   mem_limit: z.union([z.string(), z.number()]).optional(),
   cpus: z.union([z.string(), z.number()]).optional(),
   stop_grace_period: Duration.optional(),
+  /** Resources that its process reads when it starts: it is restarted when one was changed after that. */
+  restartOn: z.array(Ref).optional(),
   logging: z
     .strictObject({ driver: z.string().optional(), options: z.record(z.string(), Scalar).optional() })
     .optional(),
@@ -107,7 +109,23 @@ export type ComposeProjectSpec = z.infer<typeof ComposeProjectSpec>;
 export type AddedService = z.infer<typeof AddedService>;
 export type ExtendedService = z.infer<typeof ExtendedService>;
 
-/** What apply remembers: compose's hashes of the containers that it made. */
-export const Memory = z.object({ digest: z.string(), hashes: z.record(z.string(), z.string()) });
+/** What apply remembers of the services that were brought to where they should be, by name. */
+export const Memory = z.object({
+  digest: z.string(),
+  /** Compose's hashes of the containers that it made. */
+  hashes: z.record(z.string(), z.string()),
+  /** The same hashes by `docker compose config`, with the values that .env had. */
+  resolved: z.record(z.string(), z.string()).optional(),
+  starts: z
+    .record(
+      z.string(),
+      z.object({
+        startedAt: z.string(),
+        inputs: z.record(z.string(), z.string()),
+        sources: z.record(z.string(), z.number()),
+      }),
+    )
+    .optional(),
+});
 export type Memory = z.infer<typeof Memory>;
 export type D = Desired<ComposeProjectSpec, Memory>;

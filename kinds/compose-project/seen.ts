@@ -85,7 +85,7 @@ export async function end(
   // Killed, not asked to stop.
   for (const { id } of found) await removeContainer(io.docker, id, signal);
   const theirs = new Set(found.filter((c) => c.labels[LABEL.part] !== 'added').map(({ service }) => service));
-  if (theirs.size > 0) await up(at, files, [...theirs], io, signal);
+  if (theirs.size > 0) await up(at, files, [...theirs], new Map(), io, signal);
 }
 
 /** @throws Stalled('NotAllowed') */

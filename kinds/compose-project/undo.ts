@@ -4,11 +4,21 @@ import { Waiting } from '../../api/errors.ts';
 import { verdictOf } from '../docker-verdict.ts';
 import type { InventoryRecord } from '../kind.ts';
 import { restoreFile, SavedFile, saveFile } from '../managed-file.ts';
-import { type Base, commandsOf, type Io, type Project, readBase, up } from './compose.ts';
+import { type Base, commandsOf, type Io, type Project, readBase, refusal, up } from './compose.ts';
 import { type Container, containersOf, isHalfMade, mendHalfMade, remove, unpauseAll } from './containers.ts';
-import { envFilesIn, envFilesOf, leftovers, type Observed } from './observe.ts';
+import { groundOf, narrowed } from './fit.ts';
+import { envFilesIn, envFilesOf, leftovers, type Observed, replicasOf } from './observe.ts';
 import { BASE_NAMES, LISTED, OVERRIDE, withoutOurs } from './placement.ts';
-import { isOurs, LABEL, type Override, onBase, parseOverride, textOf } from './render.ts';
+import {
+  type Ground,
+  isOurs,
+  LABEL,
+  type Override,
+  onBase,
+  parseOverride,
+  textOf,
+  withoutEnvFiles,
+} from './render.ts';
 import type { D } from './schema.ts';
 import { end, refusalsOf, refuse } from './seen.ts';
 import { filesOf, inProject, projectOf, type Surroundings, surroundingsOf } from './surroundings.ts';
@@ -81,7 +91,8 @@ export async function undo(
   const base = await readBase(at, files, io, signal);
   if (saved !== undefined) {
     const appendedTo = new Set(Object.keys(saved['x-homeostat'].append));
-    const whole = onBase(saved, await commandsOf(base, at, files, appendedTo, io, signal));
+    const ground = groundOf(at, files, base, await commandsOf(base, at, files, appendedTo, io, signal));
+    const whole = await fitting(saved, ground, at, files, io, signal);
     putBack(before, whole, around, io);
     override = whole;
     around = surroundingsOf(at, io);
@@ -95,6 +106,21 @@ export async function undo(
     io,
     signal,
   );
+}
+
+/** What was, on their files as they are: as much of it as compose takes beside them. */
+async function fitting(
+  saved: Override,
+  ground: Ground,
+  at: Project,
+  files: readonly string[],
+  io: Io,
+  signal: AbortSignal,
+): Promise<Override> {
+  const whole = onBase(saved, ground);
+  const refused = await refusal(at, files, io, signal, textOf(withoutEnvFiles(whole)));
+  if (refused === undefined) return whole;
+  return (await narrowed(saved, ground, at, files, io, signal)).override;
 }
 
 /** Whether the user's project still is, by compose's own names or by those that COMPOSE_FILE gives. */
@@ -149,7 +175,7 @@ async function bringBack(
   const containers = await containersOf(whose, named, io, signal);
   await mendHalfMade(containers, io, signal);
   await unpauseAll(containers, io, signal);
-  const { remove: unwanted, release } = leftovers(containers, override, base);
+  const { remove: unwanted, release } = leftovers(containers, override, base, new Set());
   for (const container of unwanted) await remove(container, io, signal);
   const lost = before.ran.filter((name) => isLost(name, containers) && base.services[name] !== undefined);
   const touched = release.filter((name) =>
@@ -157,7 +183,7 @@ async function bringBack(
   );
   const names = [...new Set([...Object.keys(override.services), ...touched, ...lost])];
   if (names.length === 0) return;
-  const why = await up(before.at, files, names, io, signal);
+  const why = await up(before.at, files, names, replicasOf(containers), io, signal);
   if (why !== undefined) throw new Error(`docker compose up, in a rollback: ${why}`);
   const back = await containersOf(whose, named, io, signal);
   const refused = await refusalsOf(record, back, new Map(), io, signal);

@@ -1,5 +1,6 @@
 // How a container that is there differs from what its spec asks for. Pure.
 import { isSecretRef } from '../../api/documents.ts';
+import { type Now, newerThan, type Sources, startOf } from '../container-start.ts';
 import { anonymousVolumes, type Container, describeContainer, nameOf } from '../docker-engine.ts';
 import { backoffMs } from '../docker-verdict.ts';
 import type { Change } from '../kind.ts';
@@ -129,7 +130,7 @@ export function stateChanges(
     changes.push({ what: 'state', from: describeContainer(container), to: 'running' });
     return changes;
   }
-  const stale = staleInput(d, container) ?? stalePeer(container, peer) ?? staleSource(d, container, sources);
+  const stale = newerThan(container, d.memory, nowOf(d, sources)) ?? stalePeer(container, peer);
   if (stale !== undefined) {
     changes.push({ what: 'process', from: `started before ${stale}`, to: 'restarted' });
   }
@@ -137,60 +138,23 @@ export function stateChanges(
 }
 
 export function memoryOf(d: D, container: Container, sources: Sources): Memory {
-  const inputs = Object.entries(d.inputs).map(([ref, { digest }]) => [ref, digest] as const);
   return {
     spec: specDigest(d.spec),
     image: container.Image,
-    startedAt: container.State.StartedAt,
-    inputs: Object.fromEntries(inputs),
-    sources: Object.fromEntries(
-      Object.entries(sources).filter((s): s is [string, number] => s[1] !== undefined),
-    ),
+    ...startOf(container, nowOf(d, sources)),
     volumes: anonymousVolumes(container),
   };
 }
 
-/** What bind mounts show, by path: when it was made; 0 for what is no directory, undefined for what is gone. */
-export type Sources = Readonly<Record<string, number | undefined>>;
-
-/** A container keeps the directory that it was started with, whatever stands at its path by now. */
-function staleSource({ memory }: D, { State }: Container, sources: Sources): string | undefined {
-  const known = memory?.startedAt === State.StartedAt ? (memory.sources ?? {}) : {};
-  const changed = Object.entries(sources).find(([source, bornAtMs]) => {
-    if (!bornAtMs) return false;
-    return !known[source] ? bornAtMs > Date.parse(State.StartedAt) : known[source] !== bornAtMs;
-  });
-  return changed && `${changed[0]}, which it has mounted, was replaced`;
-}
-
-/**
- * A mount's source that was there when it was started, and is gone. What never was, on an engine in a machine of its own,
- * is that machine's.
- */
-export function goneSource({ memory }: D, sources: Sources): string | undefined {
-  return Object.keys(memory?.sources ?? {}).find(
-    (source) => source in sources && sources[source] === undefined,
-  );
-}
+const nowOf = ({ spec: { restartOn = [] }, inputs }: D, sources: Sources): Now => ({
+  restartOn,
+  inputs,
+  sources,
+});
 
 /** Another start of the container whose network it shares: that is another network. */
 function stalePeer({ State }: Container, peer: Container | undefined): string | undefined {
   if (peer === undefined || !peer.State.Running) return undefined;
   const isNewer = Date.parse(peer.State.StartedAt) > Date.parse(State.StartedAt);
   return isNewer ? `the container ${nameOf(peer)}, whose network it is in` : undefined;
-}
-
-/** An input that is newer than the process. Of a start that we did not make only the time is known. */
-function staleInput(d: D, { State }: Container): string | undefined {
-  const { memory } = d;
-  const known = memory?.startedAt === State.StartedAt ? memory.inputs : {};
-  const changed = (d.spec.restartOn ?? []).find((ref) => {
-    const input = d.inputs[ref];
-    if (input === undefined) return false;
-    const startedWith = known[ref];
-    return startedWith === undefined
-      ? input.appliedAtMs > Date.parse(State.StartedAt)
-      : startedWith !== input.digest;
-  });
-  return changed === undefined ? undefined : `${changed} changed`;
 }

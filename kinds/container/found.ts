@@ -1,13 +1,14 @@
 // Which containers there are that concern a resource: the one that has its name, and those that carry its label.
 // More than one is ours while one takes the place of another, and after a crash in the middle of that.
 import { Stalled } from '../../api/errors.ts';
+import type { Sources } from '../container-start.ts';
 import { type Container, describeContainer, inspect, nameOf, withLabel } from '../docker-engine.ts';
 import { logOf } from '../docker-verdict.ts';
 import type { Change } from '../kind.ts';
 import type { ResolvedBind } from '../mounts-wanted.ts';
 import type { Ports } from '../ports.ts';
 import { OWNER_LABEL } from './create.ts';
-import { configChanges, envSecrets, isOurs, isUsable, peerOf, type Sources, stateChanges } from './drift.ts';
+import { configChanges, envSecrets, isOurs, isUsable, peerOf, stateChanges } from './drift.ts';
 import type { D } from './schema.ts';
 import { bindsOf, refusalsOf } from './sources.ts';
 

@@ -1,6 +1,8 @@
 // Container: one container of a Docker engine, made as the spec says, running, and made anew when it differs. It
 // carries our label; one that does not is never touched. replace.ts has the order in which one takes the place of
 // another, undo.ts how it is undone.
+
+import { goneSource } from '../container-start.ts';
 import { imageID, requireImage } from '../docker-engine.ts';
 import { SETTLE_MS, verdictOf } from '../docker-verdict.ts';
 import { defineKind } from '../kind.ts';
@@ -8,7 +10,7 @@ import { no } from '../shared/verdicts.ts';
 import { watchAll } from '../watch-all.ts';
 import { checkContainer, permissionsOf } from './check.ts';
 import { OWNER_LABEL } from './create.ts';
-import { goneSource, networkOf, peerOf } from './drift.ts';
+import { networkOf, peerOf } from './drift.ts';
 import { changesOf, current, inService, type Observed, observe, requireName } from './found.ts';
 import { bringAbout, contain } from './replace.ts';
 import { ContainerSpec, Memory } from './schema.ts';
@@ -52,7 +54,7 @@ export const container = defineKind<
     // Of the very container that was there before, only what happened since is the change's.
     const restarts = old?.id === one.Id ? (old.restarts ?? one.RestartCount) : 0;
     const verdict = verdictOf(seen, trial === undefined ? undefined : { restarts });
-    const gone = goneSource(d, found.sources);
+    const gone = goneSource(d.memory, found.sources);
     if (verdict.verdict === 'Yes' && gone !== undefined)
       return no('MountMissing', `${gone}, which ${name} has mounted, is gone: it sees what was removed`);
     if (verdict.verdict !== 'Yes' || peerOf(d.spec) === undefined || found.peer?.State.Running === true) {

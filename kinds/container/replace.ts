@@ -6,6 +6,7 @@
 // The old one stays, stopped, until the new one is confirmed, and is a difference from then on (found.ts); or it is put
 // back (undo.ts). Volumes that nobody named go from the one to the other, and are never removed.
 import { Stalled, Waiting } from '../../api/errors.ts';
+import type { Sources } from '../container-start.ts';
 import {
   anonymousVolumes,
   ask,
@@ -23,7 +24,7 @@ import type { Change } from '../kind.ts';
 import type { ResolvedBind } from '../mounts-wanted.ts';
 import type { Docker, Ports } from '../ports.ts';
 import { bytesOf, createBody, OWNER_LABEL, restartPolicy, specDigest } from './create.ts';
-import { memoryOf, networkOf, networksOf, type Sources, stateChanges } from './drift.ts';
+import { memoryOf, networkOf, networksOf, stateChanges } from './drift.ts';
 import { type Found, find, inService, requireName, sourcesOf, usable } from './found.ts';
 import type { D, Memory } from './schema.ts';
 import { requireSeen, requireSources } from './sources.ts';

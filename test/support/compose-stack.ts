@@ -77,6 +77,7 @@ export class Stack {
   }
 
   write(name: string, text: string): void {
+    fs.mkdirSync(path.dirname(path.join(this.directory, name)), { recursive: true });
     fs.writeFileSync(path.join(this.directory, name), text);
   }
 

@@ -141,16 +141,18 @@ const spec = ComposeProjectSpec.parse({
   extend: { prometheus: { appendCommand: ['--more'], labels: { a: 1 } } },
 });
 
+const on = (commands: [string, Command][]) => ({ commands: new Map(commands) });
+
 test('the rendering says no secret, and can be made anew from itself on another base', () => {
   const override = overrideOf('ComposeProject/x', spec);
-  const text = textOf(onBase(override, new Map([['prometheus', ['--one']]])));
+  const text = textOf(onBase(override, on([['prometheus', ['--one']]])));
   assert.match(text, /^# homeostat ComposeProject\/x: edit in git, not here\n\{/);
   assert.doesNotMatch(text, /SECRET|secretFrom/);
   assert.match(text, /"env_file": \[\s*"\.\/compose\.homeostat\.exporter\.env"\s*\]/);
   assert.match(text, /"command": \[\s*"--one",\s*"--more"\s*\]/);
-  const other = new Map([['prometheus', '--two']]);
+  const other = on([['prometheus', '--two']]);
   assert.equal(textOf(onBase(parseOverride(text)!, other)), textOf(onBase(override, other)));
-  const gone = onBase(parseOverride(text)!, new Map());
+  const gone = onBase(parseOverride(text)!, on([]));
   assert.deepEqual(Object.keys(gone.services), ['exporter']);
   assert.equal(parseOverride('services: {}\n'), undefined);
   assert.equal(parseOverride(text.slice(0, -20)), undefined);
@@ -158,7 +160,7 @@ test('the rendering says no secret, and can be made anew from itself on another 
 
 test('a digest changes with what compose would start, and with nothing else', () => {
   const digest = (command: Command) => {
-    const { services } = onBase(overrideOf('ComposeProject/x', spec), new Map([['prometheus', command]]));
+    const { services } = onBase(overrideOf('ComposeProject/x', spec), on([['prometheus', command]]));
     return (services['prometheus']!['labels'] as Record<string, string>)['dev.homeostat.digest'];
   };
   assert.equal(digest(['a']), digest(['a']));
@@ -275,7 +277,9 @@ test('a document works when all of its services do; what was broken before is no
   };
   const look = (containers: object[], more: object = {}, unwell?: string[]) => {
     const services = { web: {}, exporter: {} };
-    const o = { override: { services }, containers, logs: new Map([['web', 'its words']]), nowMs: started };
+    const starts = { stale: new Map(), gone: new Map(), starts: {} };
+    const logs = new Map([['web', 'its words']]);
+    const o = { override: { services }, containers, logs, starts, nowMs: started };
     const trial = unwell === undefined ? undefined : { before: { unwell, restarts: {} }, elapsedMs: 0 };
     const d = { spec: { directory: '/stack' } };
     return assess(...([d, { misfits: [], ...o, ...more }, trial] as unknown as Parameters<typeof assess>));
@@ -293,7 +297,7 @@ test('a document works when all of its services do; what was broken before is no
   assert.match(said([running('web', 5, 2), well], {}, ['web']), /^Unknown Exited: .*did not work before/s);
   assert.match(said([running('web', 5, 2), running('exporter', 9, 1)], {}, ['web']), /^No Exited: exporter/);
   for (const [trouble, reason] of [
-    [{ misfits: ['there is no service web'] }, 'BaseDiffers'],
+    [{ misfits: [{ service: 'web', words: 'there is no service web' }] }, 'BaseDiffers'],
     [{ refused: 'web depends on nobody' }, 'ComposeRefuses'],
   ] as const) {
     assert.match(said([running('web', 5), well], trouble), new RegExp(`^No ${reason}`));
