@@ -2,7 +2,7 @@
 // the exact text that was signed or hashed, so no two programs need to agree on how JSON is written.
 import { createPrivateKey, createPublicKey, type KeyObject, sign, verify } from 'node:crypto';
 import * as z from 'zod';
-import { API_VERSION, Dependency, Labels, Mode, Name, Prune } from './documents.ts';
+import { API_VERSION, DependencyUntil, Labels, Mode, Name, Prune } from './documents.ts';
 import { sha256 } from './json.ts';
 import { jsonMistake, mistakesIn } from './mistakes.ts';
 
@@ -10,7 +10,7 @@ import { jsonMistake, mistakesIn } from './mistakes.ts';
 export const Resource = z.object({
   kind: z.string(),
   name: Name,
-  dependsOn: z.array(Dependency.required()),
+  dependsOn: z.array(DependencyUntil.required()),
   drift: z.enum(['enforce', 'warn']),
   prune: Prune,
   /** There is one of it for the fleet: its document has runOn. A controller of release 0.1 does not say so. */

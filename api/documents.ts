@@ -26,6 +26,9 @@ const Vars = z.record(
   z.union([z.string(), z.number(), z.boolean()]),
 );
 
+/** In the first document of a file; those after it may leave it out. */
+const apiVersion = z.literal(API_VERSION).optional();
+
 /** Annotation, "true": the document is for labels that no host may have today, and may go nowhere without a warning. */
 export const OPTIONAL_ANNOTATION = 'homeostat.dev/optional';
 
@@ -75,7 +78,13 @@ export const HostSelector = z.union(
 );
 export type HostSelector = z.infer<typeof HostSelector>;
 
-export const Dependency = z.strictObject({ ref: Ref, until: z.enum(['Applied', 'Ready']).optional() });
+export const DependencyUntil = z.strictObject({ ref: Ref, until: z.enum(['Applied', 'Ready']).optional() });
+
+/** `Kind/name` alone waits until that is Ready. */
+const Dependency = z.union(
+  [Ref, DependencyUntil],
+  'a dependency is Kind/name, or {ref: Kind/name, until: Applied}',
+);
 
 /**
  * What happens when the document no longer goes to a host: what was created is deleted and what was adopted is put
@@ -88,9 +97,11 @@ export type Prune = z.infer<typeof Prune>;
 
 /** What every document that becomes a resource on a host has around its `spec`. */
 export const ResourceDocument = z.strictObject({
-  apiVersion: z.literal(API_VERSION),
+  apiVersion,
   kind: z.string(),
   metadata: Metadata,
+  /** Of a Profile, whose fields it has where it does not give them itself. */
+  profile: Name.optional(),
   hosts: HostSelector.optional(),
   runOn: Name.optional(),
   dependsOn: z.array(Dependency).optional(),
@@ -100,6 +111,25 @@ export const ResourceDocument = z.strictObject({
   spec: z.unknown(),
 });
 export type ResourceDocument = z.infer<typeof ResourceDocument>;
+
+/**
+ * What several documents have in common: those that name it have its fields, where they do not give them themselves, and
+ * its OPTIONAL_ANNOTATION. The controller fills them in, and hosts never see it (docs/decisions/0077).
+ */
+export const ProfileDocument = z.strictObject({
+  apiVersion,
+  kind: z.literal('Profile'),
+  metadata: Metadata,
+  profile: z.never('a Profile names no other: write here what that one says').optional(),
+  hosts: HostSelector.optional(),
+  runOn: Name.optional(),
+  /** Beside the document's own; of one that both name, the document's holds. */
+  dependsOn: z.array(Dependency).optional(),
+  prune: Prune.optional(),
+  /** Fields of their spec, each as a whole. */
+  spec: z.record(z.string(), z.unknown()).optional(),
+});
+export type ProfileDocument = z.infer<typeof ProfileDocument>;
 
 /** Public half of an age identity (age-encryption.org/v1). Its complaint shows no value: it might be the private half. */
 const AgeRecipient = z
@@ -134,7 +164,7 @@ const HostSpec = z.strictObject({
     .optional(),
 });
 export const HostDocument = z.strictObject({
-  apiVersion: z.literal(API_VERSION),
+  apiVersion,
   kind: z.literal('Host'),
   metadata: Metadata,
   spec: HostSpec,
@@ -175,7 +205,7 @@ const FleetSpec = z.strictObject({
   scrape: z.array(ScrapeJob).max(200).optional(),
 });
 export const FleetDocument = z.strictObject({
-  apiVersion: z.literal(API_VERSION),
+  apiVersion,
   kind: z.literal('Fleet'),
   metadata: Metadata,
   spec: FleetSpec,

@@ -3,7 +3,7 @@
 import fs from 'node:fs';
 import path from 'node:path';
 import * as z from 'zod';
-import { FleetDocument, HostDocument, ResourceDocument } from '../api/documents.ts';
+import { FleetDocument, HostDocument, ProfileDocument, ResourceDocument } from '../api/documents.ts';
 import { kinds } from '../kinds/index.ts';
 import { commandLinePage } from './docs-cli.ts';
 import { grantsPages } from './grants.ts';
@@ -47,17 +47,36 @@ for (const kind of kinds.values()) {
       '',
     ].join('\n'),
   );
-  const document = schemaOf(ResourceDocument.extend({ kind: z.literal(kind.kind), spec: kind.spec }));
+  const schema = schemaOf(ResourceDocument.extend({ kind: z.literal(kind.kind), spec: kind.spec }));
+  const document = withProfiles(schema as JsonSchema);
   pages.set(`docs/kinds/${folderOf(kind.kind)}.schema.json`, `${JSON.stringify(document, null, 2)}\n`);
 }
 for (const [name, schema] of [
   ['fleet', FleetDocument],
   ['host', HostDocument],
+  ['profile', ProfileDocument],
 ] as const) {
   pages.set(`docs/kinds/${name}.schema.json`, `${JSON.stringify(schemaOf(schema), null, 2)}\n`);
 }
 
 pages.set('docs/cli.md', await commandLinePage());
+
+interface JsonSchema {
+  readonly required?: readonly string[];
+  readonly properties?: Readonly<Record<string, JsonSchema>>;
+}
+
+/** What a document must have, its profile may have for it. */
+function withProfiles(document: JsonSchema): object {
+  const { required: ofSpec = [], ...spec } = document.properties?.['spec'] ?? {};
+  return {
+    ...document,
+    properties: { ...document.properties, spec },
+    required: document.required?.filter((field) => field !== 'spec'),
+    if: { required: ['profile'] },
+    else: { required: ['spec'], properties: { spec: { required: ofSpec } } },
+  };
+}
 
 /** A field's type in a few words. */
 function typeOf(schema: object): string {

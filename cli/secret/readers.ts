@@ -7,7 +7,7 @@ import { didYouMean } from '../../api/diagnostics.ts';
 import { ageFiles } from '../../controller/pipeline/age-files.ts';
 import { type Catalog, labelsOf, Placement } from '../../controller/pipeline/catalog.ts';
 import { readCatalog } from '../../controller/pipeline/compile.ts';
-import { sourceOf } from '../../controller/pipeline/document.ts';
+import { sourceOf } from '../../controller/pipeline/parsed.ts';
 import { readDirectory } from '../../controller/source/directory.ts';
 import { kinds } from '../../kinds/index.ts';
 import { text } from '../options.ts';

@@ -6,9 +6,9 @@ import { recipientCount } from './age-header.ts';
 import { contentSites, pathOf } from './bind.ts';
 import type { Catalog, Placement } from './catalog.ts';
 import type { Content } from './content.ts';
-import { diagnosticAt, type ParsedResource } from './document.ts';
 import { nameHosts } from './findings.ts';
 import { scopeOf } from './host.ts';
+import { diagnosticAt, type ParsedResource } from './parsed.ts';
 import type { Path } from './yaml.ts';
 
 /** One encrypted file: where it is named, and the hosts that get it. */

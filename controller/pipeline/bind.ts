@@ -3,9 +3,9 @@
 import type { Downloaded } from '../source/downloads.ts';
 import type { Content, Contents, FileField } from './content.ts';
 import { resolvePath } from './content.ts';
-import type { ParsedResource } from './document.ts';
 import { isMapping } from './document-values.ts';
 import { interpolate, isDynamic, type Scope } from './interpolate.ts';
+import { originOf, type ParsedResource } from './parsed.ts';
 import type { Path } from './yaml.ts';
 
 export interface Bound {
@@ -72,7 +72,7 @@ export function contentPaths(resource: ParsedResource, scopes: () => Iterable<Sc
 /** Where a site leads on a host; undefined where it leads nowhere. */
 export function pathOf(resource: ParsedResource, site: ContentSite, scope: Scope): string | undefined {
   const resolved = resolvePath(
-    resource.file,
+    originOf(resource, site.path).file,
     interpolate(site.written, scope, () => {}),
     site.field,
   );

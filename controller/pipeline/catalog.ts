@@ -2,15 +2,18 @@
 // only shows when they are seen together.
 import { type Diagnostic, Suggestions } from '../../api/diagnostics.ts';
 import { OPTIONAL_ANNOTATION } from '../../api/documents.ts';
+import { isMapping } from './document-values.ts';
 import {
   diagnosticAt,
+  ownerOf,
   type Parsed,
   type ParsedFleet,
   type ParsedHost,
+  type ParsedProfile,
   type ParsedResource,
   sourceOf,
-} from './document.ts';
-import { isMapping } from './document-values.ts';
+} from './parsed.ts';
+import { Profiles } from './profiles.ts';
 import { LabelIndex } from './selector.ts';
 
 export interface Catalog {
@@ -23,7 +26,7 @@ export interface Catalog {
 }
 
 /** @param parsed in the order of files and lines: of two documents with one name the first has it. */
-export function buildCatalog(parsed: Iterable<Parsed>, incomplete: boolean): Catalog {
+export function buildCatalog(parsed: readonly Parsed[], incomplete: boolean): Catalog {
   const hosts = new Map<string, ParsedHost>();
   const resources = new Map<string, ParsedResource>();
   const diagnostics: Diagnostic[] = [];
@@ -38,7 +41,16 @@ export function buildCatalog(parsed: Iterable<Parsed>, incomplete: boolean): Cat
       ),
     );
   };
+  const profiles = new Map<string, ParsedProfile>();
   for (const document of parsed) {
+    if (document.type !== 'profile') continue;
+    const other = profiles.get(document.name);
+    if (other === undefined) profiles.set(document.name, document);
+    else taken(document, other, `Profile/${document.name}`);
+  }
+  const filling = new Profiles(profiles, incomplete);
+  for (const document of parsed) {
+    if (document.type === 'profile') continue;
     if (document.type === 'fleet') {
       if (fleet === undefined) fleet = document;
       else {
@@ -50,12 +62,13 @@ export function buildCatalog(parsed: Iterable<Parsed>, incomplete: boolean): Cat
       if (other === undefined) hosts.set(document.name, document);
       else taken(document, other, `Host/${document.name}`);
     } else {
+      const filled = filling.fill(document);
       const other = resources.get(document.key);
-      if (other === undefined) resources.set(document.key, document);
+      if (other === undefined) resources.set(document.key, filled);
       else taken(document, other, document.key);
     }
   }
-  diagnostics.push(...sharedIdentities(hosts));
+  diagnostics.push(...filling.diagnostics, ...filling.unused(), ...sharedIdentities(hosts));
   if (hosts.size === 0 && !incomplete) {
     diagnostics.push({
       file: '.',
@@ -148,7 +161,7 @@ export class Placement {
     return {
       hosts,
       diagnostics: this.#index
-        .doubts(selector, resource.key, isOptional(resource))
+        .doubts(selector, ownerOf(resource, ['hosts']), isOptional(resource))
         .map(({ path, message }) => diagnosticAt(resource, ['hosts', ...path], 'value', message, 'warning')),
     };
   }

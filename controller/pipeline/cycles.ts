@@ -1,7 +1,7 @@
 // Cycles in dependsOn: documents that would wait for each other for ever. Each is named once, and of a document that
 // is in many of them, one: where everything depends on everything, there are more cycles than could be read.
 import type { Diagnostic } from '../../api/diagnostics.ts';
-import { diagnosticAt, type ParsedResource } from './document.ts';
+import { diagnosticAt, type ParsedResource } from './parsed.ts';
 
 /** Whatever hosts they go to: a document may only depend on what is on all of its hosts, so a cycle is on one. */
 export function findCycles(resources: ReadonlyMap<string, ParsedResource>): Diagnostic[] {
@@ -23,31 +23,25 @@ export function findCycles(resources: ReadonlyMap<string, ParsedResource>): Diag
     while (stack.length > 0) {
       const frame = stack.at(-1)!;
       const resource = resources.get(frame.key)!;
-      const refs = refsOf(resource);
-      if (frame.next >= refs.length) {
+      const { dependsOn } = resource;
+      if (frame.next >= dependsOn.length) {
         state.set(frame.key, 'done');
         trail.pop();
         stack.pop();
         continue;
       }
-      const i = frame.next++;
-      const ref = refs[i]!;
+      const { ref, path } = dependsOn[frame.next++]!;
       if (!resources.has(ref)) continue;
       const seen = state.get(ref);
       if (seen === undefined) enter(ref);
       else if (seen !== 'done' && !reported.has(frame.key)) {
         reported.add(frame.key);
         const message = `dependsOn goes in a circle: ${cycle(trail, seen)}; remove one of these dependencies`;
-        diagnostics.push(diagnosticAt(resource, ['dependsOn', i, 'ref'], 'value', message));
+        diagnostics.push(diagnosticAt(resource, path, 'value', message));
       }
     }
   }
   return diagnostics;
-}
-
-function refsOf(resource: ParsedResource): string[] {
-  const { dependsOn } = resource.document;
-  return Array.isArray(dependsOn) ? dependsOn.map((d) => String(d?.ref)) : [];
 }
 
 /** Named in full up to here; of a longer one, its ends. */

@@ -1,6 +1,6 @@
 // An exception where none belongs: a defect of homeostat, and never the fault of who wrote the manifest. Each is
 // reported with the document that it happened at, so that it can be found, and worked around meanwhile.
-import { sourceOf } from './document.ts';
+import { sourceOf } from './parsed.ts';
 
 export class Defect extends Error {
   override readonly name = 'Defect';

@@ -6,150 +6,82 @@ import {
   API_VERSION,
   FleetDocument,
   HostDocument,
-  type HostSelector,
   Name,
+  ProfileDocument,
   ResourceDocument,
 } from '../../api/documents.ts';
 import { inWords } from '../../api/errors.ts';
 import type { AnyKind } from '../../kinds/kind.ts';
-import { describeIssues, type Problem } from './describe-issue.ts';
-import { isMapping, valueAt } from './document-values.ts';
-import { isDynamic, isFleetwide } from './interpolate.ts';
-import type { Place } from './lines.ts';
+import { Complaints } from './complaints.ts';
+import { isMapping } from './document-values.ts';
+import type { Parsed, ParsedResource } from './parsed.ts';
+import { checkBody, isMisspelt, readingOf } from './resource.ts';
 import { show } from './words.ts';
-import type { Path, YamlDocument } from './yaml.ts';
+import type { YamlDocument } from './yaml.ts';
 
 export type Kinds = ReadonlyMap<string, AnyKind>;
-
-const ENVELOPE = Object.keys(ResourceDocument.shape);
-
-/** Of a document's keys, those that are looked at for typos. */
-const MAX_KEYS = 50;
-
-const PLACES = ['hosts', 'runOn'] as const;
-type PlaceField = (typeof PLACES)[number];
-const PLACEMENTS: Record<
-  AnyKind['scope'],
-  { wanted: readonly PlaceField[]; refused?: PlaceField; how: string }
-> = {
-  host: {
-    wanted: ['hosts'],
-    refused: 'runOn',
-    how: 'goes to hosts: give it hosts, with matchLabels, names or all: true',
-  },
-  fleet: {
-    wanted: ['runOn'],
-    refused: 'hosts',
-    how: 'is there once for the fleet: give it runOn with the name of the one host that works on it',
-  },
-  either: {
-    wanted: ['hosts', 'runOn'],
-    how: 'goes to hosts, or is there once for the fleet: give it hosts (matchLabels, names or all: true) or runOn with the name of one host',
-  },
-};
-
-interface Common {
-  readonly file: string;
-  readonly yaml: YamlDocument;
-  readonly name: string;
-  /** Whether its own schema has complaints; it then only stands in for its name. */
-  readonly broken: boolean;
-}
-export interface ParsedHost extends Common {
-  readonly type: 'host';
-  readonly document: HostDocument;
-}
-export interface ParsedFleet extends Common {
-  readonly type: 'fleet';
-  readonly document: FleetDocument;
-}
-export interface ParsedResource extends Common {
-  readonly type: 'resource';
-  /** `Kind/name`. */
-  readonly key: string;
-  /** Undefined for an unknown kind. */
-  readonly kind: AnyKind | undefined;
-  readonly document: ResourceDocument;
-  /** The hosts it names; undefined when it names none rightly. */
-  readonly selector: HostSelector | undefined;
-  readonly spec: Readonly<Record<string, unknown>>;
-  /** Whether values of the host enter the spec itself. */
-  readonly dynamic: boolean;
-  /** Whether other hosts enter it. */
-  readonly fleetwide: boolean;
-}
-export type Parsed = ParsedHost | ParsedFleet | ParsedResource;
 
 export interface Checked {
   readonly parsed?: Parsed;
   readonly diagnostics: readonly Diagnostic[];
 }
 
-/** A diagnostic about a path of a document. */
-export function diagnosticAt(
-  document: { readonly file: string; readonly yaml: YamlDocument },
-  path: Path,
-  at: 'key' | 'value',
-  message: string,
-  severity: Diagnostic['severity'] = 'error',
-): Diagnostic {
-  return { file: document.file, ...document.yaml.locate(path)[at], severity, message };
-}
+/** Documents that no host gets. */
+const OF_THE_CONTROLLER = new Map<string, { schema: z.ZodType; type: 'host' | 'fleet' | 'profile' }>([
+  ['Fleet', { schema: FleetDocument, type: 'fleet' }],
+  ['Host', { schema: HostDocument, type: 'host' }],
+  ['Profile', { schema: ProfileDocument, type: 'profile' }],
+]);
 
-/** `file:line`, as other diagnostics and the payload name a document. */
-export function sourceOf(document: {
-  readonly file: string;
-  readonly yaml: { readonly place: Place };
-}): string {
-  return `${document.file}:${document.yaml.place.line}`;
-}
-
-export function checkDocument(file: string, yaml: YamlDocument, kinds: Kinds): Checked {
-  return new Checker(file, yaml, kinds).check();
+/** @param isFirst of its file: it says the apiVersion of those after it, too. */
+export function checkDocument(file: string, yaml: YamlDocument, kinds: Kinds, isFirst: boolean): Checked {
+  return new Checker(file, yaml, kinds, isFirst).check();
 }
 
 class Checker {
   readonly #file: string;
   readonly #yaml: YamlDocument;
   readonly #kinds: Kinds;
-  readonly #diagnostics: Diagnostic[] = [];
+  readonly #isFirst: boolean;
+  readonly #complaints: Complaints;
 
-  constructor(file: string, yaml: YamlDocument, kinds: Kinds) {
+  constructor(file: string, yaml: YamlDocument, kinds: Kinds, isFirst: boolean) {
     this.#file = file;
     this.#yaml = yaml;
     this.#kinds = kinds;
+    this.#isFirst = isFirst;
+    this.#complaints = new Complaints({ file, yaml });
   }
 
   check(): Checked {
     const value = this.#yaml.value;
+    const diagnostics = this.#complaints.list;
     if (!isMapping(value)) {
       const is = Array.isArray(value) ? 'a list' : 'plain text';
-      this.#report(
+      this.#complaints.add(
         [],
         'value',
         `a document is a mapping with apiVersion, kind, metadata and spec, and this is ${is}`,
       );
-      return { diagnostics: this.#diagnostics };
+      return { diagnostics };
     }
     let parsed: Parsed | undefined;
     try {
       parsed = this.#parse(value);
     } catch (error) {
       const kind = String(value['kind']).slice(0, 63);
-      this.#report(
+      this.#complaints.add(
         [],
         'value',
         `this ${kind} can't be checked (${inWords(error)}): this is a defect of homeostat`,
       );
     }
-    return parsed === undefined
-      ? { diagnostics: this.#diagnostics }
-      : { parsed, diagnostics: this.#diagnostics };
+    return parsed === undefined ? { diagnostics } : { parsed, diagnostics };
   }
 
   #parse(value: Record<string, unknown>): Parsed | undefined {
     if (value['apiVersion'] === undefined && value['kind'] === undefined) {
-      this.#report(
+      this.#complaints.add(
         [],
         'value',
         `apiVersion and kind are missing: begin a document with "apiVersion: ${API_VERSION}"; a file that is only there for contentFrom must not end in .yaml or .yml`,
@@ -158,24 +90,20 @@ class Checker {
     }
     const kindName = value['kind'];
     if (typeof kindName !== 'string') {
-      this.#report(
+      this.#complaints.add(
         ['kind'],
         'value',
         `"kind" ${kindName === undefined ? 'is missing' : 'must be text'}: it is one of ${this.#kindNames().join(', ')}`,
       );
       return undefined;
     }
-    if (kindName === 'Host' || kindName === 'Fleet') {
-      const schema: z.ZodType = kindName === 'Host' ? HostDocument : FleetDocument;
-      const broken = !this.#fits(schema, value, [], `a ${kindName}`);
-      const name = this.#name(value);
-      if (name === undefined) return undefined;
-      const common = { file: this.#file, yaml: this.#yaml, name, broken };
-      return kindName === 'Host'
-        ? { ...common, type: 'host', document: value as unknown as HostDocument }
-        : { ...common, type: 'fleet', document: value as unknown as FleetDocument };
-    }
-    return this.#resource(kindName, value);
+    const own = OF_THE_CONTROLLER.get(kindName);
+    if (own === undefined) return this.#resource(kindName, value);
+    const broken = !this.#fits(own.schema, value, kindName);
+    const name = nameOf(value);
+    if (name === undefined) return undefined;
+    const document: unknown = value;
+    return { file: this.#file, yaml: this.#yaml, name, broken, type: own.type, document } as Parsed;
   }
 
   #resource(kindName: string, value: Record<string, unknown>): ParsedResource | undefined {
@@ -184,25 +112,16 @@ class Checker {
       const near = didYouMean(kindName, this.#kindNames());
       const hint =
         near === undefined ? `this version knows ${this.#kindNames().join(', ')}` : `did you mean ${near}?`;
-      this.#report(['kind'], 'value', `unknown kind ${show(kindName)}: ${hint}`);
+      this.#complaints.add(['kind'], 'value', `unknown kind ${show(kindName)}: ${hint}`);
     }
-    let broken = !this.#fits(ResourceDocument, value, [], `a ${kindName}`) || kind === undefined;
-    const spec = value['spec'];
-    if (kind !== undefined && spec !== undefined) {
-      if (!isMapping(spec)) {
-        this.#report(
-          ['spec'],
-          'value',
-          `"spec" must be a mapping, and is ${Array.isArray(spec) ? 'a list' : show(spec)}`,
-        );
-        broken = true;
-      } else if (!this.#fits(kind.spec, spec, ['spec'], `the spec of a ${kindName}`)) broken = true;
-      if (!this.#placement(kind, value)) broken = true;
-      if (!this.#removal(kind, value)) broken = true;
-    }
-    const name = this.#name(value);
+    // Whoever names a profile may have its spec from there.
+    const whole = value['profile'] !== undefined && !('spec' in value) ? { ...value, spec: {} } : value;
+    let broken = !this.#fits(ResourceDocument, whole, kindName) || kind === undefined;
+    // With a profile, what the document is shows when all documents are there.
+    if (kind !== undefined && value['profile'] === undefined && !checkBody(kind, value, this.#complaints))
+      broken = true;
+    const name = nameOf(value);
     if (name === undefined) return undefined;
-    const selector = HostSelectorOf(value, kind);
     return {
       type: 'resource',
       file: this.#file,
@@ -212,78 +131,25 @@ class Checker {
       kind,
       broken,
       document: value as unknown as ResourceDocument,
-      selector,
-      spec: isMapping(spec) ? spec : {},
-      dynamic: someText(spec, isDynamic),
-      fleetwide: someText(spec, isFleetwide),
+      inherited: undefined,
+      ...readingOf(value, kind),
     };
   }
 
-  /** `hosts` for kinds of scope host, `runOn` for those of scope fleet, one of them for those of either. */
-  #placement(kind: AnyKind, value: Record<string, unknown>): boolean {
-    const { wanted, refused, how } = PLACEMENTS[kind.scope];
-    const given = PLACES.filter((place) => value[place] !== undefined);
-    const misspelt = Object.keys(value)
-      .slice(0, MAX_KEYS)
-      .some((key) => !ENVELOPE.includes(key) && wanted.some((place) => didYouMean(key, ENVELOPE) === place));
-    const wrong = given.find((place) => place === refused) ?? (given.length > 1 ? 'runOn' : undefined);
-    if (wrong !== undefined)
-      this.#report([wrong], 'key', `"${wrong}" doesn't belong here: a ${kind.kind} ${how}`);
-    else if (given.length > 0) return true;
-    else if (!misspelt) {
-      const names = wanted.map((place) => `"${place}"`).join(' or ');
-      this.#report([], 'value', `${names} is missing: a ${kind.kind} ${how}`);
-    }
+  /** The envelope, and for those of the controller all of it. */
+  #fits(schema: z.ZodType, value: Record<string, unknown>, kind: string): boolean {
+    const fits = this.#complaints.fits(schema, value, [], `a ${kind}`);
+    if (!this.#isFirst || value['apiVersion'] !== undefined || isMisspelt(value, 'apiVersion')) return fits;
+    this.#complaints.add(['apiVersion'], 'value', `"apiVersion" is missing: it must be "${API_VERSION}"`);
     return false;
-  }
-
-  #removal({ kind, orphanOnly }: AnyKind, { prune }: Record<string, unknown>): boolean {
-    if (orphanOnly !== true || prune === undefined || prune === 'orphan') return true;
-    const message = `a ${kind} stays as it is when its document goes: leave prune out, or write prune: orphan`;
-    this.#report(['prune'], 'value', message);
-    return false;
-  }
-
-  #fits(schema: z.ZodType, value: unknown, prefix: Path, what: string): boolean {
-    const result = schema.safeParse(value);
-    if (result.success) return true;
-    const raw = (path: Path): string => this.#yaml.locate([...prefix, ...path]).raw;
-    // A text that a host's values enter is judged when they are in it.
-    const isOpen = ({ path, aboutText }: Problem): boolean => {
-      const text = valueAt(value, path);
-      return aboutText && typeof text === 'string' && isDynamic(text);
-    };
-    const problems = describeIssues(result.error, schema, value, raw, what, isOpen);
-    for (const { path, at, message } of problems) this.#report([...prefix, ...path], at, message);
-    return problems.length === 0;
-  }
-
-  #name(value: Record<string, unknown>): string | undefined {
-    const metadata = value['metadata'];
-    const name = isMapping(metadata) ? metadata['name'] : undefined;
-    return Name.safeParse(name).success ? (name as string) : undefined;
   }
 
   #kindNames(): string[] {
-    return [...this.#kinds.keys(), 'Fleet', 'Host'].sort();
-  }
-
-  #report(path: Path, at: 'key' | 'value', message: string): void {
-    this.#diagnostics.push(diagnosticAt({ file: this.#file, yaml: this.#yaml }, path, at, message));
+    return [...this.#kinds.keys(), ...OF_THE_CONTROLLER.keys()].sort();
   }
 }
 
-function HostSelectorOf(value: Record<string, unknown>, kind: AnyKind | undefined): HostSelector | undefined {
-  if (kind?.scope === 'fleet' || (kind?.scope === 'either' && value['hosts'] === undefined)) {
-    const runOn = value['runOn'];
-    return typeof runOn === 'string' ? { names: [runOn] } : undefined;
-  }
-  const parsed = ResourceDocument.shape.hosts.safeParse(value['hosts']);
-  return parsed.success ? parsed.data : undefined;
-}
-
-function someText(value: unknown, test: (text: string) => boolean): boolean {
-  if (typeof value === 'string') return test(value);
-  if (Array.isArray(value)) return value.some((item) => someText(item, test));
-  return isMapping(value) && Object.values(value).some((item) => someText(item, test));
+function nameOf({ metadata }: Record<string, unknown>): string | undefined {
+  const name = isMapping(metadata) ? metadata['name'] : undefined;
+  return Name.safeParse(name).success ? (name as string) : undefined;
 }

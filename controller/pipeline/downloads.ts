@@ -2,9 +2,9 @@
 // compilation to the next.
 import type { AnyKind, Download } from '../../kinds/kind.ts';
 import type { Downloaded, Downloads, Wanted } from '../source/downloads.ts';
-import type { ParsedResource } from './document.ts';
 import { isMapping } from './document-values.ts';
 import { interpolate, type Scope } from './interpolate.ts';
+import type { ParsedResource } from './parsed.ts';
 
 export function downloadKey({ url, sha256 }: Wanted): string {
   return `${sha256} ${url}`;

@@ -10,7 +10,8 @@ import {
   standInProblem,
 } from '../source/snapshot.ts';
 import { mebibytes } from './content.ts';
-import { checkDocument, type Kinds, type Parsed } from './document.ts';
+import { checkDocument, type Kinds } from './document.ts';
+import type { Parsed } from './parsed.ts';
 import { readYaml, type YamlFile } from './yaml.ts';
 
 export interface FileEntry {
@@ -74,7 +75,10 @@ async function readFile(path: string, file: SnapshotFile, kinds: Kinds): Promise
   } catch (error) {
     return refused(`the file can't be read (${inWords(error)}): this is a defect of homeostat`);
   }
-  const checked = yaml.documents.map((document) => checkDocument(path, document, kinds));
+  const whole = yaml.diagnostics.length === 0;
+  const checked = yaml.documents.map((document, i) => {
+    return checkDocument(path, document, kinds, whole && i === 0);
+  });
   const parsed = checked.flatMap((c) => (c.parsed === undefined ? [] : [c.parsed]));
   return {
     oid: file.oid,

@@ -1,7 +1,7 @@
 // Where in a file something stands, worked out once, however many hosts it is reported for.
 import type { Content } from './content.ts';
-import type { ParsedResource } from './document.ts';
 import { Lines, type Place } from './lines.ts';
+import { originOf, type ParsedResource } from './parsed.ts';
 import type { Path } from './yaml.ts';
 
 const places = new WeakMap<ParsedResource, Map<string, Place>>();
@@ -13,7 +13,8 @@ export function placeInSpec(resource: ParsedResource, path: Path, text: string, 
   const id = `${path.join('\n')}\n${offset}`;
   let place = known.get(id);
   if (place === undefined) {
-    const located = resource.yaml.locate(path);
+    const origin = originOf(resource, path);
+    const located = origin.yaml.locate(origin.path);
     // The text as written may have other escapes than the value; the reference itself has none.
     const reference = text.slice(offset, text.indexOf('}', offset) + 1);
     const nth = text.slice(0, offset).split(reference).length - 1;

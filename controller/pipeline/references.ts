@@ -3,9 +3,9 @@ import type { Diagnostic, Suggestions } from '../../api/diagnostics.ts';
 import { type Bound, NO_HOST } from './bind.ts';
 import type { Catalog, Placement } from './catalog.ts';
 import { at } from './defect.ts';
-import { diagnosticAt, type ParsedResource } from './document.ts';
 import { HOSTS } from './findings.ts';
 import type { Missing } from './host.ts';
+import { diagnosticAt, ownerOf, type ParsedResource } from './parsed.ts';
 import { render } from './render.ts';
 
 /** Documents that go to no host are checked all the same, as far as that goes without one. */
@@ -18,22 +18,15 @@ export function homeless(
   for (const resource of catalog.resources.values()) {
     const nowhere = placement.of(resource).hosts.length === 0;
     if (!nowhere && !resource.broken) continue;
-    for (const [i, ref] of dependenciesOf(resource).entries()) {
+    for (const { ref, path } of resource.dependsOn) {
       if (catalog.incomplete || catalog.resources.has(ref)) continue;
-      diagnostics.push(noSuchDocument(resource, ref, ['dependsOn', i, 'ref'], references));
+      diagnostics.push(noSuchDocument(resource, ref, path, references));
     }
     const bound = bounds.get(resource.key);
     if (nowhere && bound !== undefined && !bound.dynamic)
       diagnostics.push(...at(resource, () => render(bound, NO_HOST)).findings);
   }
   return diagnostics;
-}
-
-function dependenciesOf(resource: ParsedResource): string[] {
-  const { dependsOn } = resource.document;
-  return Array.isArray(dependsOn)
-    ? dependsOn.flatMap((d) => (typeof d?.ref === 'string' ? [d.ref] : []))
-    : [];
 }
 
 export function explainMissing(
@@ -43,7 +36,9 @@ export function explainMissing(
 ): Diagnostic {
   const { resource } = bound;
   if (!catalog.resources.has(ref)) return noSuchDocument(resource, ref, path, references);
-  const message = `${ref} is not on ${HOSTS}, where ${resource.key} goes: let both have the same hosts`;
+  const owner = ownerOf(resource, path);
+  const goes = owner === resource.key ? `${owner} goes` : `documents of ${owner} go`;
+  const message = `${ref} is not on ${HOSTS}, where ${goes}: let both have the same hosts`;
   return diagnosticAt(resource, path, 'value', message);
 }
 

@@ -9,11 +9,11 @@ import { recipientCount } from './age-header.ts';
 import { type Bound, fileFieldAt, NO_HOST } from './bind.ts';
 import { type Content, type FileField, resolvePath } from './content.ts';
 import { describeIssues, type Problem } from './describe-issue.ts';
-import { diagnosticAt, sourceOf } from './document.ts';
 import { isMapping, valueAt } from './document-values.ts';
 import { downloadKey, downloadsOf } from './downloads.ts';
 import { HOSTS } from './findings.ts';
 import { interpolate, isDynamic, type Scope } from './interpolate.ts';
+import { diagnosticAt, originOf, sourceOf } from './parsed.ts';
 import { linesOf, placeInSpec } from './places.ts';
 import type { Path } from './yaml.ts';
 
@@ -67,10 +67,7 @@ class Renderer {
       return { key, bound: this.#bound, text: '', claims: [], references: [], findings: this.#findings };
     }
     let claims: readonly Claim[] = [];
-    const references = (document.dependsOn ?? []).map(({ ref }, i) => ({
-      ref,
-      path: ['dependsOn', i, 'ref'] as Path,
-    }));
+    const references = resource.dependsOn.map(({ ref, path }) => ({ ref, path }));
     if (kind !== undefined && this.#findings.length === 0) {
       try {
         if (this.#fits(spec)) {
@@ -92,7 +89,7 @@ class Renderer {
     const text = canonical({
       kind: document.kind,
       name: resource.name,
-      dependsOn: (document.dependsOn ?? []).map(({ ref, until }) => ({ ref, until: until ?? 'Ready' })),
+      dependsOn: resource.dependsOn.map(({ ref, until }) => ({ ref, until })),
       drift: document.drift ?? 'enforce',
       // What the fleet shares is not one host's to reset: it goes where a person says so, and not otherwise.
       prune: document.prune ?? (document.runOn === undefined ? 'delete' : 'orphan'),
@@ -134,7 +131,7 @@ class Renderer {
 
   #fileAt(written: string, path: Path, field: FileField): Content | undefined {
     const name = this.#value(written, path) as string;
-    const resolved = resolvePath(this.#bound.resource.file, name, field);
+    const resolved = resolvePath(originOf(this.#bound.resource, path).file, name, field);
     const content = 'path' in resolved ? this.#bound.contents.get(resolved.path) : undefined;
     if (content !== undefined && content.problem === undefined) return content;
     const problem =
@@ -198,7 +195,10 @@ class Renderer {
     if (kind === undefined || (!dynamic && contents.size === 0)) return true;
     const problemsOf = (): Problem[] => {
       const result = kind.spec.safeParse(spec);
-      const raw = (path: Path): string => resource.yaml.locate(['spec', ...path]).raw;
+      const raw = (path: Path): string => {
+        const origin = originOf(resource, ['spec', ...path]);
+        return origin.yaml.locate(origin.path).raw;
+      };
       return result.success
         ? []
         : describeIssues(result.error, kind.spec, spec, raw, `the spec of a ${kind.kind}`);
@@ -229,7 +229,8 @@ class Renderer {
   #unknownInSpec(path: Path, text: string, offset: number, message: string): void {
     const { resource } = this.#bound;
     const place = placeInSpec(resource, path, text, offset);
-    this.#findings.push({ file: resource.file, ...place, severity: 'error', message });
+    const { file, say } = originOf(resource, path);
+    this.#findings.push({ file, ...place, severity: 'error', message: say(message) });
   }
 
   /** What a kind says, in the file that the text came from, where it knows the line. */
@@ -239,7 +240,8 @@ class Renderer {
     const beside = [...at.slice(0, -1), 'contentFrom'];
     const written = path.at(-1) === 'content' ? valueAt(resource.document, beside) : undefined;
     const name = typeof written === 'string' ? interpolate(written, this.#scope, () => {}) : undefined;
-    const file = name === undefined ? undefined : resolvePath(resource.file, name, 'contentFrom');
+    const file =
+      name === undefined ? undefined : resolvePath(originOf(resource, beside).file, name, 'contentFrom');
     if (place !== undefined && file !== undefined && 'path' in file && contents.has(file.path)) {
       this.#findings.push({ file: file.path, ...place, severity, message: this.#where(message) });
       return;

@@ -4,8 +4,8 @@
 import type { Diagnostic } from '../../api/diagnostics.ts';
 import type { FleetDocument, HostDocument, ScrapeJob } from '../../api/documents.ts';
 import { NO_HOST } from './bind.ts';
-import { diagnosticAt, type ParsedFleet } from './document.ts';
 import { interpolate, type Scope, type TargetLists, type Unknown } from './interpolate.ts';
+import { diagnosticAt, type ParsedFleet } from './parsed.ts';
 import { selects } from './selector.ts';
 
 /** As much of a parsed Host document as is scraped by. */
