@@ -7,7 +7,7 @@ import { didYouMean } from '../../api/diagnostics.ts';
 import { ageFiles } from '../../controller/pipeline/age-files.ts';
 import { type Catalog, labelsOf, Placement } from '../../controller/pipeline/catalog.ts';
 import { readCatalog } from '../../controller/pipeline/compile.ts';
-import { sourceOf } from '../../controller/pipeline/parsed.ts';
+import { type ParsedResource, sourceOf } from '../../controller/pipeline/parsed.ts';
 import { readDirectory } from '../../controller/source/directory.ts';
 import { kinds } from '../../kinds/index.ts';
 import { text } from '../options.ts';
@@ -39,7 +39,8 @@ export class Manifests {
 
   /** Encrypted files that documents name, by path; with their hosts. @throws Error when one could be missed. */
   files(): Map<string, readonly string[]> {
-    if (this.#catalog.incomplete) {
+    const isAnywhere = ({ broken, selector }: ParsedResource): boolean => broken && selector === undefined;
+    if (this.#catalog.incomplete || [...this.#catalog.resources.values()].some(isAnywhere)) {
       throw new Error(
         'some documents can’t be read, and may name secrets too: mend what homeostat validate says first, or say --hosts',
       );

@@ -115,6 +115,28 @@ test('encrypted to the hosts of the document that names it; the host decrypts it
   );
 });
 
+test('a secret that documents have from their profile is for the hosts of them all', (t) => {
+  const { encrypt, once, read, write } = withManifests(t);
+  write(
+    'm/profile/all.yaml',
+    `apiVersion: homeostat.dev/v1
+kind: Profile
+metadata: {name: p}
+hosts: {names: [mac]}
+spec: {mode: "0600", content: {secretFrom: {ageFrom: ../secrets/token.age}}}
+---
+kind: File
+metadata: {name: of-the-profile}
+profile: p
+spec: {path: /etc/of-the-profile}
+`,
+  );
+  assert.equal(encrypt().stdout, 'wrote m/secrets/token.age, for mac, pi and 1 person');
+  const done = once('mac');
+  assert.equal(done.status, 0, done.stdout + done.stderr);
+  assert.equal(read('root-mac/etc/of-the-profile'), SECRET);
+});
+
 test('edit: with the editor, in a private place that is gone afterwards; nothing in any argv', (t) => {
   const { encrypt, run, editor, once, read, file, memory } = withManifests(t);
   encrypt();
@@ -221,10 +243,18 @@ test('mistakes are told: no hosts, unknown hosts, hosts without recipient, nothi
     secret('rekey', '--dir', 'm', '--identity', 'nobody.key').stderr,
     /there is no age identity nobody\.key; `homeostat secret keygen --out FILE` makes one/,
   );
-  write('m/broken.yaml', 'kind: [');
-  assert.match(
-    secret('rekey', '--dir', 'm').stderr,
-    /some documents can’t be read, and may name secrets too/,
-  );
+  const file = 'apiVersion: homeostat.dev/v1\nkind: File\nmetadata: {name: broken}\n';
+  for (const text of [
+    'kind: [',
+    `${file}hosts: [mac]\nspec: {path: /b, content: {secretFrom: {ageFrom: secrets/token.age}}}\n`,
+    `${file}profile: gone\nspec: {path: /b}\n`,
+  ]) {
+    write('m/broken.yaml', text);
+    assert.match(
+      secret('rekey', '--dir', 'm').stderr,
+      /some documents can’t be read, and may name secrets too/,
+      text,
+    );
+  }
   assert.ok(!fs.existsSync(path.join(directory, 'm/secrets/token.age.new')));
 });
