@@ -92,7 +92,7 @@ function targets(job: string, reference: string, { targets: all }: Scope): Found
 
 function jobs(job: string, { names }: Scope['targets']): string {
   if (names.length === 0)
-    return `the Fleet has no spec.scrape, so there are no jobs: add {job: ${job || 'name'}, port: 9100} there`;
+    return `the Fleet has no spec.scrape, so there are no jobs: add {job: ${job || 'name'}, port: …} there`;
   return `Fleet.spec.scrape has ${names.map((name) => `\${targets.${name}}`).join(' and ')}${near(job, names, '${targets.')}`;
 }
 

@@ -39,6 +39,21 @@ test('every document of manifests/ that hosts have today has its step in docs/fr
   );
 });
 
+test('what Fleet.spec.scrape says, jobs and ports, stands nowhere in the code that serves it', () => {
+  const scrape = catalog.fleet?.document.spec.scrape ?? [];
+  const known = scrape.flatMap(({ job, port }) => [job, String(port)]);
+  assert.ok(known.length > 0);
+  const files = ['api', 'controller'].flatMap((room) =>
+    fs.globSync(`${room}/**/*.ts`, { cwd: root }).map((file) => ({ file, text: read(file) })),
+  );
+  assert.deepEqual(
+    known.flatMap((word) =>
+      files.flatMap(({ file, text }) => (text.includes(word) ? [`${file}: ${word}`] : [])),
+    ),
+    [],
+  );
+});
+
 test('README says where each secret of manifests/ goes', () => {
   const section = /^## Where each secret goes$([\s\S]*?)^## /m.exec(read('README.md'))?.[1] ?? '';
   const places = [...catalog.resources.values()].flatMap(({ spec }) =>
