@@ -107,7 +107,7 @@ export class Fleet {
           ? text
           : /alloy: \w+/.test(text)
             ? text.replace(/alloy: \w+/, 'alloy: apt')
-            : text.replace('  labels:\n', '  labels:\n    alloy: apt\n');
+            : text.replace('labels: { ', 'labels: { alloy: apt, ');
       await this.#host.writeFile(file, labelled);
     }
     const fleet = await this.#host.readFile('/srv/fleet/fleet.yaml');

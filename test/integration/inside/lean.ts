@@ -130,12 +130,10 @@ async function begin(t: TestContext) {
   /** What the host gets with the label as it is in git now; and whom Prometheus is told to scrape. */
   const commit = async (telemetry: string | undefined) => {
     edit('hosts/raspberry-pi.yaml', (text) =>
-      text
-        .replace(/^ {4}telemetry: .*\n/m, '')
-        .replace(
-          '    alloy: apt\n',
-          `    alloy: apt\n${telemetry === undefined ? '    # none\n' : `    telemetry: ${telemetry}\n`}`,
-        ),
+      text.replace(
+        /labels: .*/,
+        `labels: { alloy: apt${telemetry === undefined ? '' : `, telemetry: ${telemetry}`} } # ${telemetry}`,
+      ),
     );
     const { revision, diagnostics } = await compile(readDirectory(manifests), kinds);
     assert.deepEqual(diagnostics.map(formatDiagnostic), []);

@@ -21,8 +21,7 @@ async function withLabel(t: TestContext, label: string | undefined, host = 'rasp
   fs.rmSync(path.join(directory, 'grafana'), { recursive: true, force: true });
   const file = path.join(directory, `hosts/${host}.yaml`);
   const text = fs.readFileSync(file, 'utf8').replace('# vars:', 'vars:');
-  if (label !== undefined)
-    fs.writeFileSync(file, text.replace(/^ {4}alloy: .*\n/m, `$&    telemetry: ${label}\n`));
+  if (label !== undefined) fs.writeFileSync(file, text.replace(/alloy: \w+/, `$&, telemetry: ${label}`));
   const { revision, diagnostics } = await compile(readDirectory(directory), kinds);
   assert.deepEqual(diagnostics.map(formatDiagnostic), []);
   const { resources } = Payload.parse(JSON.parse(revision!.hosts.get(host)!.payloadText));
