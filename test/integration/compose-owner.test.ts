@@ -1,4 +1,4 @@
-// ComposeProject beside what an owner does to the project by files and command line (../shared/cases 08, 10, 11, 12,
+// ComposeProject beside what an owner does to the project by files and command line (the cases 08, 10, 11 and 12,
 // and their kin): theirs goes on as it would without us, and what differs is said before anything is recreated.
 import assert from 'node:assert/strict';
 import fs from 'node:fs';
