@@ -13,6 +13,7 @@ import { validate } from './check.ts';
 import { format } from './format.ts';
 import { Failure, parseAll, readSources } from './load.ts';
 import { parse } from './parser.ts';
+import { allowedBy } from './references.ts';
 import { ConfigError, headline, printDiagnostics, Source } from './source.ts';
 
 const VERSION = 'alloy, version v1.18.0 (homeostat stand-in; not Grafana Alloy)';
@@ -20,6 +21,12 @@ const VALUE_FLAGS =
   /^--(server\.http\.(listen-addr|memory-addr|ui-path-prefix)|storage\.path|stability\.level|cluster\.(node-name|advertise-address|join-addresses|discover-peers|advertise-interfaces|rejoin-interval|max-join-peers|name|tls-[a-z-]+|wait-for-size|wait-timeout)|config\.(format|extra-args)|feature\.component-shutdown-deadline)$/;
 const SWITCHES =
   /^--(disable-reporting|cluster\.(enabled|enable-tls)|server\.http\.(enable-pprof|disable-support-bundle|enable-graphql|enable-graphql-playground)|config\.bypass-conversion-errors|feature\.(community-components\.enabled|prometheus\.direct-fanout\.enabled))$/;
+
+/** Of validate: it takes no others of run's (internal/alloycli/cmd_validate.go). */
+const VALIDATE_FLAGS = {
+  values: /^--(stability\.level|config\.(format|extra-args))$/,
+  switches: /^--(feature\.community-components\.enabled|config\.bypass-conversion-errors)$/,
+};
 
 interface Command {
   flags: Map<string, string>;
@@ -54,11 +61,12 @@ function oneWord(words: string[]): string {
 }
 
 function validateCommand(args: string[]): void {
-  const path = oneWord(parseCommandLine(args, { values: VALUE_FLAGS, switches: SWITCHES }).words);
+  const { flags, words } = parseCommandLine(args, VALIDATE_FLAGS);
+  const path = oneWord(words);
   const sources = orFail(() => readSources(path));
   let diagnostics: ReturnType<typeof validate>;
   try {
-    diagnostics = validate(parseAll(sources));
+    diagnostics = validate(parseAll(sources), allowedBy(flags));
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error;
     diagnostics = error.diagnostics;

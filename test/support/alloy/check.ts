@@ -7,6 +7,7 @@ import type { Block, Expr, File, Statement } from './ast.ts';
 import { blockId, endOf, startOf } from './ast.ts';
 import { parseDuration } from './duration.ts';
 import {
+  type Allowed,
   cycleDiagnostics,
   evaluationOrder,
   type Reference,
@@ -27,14 +28,14 @@ export function blocksOf(files: File[]): Block[] {
 }
 
 /** Alloy's order: its own settings (logging, tracing), then components, then services. */
-export function validate(files: File[]): Diagnostic[] {
+export function validate(files: File[], allowed: Allowed = { community: false }): Diagnostic[] {
   const all = blocksOf(files);
   const settings = all.filter((block) => block.name === 'logging' || block.name === 'tracing');
   const servants = all.filter((block) => services.has(block.name) && !settings.includes(block));
   const blocks = [...settings, ...all.filter((block) => !services.has(block.name)), ...servants];
 
   const ids = new Set(blocks.map(blockId));
-  const structure = structureOf(blocks);
+  const structure = structureOf(blocks, allowed);
   const references = new Map<Block, Reference[]>();
   const diagnostics: Diagnostic[] = [];
   for (const block of blocks) {

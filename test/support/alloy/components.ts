@@ -48,6 +48,7 @@ export const builders: Readonly<Record<string, Build>> = {
   'loki.process': (_, args) => new Pipeline(args, stages),
   'loki.write': (id, args, around) => new LokiWrite(id, args, around),
   'loki.echo': () => idle({ receiver: new Capsule({ append: () => {} }) }),
+  'otelcol.exporter.datadog': () => idle({ input: new Capsule({ append: () => {} }) }),
   'local.file': (_, args) => localFile(args),
   'local.file_match': (id, args) => new FileMatch(id, args),
   'discovery.relabel': (id, args) => new TargetRelabel(id, args),

@@ -13,7 +13,7 @@ import { builders } from './components.ts';
 import { type Args, decode } from './evaluate.ts';
 import { EvaluationError, type Node, nodeOf, type References, scopeFor } from './nodes.ts';
 import { checkScrape } from './prometheus.ts';
-import { cycleDiagnostics, evaluationOrder, referencesOf, structureOf } from './references.ts';
+import { type Allowed, cycleDiagnostics, evaluationOrder, referencesOf, structureOf } from './references.ts';
 import { components as schemas, services } from './schema.ts';
 import { ConfigError, type Diagnostic } from './source.ts';
 
@@ -24,14 +24,16 @@ interface Running {
 
 export class Controller {
   readonly #surroundings: Surroundings;
+  readonly #allowed: Allowed;
   #nodes: Node[] = [];
   #running = new Map<string, Running>();
   /** The http block of the config that was loaded last. */
   http: Args | undefined;
   #loading: Promise<void> = Promise.resolve();
 
-  constructor(surroundings: Surroundings) {
+  constructor(surroundings: Surroundings, allowed: Allowed) {
     this.#surroundings = surroundings;
+    this.#allowed = allowed;
   }
 
   /** The nodes, once no load is under way: Alloy's health and metrics wait for a reload too. */
@@ -53,7 +55,7 @@ export class Controller {
 
   async #load(files: File[], first: boolean): Promise<void> {
     const blocks = blocksOf(files);
-    const references = wire(blocks);
+    const references = wire(blocks, this.#allowed);
     const { order } = evaluationOrder(blocks, references);
     const diagnostics: Diagnostic[] = [];
     const nodes: Node[] = [];
@@ -132,8 +134,8 @@ async function during<T>(step: string, act: () => T | Promise<T>): Promise<T> {
 }
 
 /** References of all blocks; throws on whatever leaves the old pipeline as it was (recorded in bad-ref). */
-function wire(blocks: Block[]): References {
-  const diagnostics = [...structureOf(blocks).values()].flat();
+function wire(blocks: Block[], allowed: Allowed): References {
+  const diagnostics = [...structureOf(blocks, allowed).values()].flat();
   const ids = new Set(blocks.map(blockId));
   const references: References = new Map();
   for (const block of blocks) {

@@ -110,8 +110,17 @@ export function referencesOf(
   return { references, diagnostics };
 }
 
+/** What the command line allows (internal/component/registry.go); levels of stability are not modelled. */
+export interface Allowed {
+  readonly community: boolean;
+}
+
+export function allowedBy(flags: ReadonlyMap<string, string>): Allowed {
+  return { community: flags.get('--feature.community-components.enabled') === 'true' };
+}
+
 /** Duplicates, components without a label, and names that are no component: found before anything runs. */
-export function structureOf(blocks: Block[]): Map<Block, Diagnostic[]> {
+export function structureOf(blocks: Block[], { community }: Allowed): Map<Block, Diagnostic[]> {
   const seen = new Map<string, Block>();
   const result = new Map<Block, Diagnostic[]>();
   for (const block of blocks) {
@@ -134,6 +143,11 @@ export function structureOf(blocks: Block[]): Map<Block, Diagnostic[]> {
       } else seen.set(id, block);
       if (!isService && !components.has(block.name)) {
         add(`cannot find the definition of component name "${block.name}"`, block.name.length);
+      } else if (components.get(block.name)?.community === true && !community) {
+        add(
+          `the component "${block.name}" is a community component. Use the --feature.community-components.enabled command-line flag to enable community components`,
+          block.name.length,
+        );
       }
     }
     result.set(block, diagnostics);

@@ -6,6 +6,7 @@ import type { Surroundings } from './component.ts';
 import { Controller } from './controller.ts';
 import { Failure } from './load.ts';
 import { Metrics } from './metrics.ts';
+import { allowedBy } from './references.ts';
 import { Alloy, LoadError } from './server.ts';
 import { printDiagnostics } from './source.ts';
 
@@ -24,7 +25,7 @@ export async function run(path: string, flags: ReadonlyMap<string, string>): Pro
     log,
   };
   log('info', "homeostat's stand-in for Grafana Alloy is starting; it is not Alloy");
-  const controller = new Controller(surroundings);
+  const controller = new Controller(surroundings, allowedBy(flags));
   const alloy = new Alloy(path, controller, surroundings);
   const ended = new Promise<NodeJS.Signals>((resolve) => {
     for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => resolve(signal));
@@ -54,7 +55,6 @@ export async function run(path: string, flags: ReadonlyMap<string, string>): Pro
 
   log('info', 'interrupt received', { signal: await ended });
   server.close();
-  server.closeAllConnections();
   await controller.stop();
 }
 

@@ -30,6 +30,8 @@ export interface ComponentSchema extends Body {
   /** What other components may refer to, and which way data flows over that reference. */
   exports: Partial<Record<string, 'pushed' | 'pulled' | 'shared'>>;
   liveDebugging: boolean;
+  /** Taken only with --feature.community-components.enabled. */
+  community?: true;
 }
 
 function body(attributes: string, blocks: Record<string, Body> = {}): Body {
@@ -247,6 +249,18 @@ export const components: ReadonlyMap<string, ComponentSchema> = new Map([
   ],
   ['loki.write', component(lokiWrite, { receiver: 'pushed' })],
   ['loki.echo', component(body(''), { receiver: 'pushed' })],
+  [
+    'otelcol.exporter.datadog',
+    {
+      ...component(
+        body('hostname, only_metadata bool, hostname_detection_timeout duration', {
+          'api!': body('api_key!, site, fail_on_invalid_key bool'),
+        }),
+        { input: 'pushed' },
+      ),
+      community: true,
+    },
+  ],
   [
     'local.file_match',
     component(body('path_targets! targets, sync_period duration, ignore_older_than duration'), {

@@ -5,7 +5,10 @@
  * 1 after one whose evaluation failed (bad-attr) or whose references dangle (bad-ref).
  */
 import { createHash } from 'node:crypto';
-import { createServer, type Server, type ServerResponse } from 'node:http';
+import { readFileSync } from 'node:fs';
+import { createServer as createHttpServer, type ServerResponse } from 'node:http';
+import { createServer, type Server, type Socket } from 'node:net';
+import { TLSSocket } from 'node:tls';
 import type { File } from './ast.ts';
 import type { Surroundings } from './component.ts';
 import type { Controller } from './controller.ts';
@@ -14,6 +17,9 @@ import { parseAll, readSources } from './load.ts';
 import type { Labels, Scoped } from './metrics.ts';
 import type { Node } from './nodes.ts';
 import { ConfigError, type Diagnostic, type Source } from './source.ts';
+
+/** First byte of a record of TLS that opens a connection (RFC 8446, 5.1). */
+const HANDSHAKE = 0x16;
 
 /** What went wrong with a load, in the words of a reload's body. */
 export class LoadError extends Error {
@@ -98,11 +104,24 @@ export class Alloy {
   }
 
   listen(host: string, port: number): Promise<Server> {
-    const server = createServer((request, response) => {
+    const inner = createHttpServer((request, response) => {
       const path = new URL(request.url ?? '/', 'http://alloy').pathname;
-      const closed = closedBy(this.#controller.http, path, request.headers.authorization);
+      const isEncrypted = request.socket instanceof TLSSocket;
+      const closed = closedBy(this.#controller.http, path, request.headers.authorization, isEncrypted);
       if (closed) return void response.writeHead(closed.status, closed.headers).end(closed.body);
       void this.#answer(request.method ?? 'GET', path, response);
+    });
+    // As Alloy's lazy listener: what a connection speaks is what the config that is loaded says.
+    const server = createServer((socket) => {
+      socket.on('error', () => socket.destroy());
+      socket.once('data', (first) => {
+        socket.pause();
+        socket.unshift(first);
+        const tls = this.#controller.http?.blocks.find(({ name }) => name === 'tls')?.values;
+        const isSecure = first[0] === HANDSHAKE && tls !== undefined;
+        inner.emit('connection', isSecure ? secured(socket, tls) : socket);
+        process.nextTick(() => socket.resume());
+      });
     });
     return new Promise((resolve, reject) => {
       server.on('error', reject);
@@ -146,26 +165,35 @@ export class Alloy {
   }
 }
 
+function secured(socket: Socket, tls: Args['values']): TLSSocket {
+  const pem = (name: string): string | Buffer =>
+    (tls[`${name}_pem`] as string | undefined) ?? readFileSync(String(tls[`${name}_file`]));
+  const secure = new TLSSocket(socket, { isServer: true, cert: pem('cert'), key: pem('key') });
+  return secure.on('error', () => secure.destroy());
+}
+
 /**
- * What the http block answers instead of Alloy, to whom lacks the password: recorded in behaviour.md. Over TLS the
- * stand-in does not speak; it answers as Go's server does whoever speaks plain HTTP to it.
+ * What the http block answers instead of Alloy, to whom lacks the password: recorded in behaviour.md. With a tls block
+ * it answers as Go's server does whoever speaks plain HTTP to it.
  */
 function closedBy(
   http: Args | undefined,
   path: string,
-  authorization = '',
+  authorization: string | undefined,
+  isEncrypted: boolean,
 ): { status: number; headers: Record<string, string>; body: string } | undefined {
   const block = (name: string, of = http) => of?.blocks.find((one) => one.name === name);
-  if (block('tls')) {
+  if (block('tls') && !isEncrypted) {
     return { status: 400, headers: {}, body: 'Client sent an HTTP request to an HTTPS server.\n' };
   }
   const auth = block('auth');
   const basic = block('basic', auth)?.values;
   if (!basic) return undefined;
-  const filter = block('filter', auth)?.values ?? {};
-  const paths = (filter['paths'] ?? ['/']) as string[];
+  // internal/service/http/auth.go: without a filter every path is closed, and with an empty one none.
+  const filter = block('filter', auth)?.values;
+  const paths = (filter?.['paths'] ?? []) as string[];
   const matches = paths.some((prefix) => path.startsWith(prefix));
-  if (matches !== (filter['authenticate_matching_paths'] ?? true)) return undefined;
+  if (matches !== (filter?.['authenticate_matching_paths'] ?? filter !== undefined)) return undefined;
   const pair = Buffer.from(`${basic['username']}:${basic['password']}`).toString('base64');
   if (authorization === `Basic ${pair}`) return undefined;
   return { status: 401, headers: { 'Www-Authenticate': 'Basic realm="Restricted"' }, body: '' };
