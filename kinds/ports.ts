@@ -78,6 +78,16 @@ export interface Files {
    * is found relative to it. It and directories made for it are gone afterwards, also after a kill.
    */
   withCandidate<T>(path: string, content: Uint8Array, use: (candidate: string) => Promise<T>): Promise<T>;
+  /**
+   * As `withCandidate`, for several files that a program looks at as one directory: a copy, in a hidden directory beside
+   * the path, so that nobody who loads what lies beside the path loads the copy as well.
+   * @param contents by name
+   */
+  withCandidates<T>(
+    path: string,
+    contents: ReadonlyMap<string, Uint8Array>,
+    use: (directory: string) => Promise<T>,
+  ): Promise<T>;
   /** Candidates of an agent that was killed; at the start, before the first of this one's. */
   removeCandidates?(): void;
   /** Removes the stale temporary file that an agent that was killed left beside the path; as a rule there is none. */
@@ -117,6 +127,8 @@ export interface ProcessResult {
 }
 
 export interface Processes {
+  /** With what a process of this host was started, program and arguments; undefined where that can't be seen. */
+  commandLine?(pid: number): readonly string[] | undefined;
   /** Where a program really is that `run` would run, links followed; undefined where there is none. */
   locate?(command: string): string | undefined;
   /**
@@ -164,6 +176,8 @@ export interface Http {
       method?: string;
       headers?: Readonly<Record<string, string>>;
       body?: string;
+      /** Of https: whom to trust instead of the system's authorities, and whose certificate is expected, if not the URL's. */
+      tls?: { readonly ca?: string | undefined; readonly serverName?: string | undefined };
       /** Of the answer's body; default utf8. In latin1 each character is a byte, whatever the bytes are. */
       encoding?: 'utf8' | 'latin1';
     },

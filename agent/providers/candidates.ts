@@ -19,8 +19,8 @@ export class Candidates {
   }
 
   /** Before it is written. @throws system errors, and then it is not to be written */
-  note(candidate: Candidate): void {
-    this.#keep(new Map(this.#open).set(candidate.path, candidate));
+  note(...candidates: readonly Candidate[]): void {
+    this.#keep(new Map([...this.#open, ...candidates.map((each) => [each.path, each] as const)]));
   }
 
   /** Directories that are to go with it; it may have got some of another one's. */
@@ -42,7 +42,7 @@ export class Candidates {
     try {
       const text = this.#file === undefined ? undefined : readIfThere(this.#file);
       const all = JSON.parse(text ?? '[]') as readonly Candidate[];
-      const own = all.filter(({ path }) => path.endsWith('-validate'));
+      const own = all.filter(({ path }) => /-validate(?:\/[^/]+)?$/.test(path));
       this.#open = new Map(own.map(({ path, made }) => [path, { path, made: [...made] }]));
     } catch {
       fs.renameSync(this.#file!, `${this.#file}.broken`);

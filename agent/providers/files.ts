@@ -66,7 +66,7 @@ export function createFiles(options: FilesOptions = {}): Files & { close(): Prom
     }
     if (resolved === full) return;
     // A candidate stands where what it is a candidate for may stand.
-    const named = inside?.replace(/\/\.([^/]+)\.homeostat-validate$/, '/$1');
+    const named = inside?.replace(/\/\.([^/]+)\.homeostat-validate(?:\/[^/]+)?$/, '/$1');
     if (named !== undefined && (options.allows === undefined || options.allows(named))) return;
     const message = `${asked} leads to ${inside ?? resolved} through a symbolic link, and nothing allows writing there`;
     throw Object.assign(new Error(message), { code: 'PathLeadsElsewhere' });
@@ -262,6 +262,21 @@ export function createFiles(options: FilesOptions = {}): Files & { close(): Prom
         return await use(candidate);
       } finally {
         discard(this, candidate);
+      }
+    },
+
+    async withCandidates(p, contents, use) {
+      const { dir, base } = path.parse(p);
+      const directory = path.join(dir, candidateOf(base));
+      const made = [directory, ...ancestors(dir)].filter((d) => read(d).type === 'absent');
+      const all = [...contents].map(([name, content]) => ({ path: path.join(directory, name), content }));
+      candidates.note(...all.map((each, i) => ({ path: each.path, made: i === 0 ? made : [] })));
+      try {
+        this.makeDirectory(directory, { mode: 0o700 });
+        for (const each of all) this.replaceAtomic(each.path, each.content, { mode: 0o600 });
+        return await use(directory);
+      } finally {
+        for (const each of all) discard(this, each.path);
       }
     },
 

@@ -10,20 +10,34 @@ const MAX_BODY = 8 * 1024 * 1024;
 export function createHttp(): Http & { close(): Promise<void> } {
   let agent: Agent | undefined;
   let connections: Connector | undefined;
+  /** Those that trust somebody of their own: theirs end with their request. */
+  const others = new Set<{ agent: Agent; connections: Connector }>();
   let closed = false;
 
   return {
-    async request(url, { timeoutMs, signal, method, headers, body, encoding }) {
+    async request(url, { timeoutMs, signal, method, headers, body, encoding, tls }) {
       if (closed) throw new Error('the agent stops, and makes no more requests');
       const { Agent, connector, request } = await import('./undici.ts');
       // No connection outlives its request; the request's own deadline is the only timeout.
-      connections ??= connector();
-      const { connect } = connections;
-      agent ??= new Agent({ pipelining: 0, headersTimeout: 0, bodyTimeout: 0, connect });
+      const agentOver = ({ connect }: Connector): Agent =>
+        new Agent({ pipelining: 0, headersTimeout: 0, bodyTimeout: 0, connect });
+      let other: { agent: Agent; connections: Connector } | undefined;
+      if (tls === undefined) {
+        connections ??= connector();
+        agent ??= agentOver(connections);
+      } else {
+        const { ca, serverName } = tls;
+        const own = connector({
+          ...(ca === undefined ? {} : { ca }),
+          ...(serverName === undefined ? {} : { servername: serverName }),
+        });
+        other = { agent: agentOver(own), connections: own };
+        others.add(other);
+      }
       const deadline = AbortSignal.timeout(timeoutMs);
       try {
         const response = await request(url, {
-          dispatcher: agent,
+          dispatcher: other?.agent ?? agent!,
           method: (method ?? 'GET') as 'GET',
           headers: { ...headers },
           body: body ?? null,
@@ -42,13 +56,20 @@ export function createHttp(): Http & { close(): Promise<void> } {
           });
         }
         throw error;
+      } finally {
+        if (other !== undefined) {
+          others.delete(other);
+          void other.agent.destroy();
+        }
       }
     },
 
     async close() {
       closed = true;
-      await agent?.destroy();
-      connections?.abandon();
+      for (const each of [{ agent, connections }, ...others]) {
+        await each.agent?.destroy();
+        each.connections?.abandon();
+      }
     },
   };
 }

@@ -32,6 +32,17 @@ export function replacedProgram(pid: number): string | undefined {
   }
 }
 
+/** proc(5), cmdline; undefined where there is no such process, or none that we may see. */
+export function commandLineOf(pid: number): string[] | undefined {
+  if (pid <= 0) return undefined;
+  try {
+    const words = fs.readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0').slice(0, -1);
+    return words.length === 0 ? undefined : words;
+  } catch {
+    return undefined;
+  }
+}
+
 /** proc(5), stat from field 3 on; undefined where there is no such process. */
 function statOf(pid: number): string[] | undefined {
   try {

@@ -5,6 +5,7 @@ import path from 'node:path';
 import { Stalled } from '../../api/errors.ts';
 import type { Processes } from '../../kinds/ports.ts';
 import { hasTransientUnits, runDetached } from './detached.ts';
+import { commandLineOf } from './process-identity.ts';
 
 /** A program that writes more than this to one stream is cut off; nobody reads on. */
 const MAX_OUTPUT = 4 * 1024 * 1024;
@@ -31,6 +32,7 @@ export function createProcesses(options: ProcessesOptions = {}): ClosableProcess
 
   return {
     locate,
+    commandLine: commandLineOf,
 
     async run(command, args, { timeoutMs, signal, input, env, cwd, detached, chosen }) {
       // What was judged is what is run, whatever is put in its place on PATH meanwhile.

@@ -148,6 +148,14 @@ function recordingFiles(real: Files, note: (type: 'path' | 'user', value: string
       at(p);
       return real.withCandidate(p, content, use);
     },
+    withCandidates<T>(
+      p: string,
+      contents: ReadonlyMap<string, Uint8Array>,
+      use: (directory: string) => Promise<T>,
+    ) {
+      at(p);
+      return real.withCandidates(p, contents, use);
+    },
     removeStale: (p: string) => real.removeStale?.(p),
     remove(p: string) {
       at(p);

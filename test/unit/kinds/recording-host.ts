@@ -15,6 +15,7 @@ const WRITES: readonly string[] = [
   'makeSymlink',
   'remove',
   'withCandidate',
+  'withCandidates',
 ];
 const READS: readonly string[] = ['show', 'watch', 'manager', 'daemonReload'];
 const UNITS = /^\/etc\/systemd\/system\/([^/]+?)(?:\.d\/[^/]+)?$/;
