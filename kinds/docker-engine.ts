@@ -36,6 +36,9 @@ export interface Container {
   /** The image's ID, whatever its name points to now. */
   readonly Image: string;
   readonly RestartCount: number;
+  /** What runs in it: entrypoint and command as one. */
+  readonly Path?: string;
+  readonly Args?: readonly string[] | null;
   readonly State: {
     readonly Status: string;
     readonly Running: boolean;

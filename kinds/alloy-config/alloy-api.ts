@@ -3,9 +3,11 @@
 // - alloy_config_hash is the sha256 of the file that Alloy last *tried* to load, refused or not;
 // - a refused reload may have torn the pipeline down, while alloy_config_last_load_successful says 1;
 // - a reload that replaces an unreachable endpoint takes up to 60 s (the queue's flush) and is no failure;
-// - a config with http { auth } or http { tls } closes all of it to us.
+// - a config with http { auth } or http { tls } closes all of it to whoever has not what it asks for.
 import * as z from 'zod';
-import { errnoOf } from '../../api/errors.ts';
+import { SecretRef } from '../../api/documents.ts';
+import { errnoOf, inWords } from '../../api/errors.ts';
+import type { Desired } from '../kind.ts';
 import type { Http, HttpResponse } from '../ports.ts';
 import { excerpt } from '../shared/excerpt.ts';
 
@@ -41,9 +43,54 @@ const Components = z.array(
 export type Component = z.infer<typeof Components>[number];
 
 const PATHS = ['/metrics', '/-/ready', '/-/healthy', '/api/v0/web/components'];
+/** All that homeostat asks for. */
+export const API_PATHS = [...PATHS, '/-/reload'];
 
-export async function askAlloy(http: Http, address: string, signal: AbortSignal): Promise<AlloyState> {
-  const answers = await Promise.all(PATHS.map((path) => get(http, `http://${address}${path}`, signal)));
+/** Where the API is, and what it takes to be answered; secrets by reference, since it is kept in snapshots. */
+export const Access = z.object({
+  address: z.string(),
+  basicAuth: z.object({ username: z.string(), password: SecretRef }).optional(),
+  tls: z
+    .object({ ca: z.union([z.string(), SecretRef]).optional(), serverName: z.string().optional() })
+    .optional(),
+});
+export type Access = z.infer<typeof Access>;
+
+/** An access whose secrets are resolved. */
+export interface Door {
+  readonly origin: string;
+  readonly options: Pick<NonNullable<Parameters<Http['request']>[1]>, 'headers' | 'tls'>;
+}
+
+/** @throws Stalled('SecretMissing') */
+export function doorOf({ address, basicAuth, tls }: Access, content: Desired<unknown>['content']): Door {
+  const pair = basicAuth && `${basicAuth.username}:${content(basicAuth.password).bytes}`;
+  const ca = tls?.ca === undefined ? undefined : content(tls.ca).bytes.toString();
+  return {
+    origin: `${tls === undefined ? 'http' : 'https'}://${address}`,
+    options: {
+      ...(pair && { headers: { authorization: `Basic ${Buffer.from(pair).toString('base64')}` } }),
+      ...(tls && { tls: { ca, serverName: tls.serverName } }),
+    },
+  };
+}
+
+/** For an undo, which must not depend on a secret that is gone: without it the API is closed, and its runner reloads. */
+export function doorOrNone(access: Access, content: Desired<unknown>['content']): Door {
+  try {
+    return doorOf(access, content);
+  } catch {
+    return doorOf({ address: access.address }, content);
+  }
+}
+
+/** As a config without an http block has it. */
+export function openDoor(address: string): Door {
+  return { origin: `http://${address}`, options: {} };
+}
+
+export async function askAlloy(http: Http, door: Door, signal: AbortSignal): Promise<AlloyState> {
+  const answers = await Promise.all(PATHS.map((path) => get(http, door, path, signal)));
   // A filter may close some of the paths only, and a reload in between may change the answers.
   const closed = answers.find((answer) => 'state' in answer);
   if (closed !== undefined) return closed;
@@ -93,10 +140,11 @@ export type Reload =
  * No wait for an Alloy that is starting: loads follow each other, and one that read the old file first shows its hash.
  * @throws Error when Alloy neither took nor refused it.
  */
-export async function reloadAlloy(http: Http, address: string, signal: AbortSignal): Promise<Reload> {
-  const url = `http://${address}/-/reload`;
+export async function reloadAlloy(http: Http, door: Door, signal: AbortSignal): Promise<Reload> {
+  const url = `${door.origin}/-/reload`;
   try {
-    const response = await http.request(url, { method: 'POST', timeoutMs: RELOAD_TIMEOUT_MS, signal });
+    const how = { ...door.options, method: 'POST', timeoutMs: RELOAD_TIMEOUT_MS, signal };
+    const response = await http.request(url, how);
     const why = excerpt(response.body);
     if (isLocked(response)) return { outcome: 'locked', why: whyLocked(url, response) };
     if (response.status === 200) return { outcome: 'loaded' };
@@ -104,16 +152,24 @@ export async function reloadAlloy(http: Http, address: string, signal: AbortSign
     throw new Error(`Alloy answers ${response.status} to a reload: ${why}`);
   } catch (error) {
     if (errnoOf(error) === 'ECONNREFUSED') return { outcome: 'stopped' };
+    if (isTlsFault(error)) return { outcome: 'locked', why: whyNoTls(url, error) };
     throw error;
   }
 }
 
-async function get(http: Http, url: string, signal: AbortSignal): Promise<HttpResponse | NoAnswer> {
+async function get(
+  http: Http,
+  door: Door,
+  path: string,
+  signal: AbortSignal,
+): Promise<HttpResponse | NoAnswer> {
+  const url = `${door.origin}${path}`;
   try {
-    const response = await http.request(url, { timeoutMs: ASK_TIMEOUT_MS, signal });
+    const response = await http.request(url, { ...door.options, timeoutMs: ASK_TIMEOUT_MS, signal });
     return isLocked(response) ? { state: 'locked', why: whyLocked(url, response) } : response;
   } catch (error) {
     signal.throwIfAborted();
+    if (isTlsFault(error)) return { state: 'locked', why: whyNoTls(url, error) };
     const why = error instanceof Error ? error.message : String(error);
     return { state: errnoOf(error) === 'ECONNREFUSED' ? 'stopped' : 'silent', why: excerpt(why) };
   }
@@ -130,4 +186,17 @@ function whyLocked(url: string, { status, body }: HttpResponse): string {
 
 function isPlainToTls(body: string): boolean {
   return body.startsWith('Client sent an HTTP request to an HTTPS server');
+}
+
+/** No handshake, or a certificate that is not taken (nodejs.org/api/tls.html, X509 certificate error codes). */
+function isTlsFault(error: unknown): boolean {
+  const fault =
+    /^(?:ERR_SSL_|ERR_TLS_|ERR_OSSL_|EPROTO$|CERT_|UNABLE_TO_|SELF_SIGNED_|DEPTH_ZERO_|HOSTNAME_MISMATCH$|INVALID_CA$|INVALID_PURPOSE$)/;
+  return fault.test(errnoOf(error));
+}
+
+function whyNoTls(url: string, error: unknown): string {
+  const code = errnoOf(error);
+  if (/WRONG_VERSION|PACKET_LENGTH_TOO_LONG/.test(code)) return `${url} does not speak TLS`;
+  return `${url} can’t be asked over TLS: ${excerpt(inWords(error))}`;
 }

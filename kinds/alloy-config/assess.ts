@@ -4,13 +4,20 @@ import type { Trial, Verdict } from '../kind.ts';
 import { SavedFile } from '../managed-file.ts';
 import { excerpt } from '../shared/excerpt.ts';
 import { no, notYet, unknown, YES } from '../shared/verdicts.ts';
-import type { AlloyAnswers, AlloyState, NoAnswer } from './alloy-api.ts';
+import { Access, type AlloyAnswers, type AlloyState, type NoAnswer } from './alloy-api.ts';
+import type { Difference } from './command-line.ts';
 import { RunnerName, type RunnerState } from './runner.ts';
 
 /** How to go back, and how Alloy was before. */
 export const Before = z.object({
   file: SavedFile,
+  /** The document's other files, and what it dropped. */
+  others: z.array(SavedFile).optional(),
+  /** Whether Alloy loads the whole directory. */
+  directory: z.boolean().optional(),
   address: z.string(),
+  /** What it took to ask it there. */
+  access: Access.optional(),
   /** Whether anybody listened at its address. */
   ran: z.boolean(),
   /** Whether it answered, was ready and had no complaint. */
@@ -32,6 +39,10 @@ export interface Seen {
   /** Asked when nobody answers. */
   readonly runner: RunnerState | undefined;
   readonly nowMs: number;
+  /** Where the document says other than what Alloy runs with. */
+  readonly differences: readonly Difference[];
+  /** What Alloy converts its config from, where that is not its own format. */
+  readonly format: string | undefined;
   /** The config holds a secret, which Alloy's messages may quote. */
   readonly secret: boolean;
 }
@@ -42,12 +53,13 @@ const START_MS = 60_000;
 /** A reload by signal, and a process that ends at its load, take a moment. */
 const SHORT_MS = 3_000;
 
-export function assess({ alloy, runner, nowMs, secret }: Seen, trial: Trial<Before> | undefined): Verdict {
+export function assess(seen: Seen, trial: Trial<Before> | undefined): Verdict {
+  const { alloy, runner } = seen;
   switch (alloy?.state) {
     case undefined:
       return unknown('NotAsked', 'Alloy was not asked, since its file differs');
     case 'answers':
-      return assessAnswers(alloy, nowMs, secret, trial);
+      return assessAnswers(alloy, seen, trial);
     case 'stopped':
       return assessStopped(alloy, runner, trial);
     case 'silent':
@@ -66,10 +78,9 @@ export function assess({ alloy, runner, nowMs, secret }: Seen, trial: Trial<Befo
 
 function assessAnswers(
   alloy: AlloyAnswers,
-  nowMs: number,
-  secret: boolean,
+  { nowMs, secret, differences, format }: Seen,
   trial: Trial<Before> | undefined,
-) {
+): Verdict {
   const startedForMs = nowMs - alloy.startedAtMs;
   if (!alloy.ready) {
     const evidence = `Alloy is not ready, ${Math.round(startedForMs / 1000)} s after its start`;
@@ -81,6 +92,12 @@ function assessAnswers(
   if (alloy.hashes.length === 0) {
     return unknown('ConfigUnknown', 'this Alloy does not report which config it runs (alloy_config_hash)');
   }
+  if (format !== undefined) {
+    const evidence = `this Alloy converts its config (--config.format=${format}), so that what it runs can't be compared with the file`;
+    return unknown('ConfigUnknown', evidence);
+  }
+  // What it has not loaded can't be blamed for what is unhealthy.
+  if (differences.some(({ standsInWay }) => standsInWay)) return flagsDiffer(differences, trial);
   const unhealthy = unhealthyOf(alloy);
   if (unhealthy.length > 0) {
     const evidence = excerpt(unhealthy.map(({ id, why }) => (secret ? id : `${id}: ${why}`)).join('; '));
@@ -92,7 +109,19 @@ function assessAnswers(
     const waitedMs = Math.min(trial?.elapsedMs ?? startedForMs, startedForMs);
     return blamed && waitedMs >= GATE.withinMs ? no('Unhealthy', evidence) : unknown('Unhealthy', evidence);
   }
-  return flows(trial);
+  return differences.length > 0 ? flagsDiffer(differences, trial) : flows(trial);
+}
+
+/** A rollback would not mend it: whoever starts Alloy has to, or the document. */
+function flagsDiffer(differences: readonly Difference[], trial: Trial<Before> | undefined): Verdict {
+  const isUnloaded = differences.some(({ standsInWay }) => standsInWay);
+  const evidence =
+    `Alloy runs with ${differences.map(({ text }) => text).join('; and with ')}. Restart it with what the document says` +
+    `${isUnloaded ? ', which it is not reloaded with until then' : ''}, or let the document say what it runs with`;
+  // Whoever restarts it may be waiting for the file.
+  if (isUnloaded && trial !== undefined && trial.elapsedMs < GATE.withinMs)
+    return unknown('FlagsDiffer', evidence);
+  return { verdict: 'No', reason: 'FlagsDiffer', evidence, keep: true };
 }
 
 /** Components that are not healthy, or Alloy's own complaint where it lists none. */
@@ -125,9 +154,8 @@ function assessStopped({ why }: NoAnswer, runner: RunnerState | undefined, trial
 
 function assessLocked({ why }: NoAnswer, trial: Trial<Before> | undefined): Verdict {
   const evidence =
-    `${why}: homeostat can't see what Alloy does any more. Leave its paths open in the config: ` +
-    'http { auth { filter { paths = ["/-/", "/metrics", "/api/v0/web/components"], authenticate_matching_paths = false } } }, ' +
-    'and no http { tls }';
+    `${why}: homeostat can't see what Alloy does any more. Let spec.http have what the config asks for, or leave its paths open: ` +
+    'http { auth { filter { paths = ["/-/", "/metrics", "/api/v0/web/components"], authenticate_matching_paths = false } } }';
   // One that was locked before may have to stay so; its config is never confirmed.
   return trial !== undefined && (wasAnswering(trial) || !trial.before.ran)
     ? notYet(trial, SHORT_MS, 'LockedOut', evidence)

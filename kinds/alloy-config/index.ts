@@ -1,21 +1,50 @@
-// AlloyConfig: the configuration that Alloy runs. The file is compared first and healed first, within
-// milliseconds; what Alloy has loaded is asked only when the file is right.
+// AlloyConfig: the configuration that Alloy runs. Its files are compared first and healed first, within
+// milliseconds; what Alloy has loaded is asked only when they are right.
 import path from 'node:path';
+import * as z from 'zod';
 import { Stalled } from '../../api/errors.ts';
-import { sha256 } from '../../api/json.ts';
-import { type Desired, defineKind, type Finding, type Permission } from '../kind.ts';
-import { fileChanges, restoreFile, saveFile, type WantedFile, writeFile } from '../managed-file.ts';
-import { type ResolvedBind, uncovered } from '../mounts-wanted.ts';
+import { type Change, type Desired, defineKind, type Permission } from '../kind.ts';
+import {
+  fileChanges,
+  restoreFile,
+  SavedFile,
+  saveFile,
+  type WantedFile,
+  writeFile,
+} from '../managed-file.ts';
 import type { FileState, Ports } from '../ports.ts';
 import { accountIDs, accountPermissions } from '../shared/accounts.ts';
 import { placesOf } from '../shared/places.ts';
 import { runPermissions } from '../shared/programs.ts';
 import { unitPermissions } from '../shared/units.ts';
-import { addressPermission } from '../shared/urls.ts';
+import { originOf } from '../shared/urls.ts';
 import { watchAll } from '../watch-all.ts';
-import { type AlloyAnswers, askAlloy, type Reload, reloadAlloy } from './alloy-api.ts';
+import {
+  type Access,
+  askAlloy,
+  type Door,
+  doorOf,
+  doorOrNone,
+  openDoor,
+  type Reload,
+  reloadAlloy,
+} from './alloy-api.ts';
 import { assess, Before, GATE, type Seen, unhealthyOf } from './assess.ts';
-import { missingComponents } from './components.ts';
+import { checkSpec } from './check.ts';
+import { directoryOf, droppedFiles, nameOf, pathsOf, wantedFiles } from './files.ts';
+import {
+  binaryOf,
+  bindOf,
+  differencesOf,
+  otherThan,
+  requireOpen,
+  requireSoundNeighbours,
+  runs,
+  short,
+  validated,
+  type Whole,
+  wholeOf,
+} from './loaded.ts';
 import {
   containerPermissions,
   type RunnerName,
@@ -25,41 +54,60 @@ import {
   usePermissions,
 } from './runner.ts';
 import { AlloyConfigSpec } from './schema.ts';
-import { hostValidator, imageValidator, validate, withoutText } from './validate.ts';
+import { withoutText } from './validate.ts';
 
 type Needs = 'files' | 'processes' | 'http' | 'units' | 'supervised' | 'docker' | 'mounts' | 'clock';
 type Io = Pick<Ports, Needs>;
 
+/** What was there before, in the place of files that the document got later than its first snapshot. */
+const Memory = z.object({ found: z.array(SavedFile) });
+type Memory = z.infer<typeof Memory>;
+type D = Desired<AlloyConfigSpec, Memory>;
+
 interface Observed extends Seen {
-  readonly file: FileState;
+  /** As `pathsOf` has them. */
+  readonly files: readonly FileState[];
+  /** Paths that are not the document's any more, and are still there. */
+  readonly dropped: readonly string[];
   /** Wanted owner and group as numbers, where the manifest names them. */
   readonly uid?: number;
   readonly gid?: number;
+  /** What Alloy loads, as a text and as its hash; undefined while the files differ. */
+  readonly whole: Whole | undefined;
 }
 
 const VERSION_TIMEOUT_MS = 10_000;
 
-const pathOf = (spec: AlloyConfigSpec): string => path.normalize(spec.path ?? '/etc/alloy/config.alloy');
 const addressOf = (spec: AlloyConfigSpec): string => spec.address ?? '127.0.0.1:12345';
-const binaryOf = (spec: AlloyConfigSpec): string => spec.binary ?? 'alloy';
-const short = (hash: string): string => hash.slice(0, 12);
 
-export const alloyConfig = defineKind<AlloyConfigSpec, Observed, Needs, Before>({
+export const alloyConfig = defineKind<AlloyConfigSpec, Observed, Needs, Before, Memory>({
   kind: 'AlloyConfig',
   scope: 'host',
   spec: AlloyConfigSpec,
   before: { version: 1, schema: Before },
+  memory: { version: 1, schema: Memory },
   needs: ['files', 'processes', 'http', 'units', 'supervised', 'docker', 'mounts', 'clock'],
   healLimit: { burst: 500, perSecond: 10 },
   gate: () => GATE,
 
-  place: pathOf,
-  owns: (spec) => [`file:${pathOf(spec)}`],
+  place: directoryOf,
+  owns: (spec) => pathsOf(spec).map((at) => `file:${at}`),
+  // A copy of the directory must not hold half of what another document is writing.
+  locks: (spec) => [`alloy:${directoryOf(spec)}`],
 
   permissions(spec) {
-    const permissions: Permission[] = [{ type: 'path', value: pathOf(spec) }];
+    const permissions: Permission[] = pathsOf(spec).map((value) => ({ type: 'path', value }));
     const runner = runnerName(spec);
-    permissions.push(addressPermission(addressOf(spec), 'Alloy is asked and reloaded there'));
+    const at = addressOf(spec);
+    permissions.push({
+      type: 'url',
+      value: originOf(`${spec.http?.tls === undefined ? 'http' : 'https'}://${at}`),
+      why: 'Alloy is asked and reloaded there',
+    });
+    if (spec.http?.tls !== undefined) {
+      const why = 'Alloy is asked there until it has loaded http { tls }';
+      permissions.push({ type: 'url', value: originOf(`http://${at}`), why });
+    }
     if (spec.container !== undefined) permissions.push(...containerPermissions(spec.container));
     if (runner !== undefined && 'unit' in runner) {
       permissions.push({
@@ -77,126 +125,163 @@ export const alloyConfig = defineKind<AlloyConfigSpec, Observed, Needs, Before>(
     const runner = runnerName(spec);
     const isUnit = runner !== undefined && 'unit' in runner && runner.manager === 'systemd';
     return [
-      ...placesOf(io.files, [pathOf(spec)]),
+      ...placesOf(io.files, [...pathsOf(spec), ...droppedFiles(d, io.files)]),
       ...(spec.container === undefined
         ? runPermissions(io.processes, binaryOf(spec), 'it validates the config')
-        : await usePermissions(spec.container, directoryOf(d, io), d.own, io, signal)),
+        : await usePermissions(spec.container, bindOf(d, io), d.own, io, signal)),
       ...(isUnit ? await unitPermissions(io.units, runner.unit, signal, 'it may be reloaded') : []),
     ];
   },
 
-  check(spec): Finding[] {
-    const host = (['unit', 'manager', 'binary'] as const).find((field) => spec[field] !== undefined);
-    if (spec.container !== undefined && host !== undefined) {
-      const message = `${host} is for an Alloy of the host, container for one in a container; keep one`;
-      return [{ path: [host], message }];
-    }
-    if (spec.content !== undefined && spec.contentFrom !== undefined) {
-      return [{ path: ['contentFrom'], message: 'content and contentFrom exclude each other; keep one' }];
-    }
-    if (spec.content === undefined && spec.contentFrom === undefined) {
-      const message = 'an AlloyConfig needs content, or contentFrom: a file beside the manifest';
-      return [{ path: [], message }];
-    }
-    // An empty config stops a collector: everything it sends ends without an error.
-    if (typeof spec.content === 'string' && spec.content.trim() === '') {
-      const message = 'an empty config stops all telemetry; stop the Service if that is meant';
-      return [{ path: ['content'], message }];
-    }
-    return [];
-  },
+  check: checkSpec,
 
   async observe(d, io, signal) {
-    const file = io.files.read(pathOf(d.spec));
-    const ids = accountIDs(d.spec, io.files);
-    const wanted = wantedFile(d, ids);
-    const seen = { file, ...ids, secret: wanted.secret, nowMs: io.clock.now() };
-    if (fileChanges('content', file, wanted).length > 0) {
-      return { ...seen, alloy: undefined, runner: undefined };
+    const { spec } = d;
+    const files = pathsOf(spec).map((at) => io.files.read(at));
+    const dropped = droppedFiles(d, io.files);
+    const ids = accountIDs(spec, io.files);
+    const wanted = wantedFiles(d, ids);
+    const secret = wanted.some((file) => file.secret);
+    const seen = { files, dropped, ...ids, secret, nowMs: io.clock.now() };
+    if (changesOf(wanted, files, dropped).length > 0) {
+      const unasked = { alloy: undefined, runner: undefined, whole: undefined, format: undefined };
+      return { ...seen, ...unasked, differences: [] };
     }
-    const alloy = await askAlloy(io.http, addressOf(d.spec), signal);
+    const [alloy, running] = await Promise.all([
+      askAlloy(io.http, doorOf(accessOf(spec), d.content), signal),
+      runnerOf(runnerName(spec), io)?.commandLine(signal),
+    ]);
     const runner =
-      alloy.state === 'stopped' ? await runnerOf(runnerName(d.spec), io)?.state(signal) : undefined;
-    return { ...seen, alloy, runner };
+      alloy.state === 'stopped' ? await runnerOf(runnerName(spec), io)?.state(signal) : undefined;
+    const whole = wholeOf(spec, wanted, running, io);
+    return {
+      ...seen,
+      alloy,
+      runner,
+      whole,
+      differences: differencesOf(spec, running, alloy.state === 'answers' && runs(alloy, whole.hash), io),
+      format: running === undefined || running.format === 'alloy' ? undefined : running.format,
+    };
   },
 
   diff(d, observed) {
-    const wanted = wantedFile(d, observed);
-    const changes = fileChanges('content', observed.file, wanted);
-    const { alloy } = observed;
-    if (changes.length > 0 || alloy === undefined) return changes;
-    const runs = alloy.state === 'answers' ? otherThan(wanted.bytes, alloy) : undefined;
+    const wanted = wantedFiles(d, observed);
+    const changes = changesOf(wanted, observed.files, observed.dropped);
+    const { alloy, whole } = observed;
+    if (changes.length > 0 || alloy === undefined || whole === undefined) return changes;
+    // Alloy would refuse it, or read something else, until it is started anew.
+    const isInWay = observed.format !== undefined || observed.differences.some((one) => one.standsInWay);
+    const other = alloy.state === 'answers' && !isInWay ? otherThan(whole, alloy) : undefined;
     // A confirmed config leaves the API open: what closes it is something else that was loaded.
-    const from = alloy.state === 'locked' && d.heal ? `what closes its API (${alloy.why})` : runs;
-    return from === undefined ? [] : [{ what: 'loaded', from, to: short(sha256(wanted.bytes)) }];
+    const from = alloy.state === 'locked' && d.heal ? `what closes its API (${alloy.why})` : other;
+    return from === undefined ? [] : [{ what: 'loaded', from, to: short(whole.hash) }];
   },
 
   assess: (_d, observed, trial) => assess(observed, trial),
 
   async prepare(d, observed, io, signal) {
     const { spec } = d;
-    const { type } = observed.file;
-    if (type === 'directory' || type === 'other') {
-      const message = `${pathOf(spec)} is no regular file, and is left alone; move it away first`;
-      throw new Stalled('NotAFile', message);
+    const odd = pathsOf(spec).find((_, i) => ['directory', 'other'].includes(observed.files[i]!.type));
+    if (odd !== undefined) {
+      throw new Stalled('NotAFile', `${odd} is no regular file, and is left alone; move it away first`);
     }
-    const { bytes, secret } = wantedFile(d, observed);
-    const validator =
-      spec.container === undefined
-        ? hostValidator(binaryOf(spec), io, signal)
-        : imageValidator(d, await targetImage(spec.container, io, signal), directoryOf(d, io), io, signal);
-    const candidate = { path: pathOf(spec), bytes, secret, stability: spec.stability };
-    await validate(candidate, io.files, validator);
-    const alloy = observed.alloy ?? (await askAlloy(io.http, addressOf(spec), signal));
+    const running = await runnerOf(runnerName(spec), io)?.commandLine(signal);
+    const neighbours = await validated(d, running, io, signal);
+    requireOpen(d, neighbours);
+    const alloy = observed.alloy ?? (await askBefore(d, io, signal));
     const answered = alloy.state === 'answers';
     const unhealthy = answered ? unhealthyOf(alloy).map(({ id }) => id) : [];
     const runner = runnerName(spec);
+    const save = (at: string, state: FileState) => saveFile(io.files, at, state, spec.inPlace === true);
+    const [first, ...others] = [
+      ...pathsOf(spec).map((at, i) => save(at, observed.files[i]!)),
+      ...observed.dropped.map((at) => save(at, io.files.read(at))),
+    ];
     const before: Before = {
-      file: saveFile(io.files, pathOf(spec), observed.file, spec.inPlace === true),
+      file: first!,
       address: addressOf(spec),
       ran: alloy.state !== 'stopped',
       healthy: answered && alloy.ready && unhealthy.length === 0,
       flow: null,
       answered,
       unhealthy,
+      ...(others.length === 0 ? {} : { others }),
+      ...(neighbours === undefined ? {} : { directory: true }),
+      ...(spec.http === undefined ? {} : { access: accessOf(spec) }),
       ...(runner === undefined ? {} : { runner }),
     };
-    return { existed: type !== 'absent', before };
+    return { existed: observed.files.some(({ type }) => type !== 'absent'), before };
   },
 
   async apply(changes, d, io, signal) {
     const { spec } = d;
+    const memory = d.heal ? undefined : foundBy(d, io);
     if (changes.some(({ what }) => what !== 'loaded')) {
-      writeFile(io.files, wantedFile(d, accountIDs(spec, io.files)), !d.heal);
+      for (const wanted of wantedFiles(d, accountIDs(spec, io.files))) {
+        const now = io.files.read(wanted.path);
+        if (fileChanges('content', now, wanted).length > 0) writeFile(io.files, wanted, !d.heal, now);
+      }
+      for (const at of droppedFiles(d, io.files)) io.files.remove(at);
     }
-    const reload = await load(addressOf(spec), runnerName(spec), io, signal);
-    if (reload.outcome !== 'refused') return undefined;
-    const { secret } = d.content(spec.content ?? '');
-    const why = secret ? withoutText(reload.why, pathOf(spec)) : reload.why;
+    const running = await runnerOf(runnerName(spec), io)?.commandLine(signal);
+    if (differencesOf(spec, running, false, io).some((one) => one.standsInWay)) return memory;
+    if (d.heal) await requireSoundNeighbours(d, running, io, signal);
+    const door = doorOf(accessOf(spec), d.content);
+    const reload = await load(
+      door,
+      spec.http?.tls && openDoor(addressOf(spec)),
+      runnerName(spec),
+      io,
+      signal,
+    );
+    if (reload.outcome !== 'refused') return memory;
+    const isSecret = wantedFiles(d, {}).some(({ secret }) => secret);
+    const why = isSecret ? withoutText(reload.why, nameOf(spec), pathsOf(spec)) : reload.why;
     // Alloy ran these bytes before: then it is something else that is wrong, and it may pass.
     if (d.heal) throw new Error(`Alloy refuses the confirmed config: ${why}`);
     throw new Stalled('ReloadRefused', why);
   },
 
-  async undo(before, _record, io, signal) {
-    restoreFile(io.files, before.file);
-    if (before.file.type === 'absent') return; // nothing that Alloy could load instead
-    const reload = await load(before.address, before.runner, io, signal);
+  async undo(before, record, io, signal) {
+    const saved = [before.file, ...(before.others ?? [])];
+    for (const file of saved) restoreFile(io.files, file);
+    // Files that the document got later.
+    const directory = path.dirname(before.file.path);
+    const known = new Set(saved.map((file) => file.path));
+    for (const claim of record.owns) {
+      const at = claim.slice('file:'.length);
+      if (path.dirname(at) !== directory || known.has(at)) continue;
+      const found = record.memory?.found.find((file) => file.path === at);
+      restoreFile(io.files, found ?? { path: at, type: 'absent' });
+    }
+    const rest =
+      before.directory === true
+        ? (io.files.list?.(directory) ?? []).some((name) => name.endsWith('.alloy'))
+        : before.file.type !== 'absent';
+    if (!rest) return; // nothing that Alloy could load instead
+    const door = doorOrNone(before.access ?? { address: before.address }, record.content);
+    const reload = await load(door, undefined, before.runner, io, signal);
     // Whether it is well with its old config is assessed; one that was not well before may refuse it as before.
     if (reload.outcome === 'refused' && before.healthy) {
       throw new Error(`Alloy refuses what it ran before: ${reload.why}`);
     }
     if (reload.outcome !== 'locked' || before.answered !== true) return;
     // A signal is taken in Alloy's own time; the next try of this undo finds the API open.
-    const alloy = await askAlloy(io.http, before.address, signal);
+    let alloy = await askAlloy(io.http, door, signal);
+    if (alloy.state === 'locked' && before.access?.tls !== undefined)
+      alloy = await askAlloy(io.http, openDoor(before.address), signal);
     if (alloy.state === 'locked')
       throw new Error(`Alloy was sent SIGHUP, and its API is still closed: ${alloy.why}`);
   },
 
   watch(d, io, wake, signal) {
+    const [first, ...more] = pathsOf(d.spec);
     const runner = runnerOf(runnerName(d.spec), io);
-    const others = runner === undefined ? [] : [runner.watch];
-    return watchAll(io.clock, wake, signal, (w, s) => io.files.watch(pathOf(d.spec), w, s), others);
+    const files = d.spec.directory === false ? more : [...more, path.join(directoryOf(d.spec), '*.alloy')];
+    return watchAll(io.clock, wake, signal, (w, s) => io.files.watch(first!, w, s), [
+      ...files.map((at) => (w: () => void, s: AbortSignal) => io.files.watch(at, w, s)),
+      ...(runner === undefined ? [] : [runner.watch]),
+    ]);
   },
 
   async version(d, io, signal) {
@@ -204,7 +289,7 @@ export const alloyConfig = defineKind<AlloyConfigSpec, Observed, Needs, Before>(
     if (d.spec.container !== undefined) {
       return d.spec.container.image ?? (await targetImage(d.spec.container, io, signal)) ?? '';
     }
-    const alloy = await askAlloy(io.http, addressOf(d.spec), signal);
+    const alloy = await askAlloy(io.http, doorOf(accessOf(d.spec), d.content), signal);
     if (alloy.state === 'answers' && alloy.version !== '') return alloy.version;
     const options = { timeoutMs: VERSION_TIMEOUT_MS, signal, chosen: true } as const;
     const ran = await io.processes.run(binaryOf(d.spec), ['--version'], options).catch(() => undefined);
@@ -213,32 +298,58 @@ export const alloyConfig = defineKind<AlloyConfigSpec, Observed, Needs, Before>(
   },
 });
 
-/** What the validating container sees of the host. */
-function directoryOf(d: Desired<AlloyConfigSpec>, { mounts }: Pick<Io, 'mounts'>): ResolvedBind {
-  const source = path.dirname(pathOf(d.spec));
-  return uncovered({ source, target: source, readOnly: true, isRecursive: false }, mounts);
+function accessOf(spec: AlloyConfigSpec): Access {
+  return { address: addressOf(spec), ...spec.http };
 }
 
-/** What Alloy runs instead of these bytes, for people; undefined when it runs them, or it can't be seen. */
-function otherThan(bytes: Buffer, alloy: AlloyAnswers): string | undefined {
-  // Before its first load it has none; it loads the file by itself.
-  if (!alloy.ready || alloy.hashes.length === 0) return undefined;
-  if (!alloy.hashes.includes(sha256(bytes))) return alloy.hashes.map(short).join(', ');
-  // The hash is of the file that was tried last, and these say that Alloy refused it.
-  if (alloy.lastLoadFailed) return 'an earlier config, since Alloy could not read this one';
-  const missing = missingComponents(bytes.toString(), alloy.components ?? []);
-  if (alloy.components === undefined || missing.length === 0) return undefined;
-  return `an earlier config, without ${missing.join(', ')}`;
+function changesOf(
+  wanted: readonly WantedFile[],
+  files: readonly FileState[],
+  dropped: readonly string[],
+): Change[] {
+  const name = (file: WantedFile) =>
+    wanted.length === 1 ? 'content' : `content of ${path.basename(file.path)}`;
+  return [
+    ...wanted.flatMap((file, i) => fileChanges(name(file), files[i]!, file)),
+    ...dropped.map((at) => ({ what: path.basename(at), from: 'a file of this document', to: 'absent' })),
+  ];
 }
 
-/** By its API, or by its runner where the API is closed to us: `locked` then means that it was sent a signal. */
+/** What is there already in the place of files that are new to the document; its first snapshot has the first of them. */
+function foundBy(d: D, { files }: Pick<Io, 'files'>): Memory | undefined {
+  if (d.held.length === 0) return d.memory;
+  const own = pathsOf(d.spec);
+  const kept = (d.memory?.found ?? []).filter((file) => own.includes(file.path));
+  const isNew = (at: string) => !d.held.includes(`file:${at}`) && !kept.some((file) => file.path === at);
+  const found = own
+    .filter(isNew)
+    .map((at) => ({ at, state: files.read(at) }))
+    .filter(({ state }) => state.type === 'file' || state.type === 'symlink')
+    .map(({ at, state }) => saveFile(files, at, state, d.spec.inPlace === true));
+  return { found: [...kept, ...found] };
+}
+
+/** Alloy before a change. One that begins to speak TLS with it does not yet. */
+async function askBefore(d: D, io: Io, signal: AbortSignal) {
+  const alloy = await askAlloy(io.http, doorOf(accessOf(d.spec), d.content), signal);
+  if (alloy.state !== 'locked' || d.spec.http?.tls === undefined) return alloy;
+  return await askAlloy(io.http, openDoor(addressOf(d.spec)), signal);
+}
+
+/**
+ * By its API, or by its runner where the API is closed to us: `locked` then means that it was sent a signal.
+ * @param before as it may be asked until it has loaded what closes it
+ */
 async function load(
-  address: string,
+  door: Door,
+  before: Door | undefined,
   name: RunnerName | undefined,
   io: Io,
   signal: AbortSignal,
 ): Promise<Reload> {
-  const reload = await reloadAlloy(io.http, address, signal);
+  let reload = await reloadAlloy(io.http, door, signal);
+  if (reload.outcome === 'locked' && before !== undefined)
+    reload = await reloadAlloy(io.http, before, signal);
   if (reload.outcome !== 'locked') return reload;
   const runner = runnerOf(name, io);
   if (runner === undefined) {
@@ -246,16 +357,4 @@ async function load(
   }
   await runner.reload(signal);
   return reload;
-}
-
-function wantedFile(d: Desired<AlloyConfigSpec>, ids: Pick<Observed, 'uid' | 'gid'>): WantedFile {
-  const { spec } = d;
-  return {
-    ...d.content(spec.content ?? ''),
-    path: pathOf(spec),
-    mode: Number.parseInt(spec.mode ?? (spec.group === undefined ? '0644' : '0640'), 8),
-    uid: ids.uid,
-    gid: ids.gid,
-    inPlace: spec.inPlace === true,
-  };
 }

@@ -5,9 +5,10 @@ import { ask, type Container, describeContainer, imageID, inspect, requireImage 
 import type { Permission } from '../kind.ts';
 import { bindPermissions, type ResolvedBind } from '../mounts-wanted.ts';
 import type { Ports, UnitState } from '../ports.ts';
+import { type CommandLine, parseCommandLine } from './command-line.ts';
 import type { AlloyConfigSpec } from './schema.ts';
 
-type Io = Pick<Ports, 'units' | 'supervised' | 'docker'>;
+type Io = Pick<Ports, 'units' | 'supervised' | 'docker' | 'processes'>;
 
 /** Kept in snapshots, since an undo has no spec. */
 export const RunnerName = z.union([
@@ -28,6 +29,8 @@ export interface Runner {
   watch(wake: () => void, signal: AbortSignal): Promise<void>;
   /** undefined when that can't be seen. */
   state(signal: AbortSignal): Promise<RunnerState | undefined>;
+  /** What it runs with; undefined when that can't be seen, or nothing runs. */
+  commandLine(signal: AbortSignal): Promise<CommandLine | undefined>;
   /** Has Alloy load its file without its API: by SIGHUP, which it takes in its own time. */
   reload(signal: AbortSignal): Promise<void>;
 }
@@ -55,6 +58,10 @@ function unitRunner({ manager, unit }: Extract<RunnerName, { unit: string }>, io
       const state = await units.show(unit, signal).catch(() => undefined);
       if (state === undefined) return undefined;
       return { is: unitIs(state), text: `${unit} is ${state.activeState} (${state.result})` };
+    },
+    async commandLine(signal) {
+      const state = await units.show(unit, signal).catch(() => undefined);
+      return parseCommandLine(io.processes.commandLine?.(state?.mainPID ?? 0) ?? []);
     },
     async reload(signal) {
       const { activeState } = await units.show(unit, signal);
@@ -89,6 +96,11 @@ function containerRunner({ container, image }: Extract<RunnerName, { container: 
       } catch {
         return undefined;
       }
+    },
+    async commandLine(signal) {
+      const found = await inspect(docker, container, signal).catch(() => undefined);
+      if (found?.Path === undefined || !found.State.Running) return undefined;
+      return parseCommandLine([found.Path, ...(found.Args ?? [])]);
     },
     async reload(signal) {
       const found = await inspect(docker, container, signal);

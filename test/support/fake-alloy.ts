@@ -6,6 +6,21 @@ import { componentsIn } from '../../kinds/alloy-config/components.ts';
 import type { Http, HttpResponse, Processes, UnitJob, UnitState } from '../../kinds/ports.ts';
 import { FakeSystemd } from './fake-systemd.ts';
 
+const PID = 4711;
+
+/** A file, or what a directory has that is loaded, in its order. */
+function filesAt(target: string): string[] {
+  if (!fs.statSync(target).isDirectory()) return [target];
+  const names = fs.readdirSync(target).filter((name) => name.endsWith('.alloy'));
+  return names.sort().map((name) => `${target}/${name}`);
+}
+
+function textAt(target: string): string {
+  return filesAt(target)
+    .map((file) => fs.readFileSync(file, 'utf8'))
+    .join('');
+}
+
 type Answer = Pick<HttpResponse, 'status' | 'body'>;
 
 export class FakeAlloy {
@@ -30,6 +45,10 @@ export class FakeAlloy {
   /** Of a text: whether its process ends with it. */
   ends: (text: string) => boolean = () => false;
   installed = true;
+  /** Flags that it was started with. */
+  flags: string[] = [];
+  /** Command lines of its validations, without the program. */
+  readonly validations: string[][] = [];
   /** Reloads, in order, by what they loaded. */
   readonly reloads: string[] = [];
   readonly asked: string[] = [];
@@ -45,7 +64,7 @@ export class FakeAlloy {
     this.unhealthy = [];
     this.#failed = false;
     this.#torn = undefined;
-    this.loaded = fs.existsSync(this.file) ? fs.readFileSync(this.file, 'utf8') : undefined;
+    this.loaded = fs.existsSync(this.file) ? textAt(this.file) : undefined;
   }
 
   readonly http: Http = {
@@ -62,10 +81,10 @@ export class FakeAlloy {
 
   /** As data/alloy/behaviour.md has it: with http { auth } every path wants the password, with http { tls } TLS. */
   #closed(): Answer | undefined {
-    if (this.loaded?.includes('http { tls')) {
+    if (this.loaded?.includes('tls {')) {
       return { status: 400, body: 'Client sent an HTTP request to an HTTPS server.\n' };
     }
-    return this.loaded?.includes('http { auth') ? { status: 401, body: '' } : undefined;
+    return this.loaded?.includes('auth {') ? { status: 401, body: '' } : undefined;
   }
 
   readonly processes: Processes = {
@@ -73,12 +92,17 @@ export class FakeAlloy {
       if (!this.installed)
         throw Object.assign(new Error(`there is no program ${command}`), { code: 'ENOENT' });
       if (args[0] === '--version') return ok('alloy, version v1.18.0 (branch: HEAD)\n');
-      const file = args.at(-1)!;
-      const found = this.invalid(fs.readFileSync(file, 'utf8'));
-      if (found === undefined) return ok('');
-      const stderr = `Error: ${file}:1:1: ${found}\n\n1 | the text\n\nError: validation failed\n`;
-      return { exitCode: 1, stdout: '\n', stderr };
+      this.validations.push([...args]);
+      const target = args.at(-1)!;
+      const found = filesAt(target).flatMap((file) => {
+        const why = this.invalid(fs.readFileSync(file, 'utf8'));
+        return why === undefined ? [] : [`Error: ${file}:1:1: ${why}\n\n1 | the text\n`];
+      });
+      if (found.length === 0) return ok('');
+      return { exitCode: 1, stdout: '\n', stderr: `${found.join('\n')}\nError: validation failed\n` };
     },
+    commandLine: (pid) =>
+      pid === PID && this.running ? ['/usr/bin/alloy', 'run', ...this.flags, this.file] : undefined,
   };
 
   #answer(pathname: string): Answer {
@@ -144,7 +168,7 @@ export class FakeAlloy {
 
   /** By its API, or by SIGHUP. */
   reload(): Answer {
-    const text = fs.readFileSync(this.file, 'utf8');
+    const text = textAt(this.file);
     this.reloads.push(text);
     const before = this.#torn ?? this.loaded;
     this.loaded = text;
@@ -179,7 +203,7 @@ export class AlloyUnit extends FakeSystemd {
   }
 
   override async show(unit: string): Promise<UnitState> {
-    const running = { activeState: 'active', subState: 'running', result: 'success' } as const;
+    const running = { activeState: 'active', subState: 'running', result: 'success', mainPID: PID } as const;
     return { ...(await super.show(unit)), ...(this.#alloy.running ? running : this.ended) };
   }
 

@@ -12,6 +12,7 @@ const Schema = z.looseObject({
   properties: z.record(z.string(), z.json()).optional(),
   required: z.array(z.string()).optional(),
   additionalProperties: z.json().optional(),
+  propertyNames: z.looseObject({ pattern: z.string().optional() }).optional(),
   items: z.json().optional(),
   pattern: z.string().optional(),
   minItems: z.number().optional(),
@@ -54,7 +55,7 @@ function valuesOf(json: unknown, texts: readonly string[]): fc.Arbitrary<unknown
 
 function objectsOf(schema: z.infer<typeof Schema>, texts: readonly string[]): fc.Arbitrary<unknown> {
   if (schema.properties === undefined) {
-    const names = textsOf(undefined, texts);
+    const names = textsOf(schema.propertyNames?.pattern, texts);
     return fc.dictionary(names, valuesOf(schema.additionalProperties ?? {}, texts), { maxKeys: 3 });
   }
   const members = Object.entries(schema.properties).map(([name, member]) => {

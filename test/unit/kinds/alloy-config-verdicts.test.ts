@@ -18,7 +18,8 @@ const never = new AbortController().signal;
 const CRASHED = { activeState: 'failed', subState: 'failed', result: 'exit-code' } as const;
 const BEFORE = 'prometheus.scrape "before" { }\n';
 const OURS = 'prometheus.scrape "ours" { }\n';
-const LOCKS = 'http { auth { } }\nprometheus.scrape "ours" { }\n';
+// Its own text does not say so: a variable, or another file.
+const LOCKS = '// closed elsewhere: auth { }\nprometheus.scrape "ours" { }\n';
 
 function setting(t: TestContext, before = BEFORE) {
   const config = path.join(temporaryDirectory(t), 'config.alloy');

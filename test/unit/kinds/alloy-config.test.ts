@@ -150,7 +150,7 @@ test('a config that closes Alloy’s API is rolled back without it, and the next
   const { line, alloy, config, assign } = setting(t, '// before\n');
   assign('// ours\n');
   await line.expect(KEY, 'True');
-  assign('http { auth { } }\n');
+  assign('// closed elsewhere: auth { }\n');
   await line.expect(KEY, 'False', 'RolledBack');
   assert.match(line.condition(KEY, 'Ready')!.message, /^LockedOut: .*answers 401/);
   assert.equal(fs.readFileSync(config, 'utf8'), '// ours\n');

@@ -73,6 +73,7 @@ const TEXTS = [
     'other.service',
     'app.timer',
     '10-a.conf',
+    'main.alloy',
     '0644',
     '4755',
     '0666',

@@ -43,6 +43,7 @@ const TEXTS = [
     'web.timer',
     'evil-.service',
     '10-x.conf',
+    'main.alloy',
     'X',
     'a1',
   ],
