@@ -261,6 +261,8 @@ export interface Units {
   mask(unit: string): Promise<void>;
   unmask(unit: string): Promise<void>;
   resetFailed(unit: string): Promise<void>;
+  /** The last lines that a unit wrote since then (unix milliseconds); '' where there are none, or they can't be read. */
+  output?(unit: string, sinceMs: number, signal: AbortSignal): Promise<string>;
   /** Arms, wakes once, then wakes whenever a property or the unit file of the unit changed. */
   watch(unit: string, wake: () => void, signal: AbortSignal): Promise<void>;
 }

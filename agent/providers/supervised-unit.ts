@@ -36,6 +36,8 @@ const RAN_WELL_MS = 10_000;
 const ORPHAN_POLL_MS = 250;
 const STOP_POLL_MS = 20;
 const MAX_LOG = 1024 * 1024;
+/** Bytes of a log that are looked at. */
+const MAX_OUTPUT = 64 * 1024;
 const MARK = 'HOMEOSTAT_INVOCATION';
 
 export class SupervisedUnit {
@@ -44,6 +46,8 @@ export class SupervisedUnit {
   readonly #wakes = new Set<() => void>();
   #definition: Definition | undefined;
   #running: Running | undefined;
+  /** The last run that was begun here: when, and where its part of the log begins. */
+  #began: { readonly atMs: number; readonly logFrom: number } | undefined;
   #lastInvocationID = '';
   #state: State = DEAD;
   #facts: Facts = NEVER_RAN;
@@ -181,6 +185,21 @@ export class SupervisedUnit {
     this.#timer?.cancel();
   }
 
+  /** The last run that this agent began, and what it wrote. */
+  get lastRun(): { readonly beganAtMs: number; readonly text: string } | undefined {
+    if (this.#began === undefined) return undefined;
+    const file = fs.openSync(this.#file('log'), 'r');
+    try {
+      const end = fs.fstatSync(file).size;
+      const from = Math.max(this.#began.logFrom, end - MAX_OUTPUT);
+      const bytes = Buffer.alloc(Math.max(0, end - from));
+      fs.readSync(file, bytes, 0, bytes.length, from);
+      return { beganAtMs: this.#began.atMs, text: bytes.toString() };
+    } finally {
+      fs.closeSync(file);
+    }
+  }
+
   async #start(restarts = 0): Promise<void> {
     if (this.#definition === undefined) throw new Error(`there is no unit ${this.name}`);
     if (this.#definition.masked) throw new Error(`${this.name} is masked`);
@@ -194,6 +213,7 @@ export class SupervisedUnit {
     const starting = { pid: 0, startTime: '', invocationID, startedAtMs: this.#env.clock.now() };
     writeDurably(this.#file('pid'), JSON.stringify(starting));
     const log = this.#openLog();
+    this.#began = { atMs: starting.startedAtMs, logFrom: fs.fstatSync(log).size };
     let child: ChildProcess;
     try {
       child = spawn(program, args, {

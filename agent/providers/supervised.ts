@@ -28,6 +28,8 @@ export function createSupervised(
     seal: createSeal(stateDir),
   };
   let units: Map<string, SupervisedUnit> | undefined;
+  /** Last runs of units that are gone. */
+  const gone = new Map<string, NonNullable<SupervisedUnit['lastRun']>>();
 
   /** All that are on disk, read with the first call. */
   function all(): Map<string, SupervisedUnit> {
@@ -82,6 +84,10 @@ export function createSupervised(
     mask: async (name) => change(name, { masked: true }),
     unmask: async (name) => change(name, { masked: false }),
     resetFailed: async (name) => writable(name).resetFailed(),
+    async output(name, sinceMs) {
+      const { beganAtMs, text } = unit(name).lastRun ?? gone.get(name) ?? { beganAtMs: 0, text: '' };
+      return beganAtMs < sinceMs ? '' : text;
+    },
     watch: (name, wake, signal) => unit(name).watch(wake, signal),
 
     define(name, definition) {
@@ -97,7 +103,10 @@ export function createSupervised(
     },
 
     async undefine(name) {
-      await writable(name).undefine();
+      // Its log goes with it, and what it ended with may still be asked for.
+      const { lastRun } = writable(name);
+      if (lastRun !== undefined) gone.set(name, lastRun);
+      await unit(name).undefine();
       all().delete(name);
     },
 

@@ -9,6 +9,7 @@
 // - One transition sends many PropertiesChanged: wakes are told once a turn of the event loop.
 // - A job's return value is its path; how it ended is told by JobRemoved, which may come before the return value.
 
+import { execFile } from 'node:child_process';
 import { Stalled } from '../../api/errors.ts';
 import { JobFailed, type UnitJob, type Units } from '../../kinds/ports.ts';
 import { type Bus, BusError, connectBus } from './dbus.ts';
@@ -33,6 +34,8 @@ import { after, firstOf, onAbort } from './waits.ts';
 
 const SYSTEM_BUS = 'unix:path=/run/dbus/system_bus_socket';
 
+const JOURNAL_TIMEOUT_MS = 10_000;
+const MAX_JOURNAL = 4 * 1024 * 1024;
 const PROPERTIES = 'org.freedesktop.DBus.Properties';
 
 export interface SystemdOptions {
@@ -170,6 +173,7 @@ export function createSystemd(options: SystemdOptions = {}): Units & { close(): 
     show,
     run,
     watch,
+    output: journalOf,
     daemonReload: async () => void (await manager('Reload')),
     async enable(unit) {
       const [hasInstall] = await manager('EnableUnitFiles', 'asbb', [[unit], false, true]);
@@ -218,4 +222,14 @@ async function referTo(bus: Bus, member: 'RefUnit' | 'UnrefUnit', unit: string, 
     if (error instanceof BusError) return false;
     throw error;
   }
+}
+
+/** journalctl(1); of a unit that writes elsewhere there is nothing. */
+async function journalOf(unit: string, sinceMs: number, signal: AbortSignal): Promise<string> {
+  const since = `--since=@${(sinceMs / 1000).toFixed(3)}`;
+  const args = ['--unit', unit, since, '--lines=100', '--output=cat', '--no-pager', '--quiet'];
+  const options = { timeout: JOURNAL_TIMEOUT_MS, maxBuffer: MAX_JOURNAL, signal };
+  return await new Promise((resolve) => {
+    execFile('journalctl', args, options, (_, stdout) => resolve(stdout));
+  });
 }

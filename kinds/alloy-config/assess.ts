@@ -43,6 +43,8 @@ export interface Seen {
   readonly differences: readonly Difference[];
   /** What Alloy converts its config from, where that is not its own format. */
   readonly format: string | undefined;
+  /** Alloy's own line about the config, where it ended since that was written. */
+  readonly refusal: string | undefined;
   /** The config holds a secret, which Alloy's messages may quote. */
   readonly secret: boolean;
 }
@@ -54,14 +56,14 @@ const START_MS = 60_000;
 const SHORT_MS = 3_000;
 
 export function assess(seen: Seen, trial: Trial<Before> | undefined): Verdict {
-  const { alloy, runner } = seen;
+  const { alloy } = seen;
   switch (alloy?.state) {
     case undefined:
       return unknown('NotAsked', 'Alloy was not asked, since its file differs');
     case 'answers':
       return assessAnswers(alloy, seen, trial);
     case 'stopped':
-      return assessStopped(alloy, runner, trial);
+      return assessStopped(alloy, seen, trial);
     case 'silent':
       return wasAnswering(trial)
         ? notYet(
@@ -140,10 +142,19 @@ function flows(_trial: Trial<Before> | undefined): Verdict {
   return YES;
 }
 
-function assessStopped({ why }: NoAnswer, runner: RunnerState | undefined, trial: Trial<Before> | undefined) {
+function assessStopped(
+  { why }: NoAnswer,
+  { runner, refusal }: Seen,
+  trial: Trial<Before> | undefined,
+): Verdict {
   const evidence =
     runner === undefined ? `nobody listens (${why})` : `nobody listens (${why}): ${runner.text}`;
   if (runner?.is === 'running' || runner?.is === 'starting') return unknown('AlloyUnreachable', evidence);
+  // Also at its first start: what validate takes may be refused when it is loaded, and Alloy says where.
+  if (refusal !== undefined) {
+    const ended = `Alloy ended when it loaded it: ${refusal} (${evidence})`;
+    return trial === undefined ? unknown('AlloyNotRunning', ended) : no('LoadRefused', ended);
+  }
   // One that somebody stopped is not the config's fault; one that ended with a new config is.
   if (trial?.before.ran === true && runner?.is !== 'stopped') {
     const ended = `Alloy ran before the change, and ended with it: ${evidence}`;

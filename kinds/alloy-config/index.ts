@@ -54,7 +54,7 @@ import {
   usePermissions,
 } from './runner.ts';
 import { AlloyConfigSpec } from './schema.ts';
-import { withoutText } from './validate.ts';
+import { refusalIn, withoutText } from './validate.ts';
 
 type Needs = 'files' | 'processes' | 'http' | 'units' | 'supervised' | 'docker' | 'mounts' | 'clock';
 type Io = Pick<Ports, Needs>;
@@ -144,7 +144,13 @@ export const alloyConfig = defineKind<AlloyConfigSpec, Observed, Needs, Before, 
     const secret = wanted.some((file) => file.secret);
     const seen = { files, dropped, ...ids, secret, nowMs: io.clock.now() };
     if (changesOf(wanted, files, dropped).length > 0) {
-      const unasked = { alloy: undefined, runner: undefined, whole: undefined, format: undefined };
+      const unasked = {
+        alloy: undefined,
+        runner: undefined,
+        whole: undefined,
+        format: undefined,
+        refusal: undefined,
+      };
       return { ...seen, ...unasked, differences: [] };
     }
     const [alloy, running] = await Promise.all([
@@ -153,11 +159,15 @@ export const alloyConfig = defineKind<AlloyConfigSpec, Observed, Needs, Before, 
     ]);
     const runner =
       alloy.state === 'stopped' ? await runnerOf(runnerName(spec), io)?.state(signal) : undefined;
+    // Whoever started it may have stopped it meanwhile.
+    const hasEnded = runner !== undefined && runner.is !== 'running';
+    const refusal = hasEnded ? await refusalOf(d, files, secret, io, signal) : undefined;
     const whole = wholeOf(spec, wanted, running, io);
     return {
       ...seen,
       alloy,
       runner,
+      refusal,
       whole,
       differences: differencesOf(spec, running, alloy.state === 'answers' && runs(alloy, whole.hash), io),
       format: running === undefined || running.format === 'alloy' ? undefined : running.format,
@@ -297,6 +307,20 @@ export const alloyConfig = defineKind<AlloyConfigSpec, Observed, Needs, Before, 
     return /version (\S+)/.exec(ran?.stdout ?? '')?.[1] ?? '';
   },
 });
+
+/** Why Alloy ended, in its own words, since the newest of the files was written. */
+async function refusalOf(
+  { spec }: D,
+  files: readonly FileState[],
+  isSecret: boolean,
+  io: Io,
+  signal: AbortSignal,
+): Promise<string | undefined> {
+  const sinceMs = Math.max(...files.map((file) => (file.type === 'file' ? (file.mtimeMs ?? Infinity) : 0)));
+  const output = Number.isFinite(sinceMs) && (await runnerOf(runnerName(spec), io)?.output(sinceMs, signal));
+  const line = refusalIn(output || '', pathsOf(spec));
+  return line !== undefined && isSecret ? withoutText(line, nameOf(spec), pathsOf(spec)) : line;
+}
 
 function accessOf(spec: AlloyConfigSpec): Access {
   return { address: addressOf(spec), ...spec.http };

@@ -8,6 +8,8 @@ import type { Ports, UnitState } from '../ports.ts';
 import { type CommandLine, parseCommandLine } from './command-line.ts';
 import type { AlloyConfigSpec } from './schema.ts';
 
+const LOG_LINES = 100;
+
 type Io = Pick<Ports, 'units' | 'supervised' | 'docker' | 'processes'>;
 
 /** Kept in snapshots, since an undo has no spec. */
@@ -31,6 +33,8 @@ export interface Runner {
   state(signal: AbortSignal): Promise<RunnerState | undefined>;
   /** What it runs with; undefined when that can't be seen, or nothing runs. */
   commandLine(signal: AbortSignal): Promise<CommandLine | undefined>;
+  /** What Alloy wrote since then, as far as it can be seen. */
+  output(sinceMs: number, signal: AbortSignal): Promise<string>;
   /** Has Alloy load its file without its API: by SIGHUP, which it takes in its own time. */
   reload(signal: AbortSignal): Promise<void>;
 }
@@ -62,6 +66,9 @@ function unitRunner({ manager, unit }: Extract<RunnerName, { unit: string }>, io
     async commandLine(signal) {
       const state = await units.show(unit, signal).catch(() => undefined);
       return parseCommandLine(io.processes.commandLine?.(state?.mainPID ?? 0) ?? []);
+    },
+    async output(sinceMs, signal) {
+      return (await units.output?.(unit, sinceMs, signal).catch(() => '')) ?? '';
     },
     async reload(signal) {
       const { activeState } = await units.show(unit, signal);
@@ -101,6 +108,11 @@ function containerRunner({ container, image }: Extract<RunnerName, { container: 
       const found = await inspect(docker, container, signal).catch(() => undefined);
       if (found?.Path === undefined || !found.State.Running) return undefined;
       return parseCommandLine([found.Path, ...(found.Args ?? [])]);
+    },
+    async output(sinceMs, signal) {
+      const found = await inspect(docker, container, signal).catch(() => undefined);
+      if (found === undefined || !(Date.parse(found.State.StartedAt) >= sinceMs)) return '';
+      return await docker.logs(found.Id, LOG_LINES, signal).catch(() => '');
     },
     async reload(signal) {
       const found = await inspect(docker, container, signal);

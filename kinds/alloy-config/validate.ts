@@ -122,6 +122,14 @@ export function neighbourRefused(where: string): Stalled {
   );
 }
 
+/** Pure. Alloy's own line about one of these files in what it wrote before it ended, without what it quotes. */
+export function refusalIn(output: string, own: readonly string[]): string | undefined {
+  return output
+    .split('\n')
+    .map((line) => line.replace(/^Error: /, ''))
+    .findLast((line) => own.some((file) => new RegExp(`^${RegExp.escape(file)}:\\d+:\\d+: `).test(line)));
+}
+
 /** Where Alloy finds fault, under the real names. */
 function placesOf(
   { stderr, stdout, seenAs }: ProcessResult & { readonly seenAs: string },

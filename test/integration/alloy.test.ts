@@ -196,8 +196,9 @@ for (const begins of ['on a new host', 'where a config was confirmed before']) {
       await isReady(good);
     }
     commit(endsAtLoad(good));
-    const mistaken = begins === 'on a new host' ? SERVICE : CONFIG;
-    await eventually(() => assert.equal(line.condition(mistaken, 'Ready')?.reason, 'RolledBack'), 60_000);
+    await eventually(() => assert.equal(line.condition(CONFIG, 'Ready')?.reason, 'RolledBack'), 60_000);
+    // In Alloy's own words, and with its place, also where it was the first that Alloy ever loaded.
+    assert.match(line.condition(CONFIG, 'Ready')!.message, /config\.alloy:\d+:\d+: /);
     const mended = config('2s');
     commit(mended);
     await isReady(mended);

@@ -3,7 +3,7 @@
 import fs from 'node:fs';
 import { sha256 } from '../../api/json.ts';
 import { componentsIn } from '../../kinds/alloy-config/components.ts';
-import type { Http, HttpResponse, Processes, UnitJob, UnitState } from '../../kinds/ports.ts';
+import type { Http, HttpResponse, Processes, UnitJob, UnitState, Units } from '../../kinds/ports.ts';
 import { FakeSystemd } from './fake-systemd.ts';
 
 const PID = 4711;
@@ -189,6 +189,8 @@ export class FakeAlloy {
 export class AlloyUnit extends FakeSystemd {
   /** Whether the unit has ExecReload=. */
   reloads = true;
+  /** What it wrote. */
+  output: NonNullable<Units['output']> = async () => '';
   /** The unit's state while Alloy does not run. */
   ended: Pick<UnitState, 'activeState' | 'subState' | 'result'> = {
     activeState: 'inactive',

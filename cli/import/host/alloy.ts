@@ -28,7 +28,9 @@ export async function gatherAlloy(
   if (file.type === 'directory')
     return {
       drafts: [],
-      notes: [`Alloy reads the directory ${line.config}: AlloyConfig keeps one file; join them first`],
+      notes: [
+        `Alloy reads the directory ${line.config}: write an AlloyConfig with path: ${line.config} and each file of it under files (docs/kinds/alloy-config.md)`,
+      ],
     };
   if (file.type !== 'file') return NOTHING;
   const text = file.content.toString('utf8');

@@ -158,6 +158,30 @@ test('an Alloy that somebody stopped, is starting, or never ran is no fault of i
   assert.deepEqual((await assess(d)).slice(0, 2), ['Unknown', 'AlloyNotRunning'], 'not on trial');
 });
 
+test('a config that Alloy refuses at its first start is to blame, in Alloy’s own words', async (t) => {
+  const { alloy, units, config, desired, begin, assess } = setting(t);
+  const d = desired(OURS);
+  const first = { ...(await begin(d)), ran: false, healthy: false, answered: false };
+  alloy.running = false;
+  units.ended = CRASHED;
+  const asked: number[] = [];
+  const log = (...lines: string[]) => {
+    units.output = async (_, sinceMs) => {
+      asked.push(sinceMs);
+      return lines.join('\n');
+    };
+  };
+  const line = `${config}:8:1: Failed to build component: scrape_timeout (10s) greater than scrape_interval (2s)`;
+  log(`Error: ${line}`, '8 | prometheus', 'Error: could not perform the initial load successfully');
+  const [verdict, reason, evidence = ''] = await assess(d, first);
+  assert.deepEqual([verdict, reason], ['No', 'LoadRefused']);
+  assert.ok(evidence.includes(line), evidence);
+  assert.deepEqual(asked, [fs.statSync(config).mtimeMs], 'only what was written since the file was');
+  assert.equal((await assess(d))[0], 'Unknown', 'one that was confirmed is not rolled back');
+  log('Error: /etc/other.alloy:1:1: no', 'Error: listen tcp 127.0.0.1:12345: bind: address already in use');
+  assert.deepEqual((await assess(d, first, 600_000)).slice(0, 2), ['Unknown', 'AlloyNotRunning']);
+});
+
 test('without a manager to ask, an Alloy that is gone for the gate’s time has ended', async (t) => {
   const { alloy, desired, begin, assess } = setting(t);
   const d = desired(OURS, { manager: 'none' });
