@@ -64,3 +64,26 @@ test('README says where each secret of manifests/ goes', () => {
     [],
   );
 });
+
+test('every job that a Check of manifests/ asks for is one that the shipped configs make', () => {
+  const made = new Set<string>();
+  for (const file of ['alloy/config.alloy', 'alloy/container.alloy']) {
+    // Alloy's sources write their own names into the label: a rule has to come after (data/alloy/behaviour.md).
+    const text = read(`manifests/${file}`);
+    for (const [, job] of text.matchAll(/target_label\s*=\s*"job"\s+replacement\s*=\s*"([^"]+)"/g))
+      made.add(job!);
+    for (const [source] of text.matchAll(/^loki\.source\.journal [^{]*\{[\s\S]*?^\}/gm)) {
+      assert.match(source, /relabel_rules\s*=\s*loki\.relabel\./, file);
+    }
+    assert.match(text, /set_collectors\s*=\s*\[[^\]]*"uname"/, 'what node_uname_info is from');
+  }
+  for (const [, job] of read('manifests/fleet.yaml').matchAll(/- job: (\S+)/g)) made.add(job!);
+  for (const [, job] of read('manifests/central/prometheus.yaml').matchAll(/job_name: (\S+)/g))
+    made.add(job!);
+  const asked = [...read('manifests/checks.yaml').matchAll(/[{,]\s*job="([^"]+)"/g)].map(([, job]) => job!);
+  assert.ok(asked.length > 1);
+  assert.deepEqual(
+    asked.filter((job) => !made.has(job)),
+    [],
+  );
+});
