@@ -36,7 +36,7 @@ const LOCKS = `http {
     }
 
     filter {
-      paths                       = ["/"]
+      paths                       = array.concat(["/"])
       authenticate_matching_paths = true
     }
   }

@@ -185,7 +185,9 @@ test(
     await ready(CONTAINER);
     await ready(CONFIG);
     const started = await engine.docker('inspect', '-f', '{{.State.StartedAt}}', 'alloy');
-    both(`http { auth { basic { username = "ops"\n password = "x" } } }\n${good}`);
+    // Which paths it closes is only known once it is evaluated.
+    const filter = 'filter { paths = array.concat(["/"]) }';
+    both(`http {\nauth {\nbasic {\nusername = "ops"\npassword = "x"\n}\n${filter}\n}\n}\n${good}`);
     await eventually(() => assert.equal(line.condition(CONFIG, 'Ready')?.reason, 'RolledBack'), 60_000);
     assert.match(line.condition(CONFIG, 'Ready')!.message, /^LockedOut: /);
     await runs(good);
