@@ -176,7 +176,10 @@ export interface Http {
       method?: string;
       headers?: Readonly<Record<string, string>>;
       body?: string;
-      /** Of https: whom to trust instead of the system's authorities, and whose certificate is expected, if not the URL's. */
+      /**
+       * Of https: PEM of the authorities to trust instead of those that the agent knows, and whose certificate is expected,
+       * if not the URL's.
+       */
       tls?: { readonly ca?: string | undefined; readonly serverName?: string | undefined };
       /** Of the answer's body; default utf8. In latin1 each character is a byte, whatever the bytes are. */
       encoding?: 'utf8' | 'latin1';

@@ -7,37 +7,41 @@ import type { Connector } from './undici.ts';
 
 const MAX_BODY = 8 * 1024 * 1024;
 
+interface Dialer {
+  readonly agent: Agent;
+  readonly connections: Connector;
+}
+
 export function createHttp(): Http & { close(): Promise<void> } {
-  let agent: Agent | undefined;
-  let connections: Connector | undefined;
-  /** Those that trust somebody of their own: theirs end with their request. */
-  const others = new Set<{ agent: Agent; connections: Connector }>();
+  /** For all requests, and one for each that trusts authorities of its own. */
+  const dialers = new Set<Dialer>();
+  let common: Dialer | undefined;
   let closed = false;
+
+  async function end(dialer: Dialer): Promise<void> {
+    dialers.delete(dialer);
+    await dialer.agent.destroy();
+    dialer.connections.abandon();
+  }
 
   return {
     async request(url, { timeoutMs, signal, method, headers, body, encoding, tls }) {
       if (closed) throw new Error('the agent stops, and makes no more requests');
       const { Agent, connector, request } = await import('./undici.ts');
       // No connection outlives its request; the request's own deadline is the only timeout.
-      const agentOver = ({ connect }: Connector): Agent =>
-        new Agent({ pipelining: 0, headersTimeout: 0, bodyTimeout: 0, connect });
-      let other: { agent: Agent; connections: Connector } | undefined;
-      if (tls === undefined) {
-        connections ??= connector();
-        agent ??= agentOver(connections);
-      } else {
-        const { ca, serverName } = tls;
-        const own = connector({
-          ...(ca === undefined ? {} : { ca }),
-          ...(serverName === undefined ? {} : { servername: serverName }),
-        });
-        other = { agent: agentOver(own), connections: own };
-        others.add(other);
-      }
+      const dialerFor = (connections: Connector): Dialer => {
+        const { connect } = connections;
+        const agent = new Agent({ pipelining: 0, headersTimeout: 0, bodyTimeout: 0, connect });
+        const dialer = { agent, connections };
+        dialers.add(dialer);
+        return dialer;
+      };
+      common ??= dialerFor(connector());
+      const dialer = tls === undefined ? common : dialerFor(connector(trustOf(tls)));
       const deadline = AbortSignal.timeout(timeoutMs);
       try {
         const response = await request(url, {
-          dispatcher: other?.agent ?? agent!,
+          dispatcher: dialer.agent,
           method: (method ?? 'GET') as 'GET',
           headers: { ...headers },
           body: body ?? null,
@@ -57,20 +61,21 @@ export function createHttp(): Http & { close(): Promise<void> } {
         }
         throw error;
       } finally {
-        if (other !== undefined) {
-          others.delete(other);
-          void other.agent.destroy();
-        }
+        if (dialer !== common) await end(dialer);
       }
     },
 
     async close() {
       closed = true;
-      for (const each of [{ agent, connections }, ...others]) {
-        await each.agent?.destroy();
-        each.connections?.abandon();
-      }
+      await Promise.all([...dialers].map(end));
     },
+  };
+}
+
+function trustOf({ ca, serverName }: NonNullable<Parameters<Http['request']>[1]['tls']>) {
+  return {
+    ...(ca === undefined ? {} : { ca }),
+    ...(serverName === undefined ? {} : { servername: serverName }),
   };
 }
 

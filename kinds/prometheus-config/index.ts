@@ -2,9 +2,9 @@
 // everything else byte for byte as it was; or the jobs in a file of ours beside it. Prometheus is to run what stands there.
 import { Stalled, Waiting } from '../../api/errors.ts';
 import { type Change, type Desired, defineKind, type Finding, type Permission } from '../kind.ts';
-import { addressPermission } from '../shared/urls.ts';
 import { unknown } from '../shared/verdicts.ts';
 import { watchAll } from '../watch-all.ts';
+import { type Io, reachedBy, serverOf, serverPermissions } from './connection.ts';
 import { type Runs, rulePatterns, verdictOf, WITHIN_MS, whatRuns } from './loaded.ts';
 import {
   claimsOf,
@@ -24,9 +24,10 @@ import {
 import { reload, reloadToTheEnd } from './reload.ts';
 import { resolve } from './resolve.ts';
 import { PrometheusConfigSpec } from './schema.ts';
-import { ask, type Io, identify, serverOf } from './server.ts';
+import { ask, identify } from './server.ts';
 import { Before, ownersOf, partsAfterUndo, partsBefore } from './undo.ts';
 import {
+  checkConnection,
   checkItems,
   knowsScrapeFiles,
   promtoolOf,
@@ -57,6 +58,7 @@ export const prometheusConfig = defineKind<PrometheusConfigSpec, Observed, Needs
   spec: PrometheusConfigSpec,
   before: { version: 1, schema: Before },
   needs: ['files', 'processes', 'http', 'units', 'docker', 'clock'],
+  secretsOnlyOpen: true,
 
   place: pathOf,
   owns: claimsOf,
@@ -68,7 +70,9 @@ export const prometheusConfig = defineKind<PrometheusConfigSpec, Observed, Needs
     const permissions: Permission[] = [{ type: 'path', value: pathOf(spec) }];
     const why = 'the jobs; not with form: block';
     if (mayHaveFile(spec)) permissions.push({ type: 'path', value: `${directoryOf(pathOf(spec))}/`, why });
-    permissions.push(addressPermission(serverOf(spec).address, 'Prometheus is asked and reloaded there'));
+    permissions.push(...serverPermissions(serverOf(spec)));
+    if (spec.caFile !== undefined)
+      permissions.push({ type: 'path', value: spec.caFile, why: 'whom it trusts' });
     if (unit !== undefined) permissions.push({ type: 'unit', value: unit, why: 'it is reloaded' });
     if (container !== undefined) {
       permissions.push({ type: 'unit', value: `container:${container}`, why: 'it is sent SIGHUP' });
@@ -93,6 +97,7 @@ export const prometheusConfig = defineKind<PrometheusConfigSpec, Observed, Needs
         'with inPlace the config alone is seen by Prometheus, and no file beside it: use form: block';
       findings.push({ path: ['form'], message });
     }
+    findings.push(...checkConnection(spec));
     if (scrapeConfigs === undefined) return findings;
     const { content, contentFrom } = scrapeConfigs;
     if ((content === undefined) === (contentFrom === undefined)) {
@@ -127,9 +132,9 @@ export const prometheusConfig = defineKind<PrometheusConfigSpec, Observed, Needs
     await requireItems(spec);
     await refuseTaken(spec, edit.text);
     await requirePlaceable(edit);
-    const answer = await ask(serverOf(spec), io, signal);
-    await requireReachable(spec, answer, io, signal);
-    if (form === 'file') await refuseOld(spec, io, signal);
+    const answer = await ask(reachedBy(d), io, signal);
+    await requireReachable(d, answer, io, signal);
+    if (form === 'file') await refuseOld(d, io, signal);
     await requireValid(d, form, edit, io, signal);
     const { path, inPlace, now } = edit;
     const parts = partsBefore(edit, key);
@@ -139,7 +144,7 @@ export const prometheusConfig = defineKind<PrometheusConfigSpec, Observed, Needs
 
   async apply(changes, d, io, signal) {
     if (changes.length > 0) await writeAtRest(d, io, signal);
-    const refused = await reload(serverOf(d.spec), io, signal);
+    const refused = await reload(reachedBy(d), io, signal);
     if (refused === undefined) return undefined;
     if (d.heal) throw new Error(`Prometheus refuses the confirmed config: ${refused}`);
     throw new Stalled('ReloadRefused', refused);
@@ -159,7 +164,7 @@ export const prometheusConfig = defineKind<PrometheusConfigSpec, Observed, Needs
     }
     write(edit, io.files, true);
     // Also when the files are right already: an agent that was killed may not have come to this.
-    const refused = await reloadToTheEnd(before, io, signal);
+    const refused = await reloadToTheEnd({ ...before, content: record.content }, io, signal);
     if (refused !== undefined)
       throw new Error(`our part is out again, and Prometheus refuses the rest: ${refused}`);
   },
@@ -196,13 +201,14 @@ async function look(d: D, io: Io, signal: AbortSignal): Promise<{ form: Form; ed
  * What stands there already stays in its form, so that an upgrade of Prometheus moves nothing; else it is a file
  * where Prometheus is 2.43 or newer and reads this very config, which a container may know by another path.
  */
-async function formOf({ spec }: D, now: Part, io: Io, signal: AbortSignal): Promise<Form> {
+async function formOf(d: D, now: Part, io: Io, signal: AbortSignal): Promise<Form> {
+  const { spec } = d;
   const { form = 'auto', inPlace } = spec;
   if (form !== 'auto') return form;
   if (contentOf(spec) === '') return 'block';
   if (now.scrape_config_files !== undefined) return 'file';
   if (inPlace === true || now.scrape_configs !== undefined) return 'block';
-  const found = await identify(serverOf(spec), promtoolOf(spec), io, signal);
+  const found = await identify(reachedBy(d), promtoolOf(spec), io, signal);
   if (found === undefined || !knowsScrapeFiles(found.version)) return 'block';
   const real = io.files.hostPath?.(pathOf(spec)) ?? pathOf(spec);
   return found.configFile === undefined || found.configFile === real ? 'file' : 'block';

@@ -7,9 +7,10 @@ import { fitsGlob, fitsPathGlob } from '../shared/pattern.ts';
 import { no, notYet, unknown, YES } from '../shared/verdicts.ts';
 import { isMapping, listOf, parseYaml, type Yaml } from '../shared/yaml.ts';
 import { agrees } from './agrees.ts';
+import { type Io, reachedBy, serverOf } from './connection.ts';
 import { contentOf, type Form, jobsFileOf, namesIn, pathOf } from './parts.ts';
 import type { PrometheusConfigSpec } from './schema.ts';
-import { type Answer, ask, flags, type Io, type Running, ruleFilesOf, scraped, serverOf } from './server.ts';
+import { type Answer, ask, flags, type Running, ruleFilesOf, scraped } from './server.ts';
 import { afterSignal } from './signalled.ts';
 import type { Before } from './undo.ts';
 import { type Refusal, refusedOnDisk } from './validate.ts';
@@ -42,7 +43,7 @@ export interface Runs {
 
 export async function whatRuns(d: D, form: Form, io: Io, signal: AbortSignal): Promise<Runs> {
   const { spec } = d;
-  const server = serverOf(spec);
+  const server = reachedBy(d);
   const answer = await ask(server, io, signal);
   const signalled = afterSignal(server, io, answer);
   const nothing = { answer, signalled, stale: undefined, refused: undefined, missing: [], loadedForMs: 0 };
@@ -52,11 +53,11 @@ export async function whatRuns(d: D, form: Form, io: Io, signal: AbortSignal): P
   const missing = await notRunning(spec, form, answer.yaml);
   const lags = [
     ...missing.map((what) => `it does not run ${what}`),
-    ...(await goneRules(spec, io, signal)).map((file) => `it runs the rules of ${file}, which is gone`),
+    ...(await goneRules(d, io, signal)).map((file) => `it runs the rules of ${file}, which is gone`),
   ];
   const stale =
     staleBecause(d, answer, form, io.files, nowMs) ??
-    (lags.length > 0 && (await readsThis(spec, io, signal)) ? lags.join(', ') : undefined);
+    (lags.length > 0 && (await readsThis(d, io, signal)) ? lags.join(', ') : undefined);
   if (stale !== undefined) {
     const refused = await refusedOnDisk(spec, io, signal);
     return { ...nothing, stale, refused, loadedForMs };
@@ -66,23 +67,24 @@ export async function whatRuns(d: D, form: Form, io: Io, signal: AbortSignal): P
 }
 
 /** Rule files of the document that it runs, and that are no longer there. */
-async function goneRules(spec: PrometheusConfigSpec, io: Io, signal: AbortSignal): Promise<string[]> {
+async function goneRules(d: D, io: Io, signal: AbortSignal): Promise<string[]> {
   const real = (file: string) => io.files.hostPath?.(file) ?? file;
-  const patterns = rulePatterns(spec);
+  const patterns = rulePatterns(d.spec);
   if (patterns.length === 0) return [];
   const there = patterns
     .flatMap((pattern) => expand(pattern, io.files))
     .filter((file) => io.files.read(file).type !== 'absent')
     .map(real);
-  const run = await ruleFilesOf(serverOf(spec), io, signal);
+  const run = await ruleFilesOf(reachedBy(d), io, signal);
   const isOurs = (file: string) => patterns.some((pattern) => fitsPathGlob(file, real(pattern)));
   return run.filter((file) => isOurs(file) && !there.includes(file));
 }
 
 /** Whether it was started with this very file; what a container calls it says nothing. */
-async function readsThis(spec: PrometheusConfigSpec, io: Io, signal: AbortSignal): Promise<boolean> {
+async function readsThis(d: D, io: Io, signal: AbortSignal): Promise<boolean> {
+  const { spec } = d;
   if (spec.container !== undefined) return false;
-  const started = await flags(serverOf(spec), io, signal);
+  const started = await flags(reachedBy(d), io, signal);
   return started?.['config.file'] === (io.files.hostPath?.(pathOf(spec)) ?? pathOf(spec));
 }
 
@@ -93,11 +95,10 @@ export function verdictOf(d: D, form: Form, runs: Runs, trial: Trial<Before> | u
     case 'silent':
       return trial?.before.answered === true
         ? notYet(trial, WITHIN_MS, 'PrometheusStopped', `it answered before the change; ${answer.words}`)
-        : unknown('PrometheusNotRunning', answer.words);
+        : unknown(answer.reason, answer.words);
     case 'starting':
-      return unknown('PrometheusStarting', answer.words);
     case 'other':
-      return unknown('NotPrometheus', answer.words);
+      return unknown(answer.reason, answer.words);
     case 'running':
       if (refused !== undefined) {
         return notYet(trial, WITHIN_MS, refused.reason, `${stale}, and can't be loaded: ${refused.words}`);

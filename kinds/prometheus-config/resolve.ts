@@ -8,10 +8,10 @@ import { placesOf, targetsOf } from '../shared/places.ts';
 import { runPermissions } from '../shared/programs.ts';
 import { unitPermissions } from '../shared/units.ts';
 import { parseYaml, type Yaml, YamlError } from '../shared/yaml.ts';
+import type { Io } from './connection.ts';
 import { expand, rulePatterns } from './loaded.ts';
 import { contentOf, directoryOf, mayHaveFile, pathOf } from './parts.ts';
 import type { PrometheusConfigSpec } from './schema.ts';
-import type { Io } from './server.ts';
 import { promtoolOf } from './validate.ts';
 
 const READ = 'promtool reads it, and quotes what it can’t parse';
@@ -32,6 +32,7 @@ export async function resolve(
     ...placesOf(files, [pathOf(spec)]),
     ...(mayHaveFile(spec) ? [beside(files, directoryOf(pathOf(spec)))] : []),
     ...targets.values(),
+    ...targetsOf(files, spec.caFile === undefined ? [] : [spec.caFile], 'whom it trusts'),
     ...runPermissions(io.processes, promtoolOf(spec), 'it checks the config'),
     ...(unit === undefined ? [] : await unitPermissions(io.units, unit, signal, 'it is reloaded')),
   ];

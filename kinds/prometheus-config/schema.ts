@@ -1,5 +1,5 @@
 import * as z from 'zod';
-import { Ref } from '../../api/documents.ts';
+import { Ref, SecretRef } from '../../api/documents.ts';
 import { AbsolutePath, UnitName } from '../fields.ts';
 
 /** YAML text of list items, as it would stand in prometheus.yml, without the indentation. */
@@ -27,14 +27,28 @@ export const PrometheusConfigSpec = z.strictObject({
    * (scrape_config_files, Prometheus 2.43). Default auto: as they stand already, else a file where Prometheus knows it.
    */
   form: z.enum(['auto', 'block', 'file']).optional(),
-  /** Where Prometheus answers, with the path that it is served below; default 127.0.0.1:9090. */
+  /** Where Prometheus answers: host:port, or a URL, with the path that it is served below; default 127.0.0.1:9090. */
   address: z
     .string()
+    .max(2048)
     .regex(
-      /^(?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\]):\d{1,5}(?:\/[A-Za-z0-9._~-]+)*$/,
-      'an address is host:port, as 127.0.0.1:9090, with the path that Prometheus is served below, as 127.0.0.1:9090/prometheus',
+      /^(?:https?:\/\/(?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(?::\d{1,5})?|(?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\]):\d{1,5})(?:\/[A-Za-z0-9._~-]+)*$/,
+      'an address is host:port, as 127.0.0.1:9090, or https://host:port, with the path that Prometheus is served below, as 127.0.0.1:9090/prometheus',
     )
     .optional(),
+  /** Whom Prometheus knows us as (basic_auth_users of its --web.config.file). */
+  user: z
+    .string()
+    .min(1)
+    .max(255)
+    .regex(/^[^\p{Cc}]+$/u, 'a user is one line')
+    .optional(),
+  /** Of that user. */
+  password: SecretRef.optional(),
+  /** Sent as `Authorization: Bearer …`, to a proxy before Prometheus. */
+  bearerToken: SecretRef.optional(),
+  /** PEM file with the authority of its certificate; default those that the agent knows. */
+  caFile: AbsolutePath.optional(),
   /** Prometheus's unit: reloaded (SIGHUP) where its lifecycle API is off. */
   unit: UnitName.optional(),
   /** Prometheus's container, by name: sent SIGHUP where its lifecycle API is off. */

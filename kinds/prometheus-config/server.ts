@@ -1,24 +1,8 @@
 // The Prometheus that reads the config: which version it is, and what it runs.
 import * as z from 'zod';
-import { errnoOf, inWords } from '../../api/errors.ts';
-import type { HttpResponse, Ports } from '../ports.ts';
-import type { PrometheusConfigSpec } from './schema.ts';
-
-export type Io = Pick<Ports, 'files' | 'processes' | 'http' | 'units' | 'docker' | 'clock'>;
-
-/** How to reach it; part of what undo goes by. */
-export const Server = z.object({
-  address: z.string(),
-  unit: z.string().nullable(),
-  container: z.string().nullable().optional(),
-});
-export type Server = z.infer<typeof Server>;
-
-export const serverOf = (spec: PrometheusConfigSpec): Server => ({
-  address: spec.address ?? '127.0.0.1:9090',
-  unit: spec.unit ?? null,
-  container: spec.container ?? null,
-});
+import { errnoOf } from '../../api/errors.ts';
+import type { HttpResponse } from '../ports.ts';
+import { type Io, isUnreached, oddAnswer, type Reached, send, type Unreached } from './connection.ts';
 
 export interface Running {
   readonly state: 'running';
@@ -30,16 +14,11 @@ export interface Running {
 }
 
 /** What answers at its address. */
-export type Answer =
-  | Running
-  | {
-      /** silent: nobody. starting: Prometheus, not ready yet. other: an answer, and not what Prometheus says. */
-      readonly state: 'silent' | 'starting' | 'other';
-      /** For people. */
-      readonly words: string;
-    };
+export type Answer = Running | Unreached;
 
 const ASK_MS = 5_000;
+const CONFIG = '/api/v1/status/config';
+const METRICS = '/metrics';
 
 const Config = z.object({ data: z.object({ yaml: z.string() }) });
 const BuildInfo = z.object({ data: z.object({ version: z.string() }) });
@@ -47,33 +26,24 @@ const Flags = z.object({ data: z.record(z.string(), z.string()) });
 const Rules = z.object({ data: z.object({ groups: z.array(z.object({ file: z.string() })) }) });
 const Pools = z.object({ data: z.object({ scrapePools: z.array(z.string()).nullable() }) });
 
-export async function ask({ address }: Server, io: Io, signal: AbortSignal): Promise<Answer> {
-  const get = (path: string) => io.http.request(`http://${address}${path}`, { timeoutMs: ASK_MS, signal });
-  try {
-    const config = await get('/api/v1/status/config');
-    if (config.status === 503) return { state: 'starting', words: `Prometheus at ${address} is starting` };
-    const yaml = parsed(config, Config)?.data.yaml;
-    if (yaml === undefined)
-      return { state: 'other', words: inAnswer(`${address}/api/v1/status/config`, config) };
-    const metrics = await get('/metrics');
-    const value = (name: string) => Number(new RegExp(`^${name} (\\S+)$`, 'm').exec(metrics.body)?.[1]);
-    const loadedAt = value('prometheus_config_last_reload_success_timestamp_seconds');
-    if (Number.isNaN(loadedAt)) return { state: 'other', words: inAnswer(`${address}/metrics`, metrics) };
-    const isReloadGood = value('prometheus_config_last_reload_successful') === 1;
-    return { state: 'running', isReloadGood, loadedAtMs: loadedAt * 1000, yaml };
-  } catch (error) {
-    signal.throwIfAborted();
-    return { state: 'silent', words: `nobody answers at ${address}: ${inWords(error)}` };
+/** @throws Stalled('SecretMissing') */
+export async function ask(server: Reached, io: Io, signal: AbortSignal): Promise<Answer> {
+  const get = (path: string) => send(server, path, io, signal, { timeoutMs: ASK_MS });
+  const config = await get(CONFIG);
+  if (isUnreached(config)) return config;
+  const yaml = parsed(config, Config)?.data.yaml;
+  if (yaml === undefined) {
+    const first = config.status === 404 ? await get('/') : undefined;
+    const leadsTo = first === undefined || isUnreached(first) ? undefined : first.headers['location'];
+    return oddAnswer(server, CONFIG, config, leadsTo);
   }
-}
-
-function inAnswer(url: string, { status, body }: HttpResponse): string {
-  const remedy =
-    status === 401 || status === 403
-      ? 'it wants a password, and PrometheusConfig sends none: let it answer here without one (--web.config.file)'
-      : 'is Prometheus served below a path (--web.external-url)? Then give address with that path, else the right one';
-  const text = body.trim().replaceAll(/\s+/g, ' ').slice(0, 200);
-  return `http://${url} answers ${status} ("${text}"), which is not what Prometheus says: ${remedy}`;
+  const metrics = await get(METRICS);
+  if (isUnreached(metrics)) return metrics;
+  const value = (name: string) => Number(new RegExp(`^${name} (\\S+)$`, 'm').exec(metrics.body)?.[1]);
+  const loadedAt = value('prometheus_config_last_reload_success_timestamp_seconds');
+  if (Number.isNaN(loadedAt)) return oddAnswer(server, METRICS, metrics);
+  const isReloadGood = value('prometheus_config_last_reload_successful') === 1;
+  return { state: 'running', isReloadGood, loadedAtMs: loadedAt * 1000, yaml };
 }
 
 /** What the schema says of an answer of the API; undefined for any other answer. */
@@ -87,39 +57,34 @@ function parsed<T>({ status, body }: HttpResponse, schema: z.ZodType<T>): T | un
 }
 
 async function api<T>(
-  address: string,
+  server: Reached,
   path: string,
   schema: z.ZodType<T>,
   io: Io,
   signal: AbortSignal,
 ): Promise<T | undefined> {
-  const options = { timeoutMs: ASK_MS, signal };
-  try {
-    return parsed(await io.http.request(`http://${address}/api/v1${path}`, options), schema);
-  } catch {
-    signal.throwIfAborted();
-    return undefined;
-  }
+  const answer = await send(server, `/api/v1${path}`, io, signal, { timeoutMs: ASK_MS });
+  return isUnreached(answer) ? undefined : parsed(answer, schema);
 }
 
 /** The jobs that it scrapes, from whichever file; it takes some seconds to begin with a new one. */
-export async function scraped({ address }: Server, io: Io, signal: AbortSignal): Promise<string[]> {
-  return (await api(address, '/scrape_pools', Pools, io, signal))?.data.scrapePools ?? [];
+export async function scraped(server: Reached, io: Io, signal: AbortSignal): Promise<string[]> {
+  return (await api(server, '/scrape_pools', Pools, io, signal))?.data.scrapePools ?? [];
 }
 
 /** The files of the rules that it runs, as it names them. */
-export async function ruleFilesOf({ address }: Server, io: Io, signal: AbortSignal): Promise<string[]> {
-  const rules = await api(address, '/rules', Rules, io, signal);
+export async function ruleFilesOf(server: Reached, io: Io, signal: AbortSignal): Promise<string[]> {
+  const rules = await api(server, '/rules', Rules, io, signal);
   return [...new Set(rules?.data.groups.map(({ file }) => file))];
 }
 
 /** What it was started with; undefined when it does not say. */
 export async function flags(
-  { address }: Server,
+  server: Reached,
   io: Io,
   signal: AbortSignal,
 ): Promise<Record<string, string> | undefined> {
-  return (await api(address, '/status/flags', Flags, io, signal))?.data;
+  return (await api(server, '/status/flags', Flags, io, signal))?.data;
 }
 
 /**
@@ -127,12 +92,12 @@ export async function flags(
  * version of promtool, which comes with it. Undefined when neither can be asked.
  */
 export async function identify(
-  server: Server,
+  server: Reached,
   promtool: string,
   io: Io,
   signal: AbortSignal,
 ): Promise<{ version: string; configFile?: string } | undefined> {
-  const build = await api(server.address, '/status/buildinfo', BuildInfo, io, signal);
+  const build = await api(server, '/status/buildinfo', BuildInfo, io, signal);
   if (build !== undefined) {
     const started = await flags(server, io, signal);
     return { version: build.data.version, configFile: started?.['config.file'] ?? '' };

@@ -2,7 +2,8 @@
 // long config, some seconds. Nobody waits for that; the loop asks again, and what was seen so far is judged here.
 import type { Verdict } from '../kind.ts';
 import { no, unknown } from '../shared/verdicts.ts';
-import type { Answer, Io, Server } from './server.ts';
+import type { Io, Server } from './connection.ts';
+import type { Answer } from './server.ts';
 
 interface Signalled {
   /** On the clock's monotonic scale. */

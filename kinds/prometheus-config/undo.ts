@@ -1,8 +1,8 @@
 // What a change of a config is undone by: the parts of the documents that it is about, as they were. Pure.
 import * as z from 'zod';
 import type { InventoryRecord } from '../kind.ts';
+import { Server } from './connection.ts';
 import { jobsFileOf, KEYS, NO_PART, type Part, type Parts, withoutClaims } from './parts.ts';
-import { Server } from './server.ts';
 import type { Edit } from './write.ts';
 
 /** null for no block, and for no file. */

@@ -1,13 +1,15 @@
 // What is looked at before anything is written, and before what others wrote is loaded.
 import { errnoOf, Stalled, Waiting } from '../../api/errors.ts';
 import type { Desired, Finding } from '../kind.ts';
+import { findings } from '../shared/findings.ts';
 import { isMapping, listOf, parseYaml, YamlError } from '../shared/yaml.ts';
 import { withoutBlocks } from './block.ts';
+import { type Io, reachedBy } from './connection.ts';
 import { jobsIn } from './jobs.ts';
 import { contentOf, type Form, namesIn, ownPart, pathOf, withParts } from './parts.ts';
 import { cannotReload } from './reload.ts';
 import type { PrometheusConfigSpec } from './schema.ts';
-import { type Answer, flags, type Io, identify, serverOf } from './server.ts';
+import { type Answer, flags, identify } from './server.ts';
 
 type D = Desired<PrometheusConfigSpec>;
 
@@ -33,6 +35,27 @@ export function checkItems(content: string): Finding[] {
   }
   if (named.length >= items) return [];
   return [{ path, message: `there are ${items} jobs and ${named.length} names: give each a job_name` }];
+}
+
+/** Pure; for the controller. */
+export function checkConnection(spec: PrometheusConfigSpec): Finding[] {
+  const { address = '', user, password, bearerToken, caFile } = spec;
+  const [hasUser, hasPassword] = [user !== undefined, password !== undefined];
+  return findings(
+    [hasUser && !hasPassword, ['user'], 'a user has a password: give password, by secretFrom'],
+    [hasPassword && !hasUser, ['password'], 'a password is a user’s: give user'],
+    [
+      bearerToken !== undefined && (hasUser || hasPassword),
+      ['bearerToken'],
+      'give either bearerToken, or user and password',
+    ],
+    [user?.includes(':') === true, ['user'], 'a user’s name has no colon'],
+    [
+      caFile !== undefined && !address.startsWith('https://'),
+      ['caFile'],
+      'caFile is for TLS: begin address with https://',
+    ],
+  );
 }
 
 /** @throws Stalled when the jobs are not those that the document is known to own. */
@@ -77,8 +100,8 @@ const lineWith = (text: string, name: string): number =>
   text.split('\n').findIndex((line) => !/^\s*#/.test(line) && line.includes(name)) + 1;
 
 /** @throws Stalled where the jobs are to stand in a file and Prometheus is known to be too old for that. */
-export async function refuseOld(spec: PrometheusConfigSpec, io: Io, signal: AbortSignal): Promise<void> {
-  const found = await identify(serverOf(spec), promtoolOf(spec), io, signal);
+export async function refuseOld(d: D, io: Io, signal: AbortSignal): Promise<void> {
+  const found = await identify(reachedBy(d), promtoolOf(d.spec), io, signal);
   if (found === undefined || knowsScrapeFiles(found.version)) return;
   throw new Stalled(
     'TooOld',
@@ -93,14 +116,9 @@ export function knowsScrapeFiles(version: string): boolean {
 }
 
 /** @throws Waiting where what is written could not be loaded, or nobody would know whether it was. */
-export async function requireReachable(
-  spec: PrometheusConfigSpec,
-  answer: Answer,
-  io: Io,
-  signal: AbortSignal,
-): Promise<void> {
-  const server = serverOf(spec);
-  if (answer.state === 'other') throw new Waiting('NotPrometheus', answer.words, AGAIN_MS);
+export async function requireReachable(d: D, answer: Answer, io: Io, signal: AbortSignal): Promise<void> {
+  const server = reachedBy(d);
+  if (answer.state === 'other') throw new Waiting(answer.reason, answer.words, AGAIN_MS);
   if (answer.state !== 'running' || server.unit !== null || server.container) return;
   const started = await flags(server, io, signal);
   if (started?.['web.enable-lifecycle'] !== 'false') return;

@@ -186,7 +186,7 @@ test('promtool finds the jobs of http_sd_configs right, as the README has them',
   const contents = documents.map(
     (d) => (d as { spec: { scrapeConfigs: { content: string } } }).spec.scrapeConfigs.content,
   );
-  assert.equal(contents.length, 2);
+  assert.equal(contents.length, 3);
   for (const content of contents) {
     line.assign(config(content.replaceAll(/100\.64\.0\.\d+/g, '127.0.0.1')));
     await eventually(async () => assert.deepEqual(await jobs(), ['prometheus', 'tailscale-clients']));

@@ -44,6 +44,7 @@ test('no log, bundle, state, metric, page, plan, status or argv holds a secret',
     'alloy',
     'grafana',
     'policy',
+    'prometheus',
     'container',
     'compose',
   );
@@ -147,7 +148,14 @@ test('no log, bundle, state, metric, page, plan, status or argv holds a secret',
       importedFrom: 'ts-default',
       pollSeconds: 10,
     }),
+    box.document('PrometheusConfig', 'echo', {
+      address: `${echo}/prometheus`,
+      user: 'homeostat',
+      password: kept('prometheus'),
+      scrapeConfigs: { content: '- job_name: ours\n' },
+    }),
   ];
+  box.write('root/etc/prometheus/prometheus.yml', 'global: {}\n');
   const engine = COMPOSE.missing() === undefined ? await box.startEngine() : undefined;
   const containers =
     engine === undefined
@@ -187,6 +195,7 @@ test('no log, bundle, state, metric, page, plan, status or argv holds a secret',
   await box.expect('GrafanaDashboard/board', true);
   await box.expect('GrafanaDatasource/echo', false);
   await box.expect('TailnetPolicy/policy', false);
+  await box.expect('PrometheusConfig/echo', false, 'NotPrometheus');
   if (engine !== undefined) {
     await box.expect('Container/box', true);
     await box.expect('ComposeProject/stack', true);

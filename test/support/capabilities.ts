@@ -44,6 +44,12 @@ export const PROMTOOL: Capability = {
   remedy: 'sudo apt-get install prometheus',
 };
 
+export const OPENSSL: Capability = {
+  name: 'openssl',
+  missing: () => (onPath('openssl') ? undefined : 'it is not installed'),
+  remedy: 'sudo apt-get install openssl',
+};
+
 export const DOCKER: Capability = {
   name: 'a Docker engine of its own',
   missing: () => {
@@ -99,6 +105,7 @@ export const CAPABILITIES: readonly Capability[] = [
   BOOTED_HOSTS,
   ROOT,
   PROMTOOL,
+  OPENSSL,
   DOCKER,
   COMPOSE_PLUGIN,
   COMPOSE,

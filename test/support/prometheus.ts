@@ -4,6 +4,7 @@ import { once } from 'node:events';
 import fs from 'node:fs';
 import path from 'node:path';
 import type { TestContext } from 'node:test';
+import { createHttp } from '../../agent/providers/http.ts';
 import { freePort } from './alloy/harness.ts';
 import { eventually } from './eventually.ts';
 import { temporaryDirectory } from './sandbox.ts';
@@ -21,16 +22,28 @@ export interface RunningPrometheus {
   restart(otherConfig?: string): Promise<void>;
 }
 
+/** How the test itself reaches a Prometheus that not everybody may ask. */
+export interface Way {
+  readonly scheme?: 'http' | 'https';
+  /** As `/prometheus`. */
+  readonly below?: string;
+  readonly ca?: string;
+  readonly headers?: Readonly<Record<string, string>>;
+}
+
 /** Resolves when it is ready. It ends with the test. */
 export async function startPrometheus(
   t: TestContext,
   configFile: string,
   args: readonly string[] = [],
+  { scheme = 'http', below = '', ...way }: Way = {},
 ): Promise<RunningPrometheus> {
   const address = `127.0.0.1:${await freePort()}`;
   const data = path.join(temporaryDirectory(t), 'data');
-  const url = `http://${address}`;
-  const ask = async (p: string) => (await fetch(`${url}${p}`)).text();
+  const url = `${scheme}://${address}${below}`;
+  const client = createHttp();
+  t.after(() => client.close());
+  const ask = async (p: string) => (await client.request(`${url}${p}`, { timeoutMs: 10_000, ...way })).body;
   const begin = async (config = configFile) => {
     const child = spawn(
       'prometheus',

@@ -3,20 +3,26 @@
 import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import http from 'node:http';
-import type { AddressInfo } from 'node:net';
+import net, { type AddressInfo } from 'node:net';
 import path from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { systemClock } from '../../../agent/providers/clock.ts';
 import { Stalled, Waiting } from '../../../api/errors.ts';
 import type { Processes } from '../../../kinds/ports.ts';
+import { prometheusConfig as kind } from '../../../kinds/prometheus-config/index.ts';
 import { writeNewer } from '../../support/prometheus.ts';
 import { evidenceOf, PrometheusHost } from '../../support/prometheus-passes.ts';
 
 const SPEC = { scrapeConfigs: { content: "- job_name: ours\n  static_configs: [{targets: ['b:2']}]\n" } };
 
 /** Another program at an address of its own. */
-async function answering(t: TestContext, status: number, body: string): Promise<string> {
-  const server = http.createServer((_, response) => response.writeHead(status).end(body));
+async function answering(
+  t: TestContext,
+  status: number | readonly [number, Record<string, string>],
+  body: string,
+): Promise<string> {
+  const [code, headers] = typeof status === 'number' ? [status, {}] : status;
+  const server = http.createServer((_, response) => response.writeHead(code, headers).end(body));
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   t.after(() => server.close());
   return `127.0.0.1:${(server.address() as AddressInfo).port}`;
@@ -62,8 +68,25 @@ for (const [name, status, body, reason, words] of [
     'a password is wanted',
     401,
     'Unauthorized',
+    'Unauthorized',
+    /answers 401 \("Unauthorized"\): .*give user and password, or bearerToken/,
+  ],
+  ['forbidden', 403, '', 'Forbidden', /status\/config answers 403: let it be asked for/],
+  [
+    'TLS',
+    400,
+    'Client sent an HTTP request to an HTTPS server.',
     'NotPrometheus',
-    /answers 401 \("Unauthorized"\).*password.*sends none/,
+    /begin address with https/,
+  ],
+  ['another method', 405, 'Method Not Allowed', 'NotPrometheus', /answers 405 .*else the right one/],
+  ['a proxy', 502, '<h1>502 Bad Gateway</h1>', 'NotPrometheus', /does not reach it: is it running/],
+  [
+    'a redirect',
+    [301, { location: 'https://mon.example.net/login' }],
+    '',
+    'NotPrometheus',
+    /answers 301, .*leads to https:\/\/mon\.example\.net\/login: give the address/,
   ],
   [
     'another path',
@@ -82,7 +105,8 @@ for (const [name, status, body, reason, words] of [
     const words0 = evidenceOf(await host.assess(host.desire('p', spec, { heal: true })));
     assert.match(words0, new RegExp(`^Unknown ${reason}`));
     assert.match(words0, words);
-    if (reason !== 'NotPrometheus') return;
+    assert.doesNotMatch(words0, /nobody|lifecycle/);
+    if (reason === 'PrometheusStarting') return;
     // Nothing is written that nobody would know of whether it is loaded.
     const text = host.text;
     const more = { ...spec, scrapeConfigs: { content: '- job_name: more\n' } };
@@ -91,6 +115,65 @@ for (const [name, status, body, reason, words] of [
       (e) => e instanceof Waiting && e.reason === reason,
     );
     assert.equal(host.text, text);
+  });
+}
+
+test('who speaks no HTTP, or none of the kind that is spoken, is somebody', async (t) => {
+  const host = await PrometheusHost.open(t);
+  await confirmed(host);
+  let greeting: string | undefined = 'SSH-2.0-OpenSSH_9.2\r\n';
+  const server = net.createServer((socket) => {
+    socket.on('error', () => undefined);
+    if (greeting === undefined) socket.destroy();
+    else socket.end(greeting);
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  t.after(() => server.close());
+  const address = `127.0.0.1:${(server.address() as AddressInfo).port}`;
+  const said = async (spec: object) =>
+    evidenceOf(await host.assess(host.desire('p', { ...SPEC, ...spec }, { heal: true })));
+  assert.match(await said({ address }), /^Unknown NotPrometheus: .*speaks? HTTP as it should/);
+  assert.match(
+    await said({ address: `https://${address}` }),
+    /^Unknown NotPrometheus: .*speaks? TLS .*without https/,
+  );
+  greeting = undefined;
+  assert.match(
+    await said({ address }),
+    /^Unknown NotPrometheus: .*speaks? HTTP as it should \(other side closed/,
+  );
+});
+
+test('a secret that was sent comes back in no message', async (t) => {
+  const secret = 'pw-geheim-1';
+  const content = () => ({ bytes: Buffer.from(secret), secret: true });
+  const host = await PrometheusHost.open(t);
+  await confirmed(host);
+  const server = http.createServer(({ headers }, response) =>
+    response.writeHead(301, { location: `/?${headers.authorization}` }).end(headers.authorization),
+  );
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  t.after(() => server.close());
+  const address = `127.0.0.1:${(server.address() as AddressInfo).port}`;
+  const password = { secretFrom: { env: 'X' } };
+  for (const as of [{ user: 'u', password }, { bearerToken: password }]) {
+    const d = host.desire('p', { ...SPEC, address, ...as }, { heal: true, content });
+    const words = evidenceOf(await host.assess(d));
+    assert.match(words, /answers 301, .*leads elsewhere/);
+    assert.ok(!words.includes(secret) && !words.includes(Buffer.from(`u:${secret}`).toString('base64')));
+    assert.deepEqual(kind.check!(d.spec as never), []);
+  }
+});
+
+for (const [name, more, words] of [
+  ['a user alone', { user: 'u' }, /give password/],
+  ['a password alone', { password: { secretFrom: { env: 'X' } } }, /give user/],
+  ['a file of an authority without TLS', { caFile: '/ca.pem' }, /begin address with https/],
+] as const) {
+  test(`what is half given is named: ${name}`, () => {
+    const [finding, ...others] = kind.check!(kind.spec.parse({ ...SPEC, ...more }));
+    assert.match(finding!.message, words);
+    assert.deepEqual(others, []);
   });
 }
 
