@@ -45,6 +45,14 @@ export function writeBlock(text: string, block: Block, items: string | undefined
         `line ${half + 1}: half of the block's markers is missing: remove what is left of it`,
       );
     if (items === undefined) return text;
+    // A line end for YAML, and none for people's programs: which end a line had would be lost.
+    const lone = text.search(/\r(?!\n)/);
+    if (lone >= 0) {
+      const line = linesOf(text.slice(0, lone + 1)).length;
+      throw new BlockError(
+        `line ${line}: it has a carriage return alone: save it with one kind of line ends`,
+      );
+    }
     return insert(lines, block, items, eol).join('');
   }
   const fresh = items === undefined ? [] : render(block, items, found.indent, eol);
@@ -105,7 +113,7 @@ function documentEnd(lines: readonly string[]): number {
 }
 
 function insertInto(lines: string[], block: Block, items: string, eol: string): string[] {
-  const key = lines.findIndex((l) => new RegExp(`^(["']?)${block.key}\\1\\s*:`).test(l));
+  const key = lines.findIndex((l) => new RegExp(`^\\uFEFF?(["']?)${block.key}\\1\\s*:`).test(l));
   if (key < 0) {
     const ours = [`${block.key}: # homeostat${eol}`, ...render(block, items, '  ', eol)];
     return after(lines, lines.length - 1, ours, eol);
@@ -113,10 +121,13 @@ function insertInto(lines: string[], block: Block, items: string, eol: string): 
   const value = lines[key]!.slice(lines[key]!.indexOf(':') + 1)
     .trim()
     .replace(/\s*#.*$/, '');
-  if (value !== '') {
+  // An anchor or a tag is of the list below.
+  if (!/^(?:[&!]\S*(?:\s+|$))*$/.test(value)) {
     const remedy = /^(?:~|null)$/i.test(value)
       ? `remove the word ${value}, so that items can stand below`
-      : 'it is a list in one line: write its items in lines below';
+      : /^\[\s*\]$/.test(value)
+        ? 'remove the brackets, so that items can stand below'
+        : 'it is a list in one line: write its items in lines below';
     throw new BlockError(`line ${key + 1}: "${block.key}: ${value}": ${remedy}`);
   }
   const { last, indent } = section(lines, key);

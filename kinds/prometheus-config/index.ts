@@ -38,7 +38,15 @@ import {
   requireItems,
   requireReachable,
 } from './validate.ts';
-import { type Edit, editedText, removeFiles, requireAtRest, requirePlaceable, write } from './write.ts';
+import {
+  type Edit,
+  editedText,
+  removeFiles,
+  requireAtRest,
+  requirePlaceable,
+  textOf,
+  write,
+} from './write.ts';
 
 type Needs = 'files' | 'processes' | 'http' | 'units' | 'docker' | 'clock';
 type D = Desired<PrometheusConfigSpec>;
@@ -154,7 +162,7 @@ export const prometheusConfig = defineKind<PrometheusConfigSpec, Observed, Needs
     const { path, inPlace } = before;
     const config = io.files.read(path);
     if (config.type !== 'file') return removeFiles(io.files, path, [jobsFileOf(path, record.key)]);
-    const text = config.content.toString();
+    const text = textOf(path, config);
     const owners = ownersOf(before, record);
     const now = new Map(owners.map((owner) => [owner, readPart(io.files, path, text, owner)]));
     const edit = { path, inPlace, config, text, now, wanted: partsAfterUndo(before, record, now) };
@@ -190,7 +198,7 @@ async function look(d: D, io: Io, signal: AbortSignal): Promise<{ form: Form; ed
     throw new Waiting('NoConfig', `${path} is not there: is Prometheus installed?`, ABSENT_AGAIN_MS);
   }
   if (config.type !== 'file') throw new Stalled('NotAFile', `${path} is no regular file`);
-  const text = config.content.toString();
+  const text = textOf(path, config);
   const now = readParts(io.files, path, text, key);
   const form = await formOf(d, now.get(key) ?? NO_PART, io, signal);
   const wanted = wantedParts(now, spec, key, form, d.held);

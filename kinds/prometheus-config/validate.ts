@@ -2,7 +2,7 @@
 import { errnoOf, Stalled, Waiting } from '../../api/errors.ts';
 import type { Desired, Finding } from '../kind.ts';
 import { findings } from '../shared/findings.ts';
-import { isMapping, listOf, parseYaml, YamlError } from '../shared/yaml.ts';
+import { isMapping, listOf, mergedInto, parseYaml, YamlError } from '../shared/yaml.ts';
 import { withoutBlocks } from './block.ts';
 import { type Io, reachedBy } from './connection.ts';
 import { jobsIn } from './jobs.ts';
@@ -80,7 +80,7 @@ export async function refuseTaken(spec: PrometheusConfigSpec, text: string): Pro
   const [config] = await parseYaml(theirs).catch(() => []);
   const named = jobsIn(theirs);
   const taken = listOf(config, 'scrape_configs')
-    .map((job) => (isMapping(job) ? String(job['job_name']) : ''))
+    .map((job) => (isMapping(job) ? String(job['job_name'] ?? mergedInto(job, 'job_name')) : ''))
     .find((name) => namesIn(contentOf(spec)).includes(name));
   if (taken !== undefined) {
     const line = named.find(({ name }) => name === taken)?.line ?? lineWith(theirs, taken);

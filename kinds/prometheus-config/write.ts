@@ -1,5 +1,6 @@
 // One edit of the config and of the files of ours beside it: checked by a parser, and written in an order that suits a
 // Prometheus which reads them at any moment: what is listed is there before it is listed, and goes after.
+import { isUtf8 } from 'node:buffer';
 import { errnoOf, Stalled, Waiting } from '../../api/errors.ts';
 import type { Clock, FileState, Files } from '../ports.ts';
 import { type Items, parseYaml, requireOnlyOurs, YamlError } from '../shared/yaml.ts';
@@ -16,6 +17,17 @@ export interface Edit {
   readonly now: Parts;
   /** What is to stand there of those that this is about. */
   readonly wanted: Parts;
+}
+
+/** @throws Stalled for what is no UTF-8: written back, it would be another text. */
+export function textOf(path: string, { content }: Config): string {
+  if (isUtf8(content)) return content.toString();
+  const lines = content.toString('latin1').split('\n');
+  const line = lines.findIndex((text) => !isUtf8(Buffer.from(text, 'latin1'))) + 1;
+  throw new Stalled(
+    'Unplaceable',
+    `${path}: line ${line}: it is not written in UTF-8: save it in that encoding`,
+  );
 }
 
 /** A file that changed within this time may be half of what somebody is writing. */

@@ -99,6 +99,7 @@ export interface ListEdit {
 export async function requireOnlyOurs(edit: ListEdit): Promise<void> {
   const keys = [...new Set([...Object.keys(edit.has), ...Object.keys(edit.wants)])];
   const theirs = await parseYaml(edit.without);
+  requireUnmerged(edit, theirs[0]);
   const expected = rest(theirs, keys, {});
   const edited = await parseYaml(edit.edited).catch(() => undefined);
   const left = edited && rest(edited, keys, await parsed(edit.wants));
@@ -118,6 +119,31 @@ export async function requireOnlyOurs(edit: ListEdit): Promise<void> {
       'a block of ours stands inside a value of the text: remove it there, markers included',
     );
   }
+}
+
+/**
+ * What a merge key brings along gives way to a key of the same name (yaml.org/type/merge.html): a list that is made for
+ * our items would hide theirs.
+ */
+function requireUnmerged({ without, wants }: ListEdit, first: Yaml | undefined): void {
+  const hidden = Object.keys(wants).find(
+    (key) => wants[key]!.length > 0 && mergedInto(first, key) !== undefined,
+  );
+  if (hidden === undefined) return;
+  const line = without.split('\n').findIndex((l) => /^\uFEFF?(["']?)<<\1\s*:/.test(l)) + 1;
+  const message = `"<<" brings ${hidden} along, and a list of our items would hide it: write it out below ${hidden}`;
+  throw new YamlError(message, Math.max(line, 1));
+}
+
+/** What a mapping has under a key by its merge keys alone. */
+export function mergedInto(value: Yaml | undefined, key: string): Yaml | undefined {
+  const merged = isMapping(value) ? value['<<'] : undefined;
+  const all = Array.isArray(merged) ? merged : [merged];
+  for (const each of all) {
+    const found = isMapping(each) ? (each[key] ?? mergedInto(each, key)) : undefined;
+    if (found !== undefined) return found;
+  }
+  return undefined;
 }
 
 async function parsed(items: Items): Promise<Record<string, readonly Yaml[]>> {
@@ -180,6 +206,15 @@ function obstacle(text: string, keys: readonly string[], documents: readonly Yam
   if (documents.length > 1) {
     const line = lines.findIndex((l, i) => i > first && /^(?:---|\.\.\.)(?:\s|$)/.test(l)) + 1;
     return new YamlError('a second document begins here, which is not read: remove it', line);
+  }
+  const [value = {}] = documents;
+  if (!isMapping(value) && value !== '') {
+    return new YamlError('a list or a word stands here: the whole begins with keys, as "global:"', first + 1);
+  }
+  const odd = keys.find((name) => isMapping(value) && value[name] !== undefined);
+  if (key === undefined && odd !== undefined) {
+    const message = `${odd} is there, and its name is written in an unusual way: write it as "${odd}:" at the margin`;
+    return new YamlError(message, Math.max(lineOf(/^(?:[?!&]|"[^"]*\\)/), 1));
   }
   const message = key === undefined ? 'no list can be added' : 'nothing can be added to this list';
   return new YamlError(

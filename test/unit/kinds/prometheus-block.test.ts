@@ -110,10 +110,15 @@ for (const [name, text] of Object.entries({
 }
 
 test('a list in one line, and half a block, are refused with their line', () => {
-  assert.throws(
-    () => writeBlock('a: 1\nscrape_configs: []\n', jobs, ITEMS),
-    (e) => e instanceof BlockError && /line 2: .*list in one line/.test(e.message),
-  );
+  for (const [value, remedy] of [
+    ['[{job_name: a}]', /line 2: .*list in one line/],
+    ['[ ]', /line 2: .*remove the brackets/],
+  ] as const) {
+    assert.throws(
+      () => writeBlock(`a: 1\nscrape_configs: ${value}\n`, jobs, ITEMS),
+      (e) => e instanceof BlockError && remedy.test(e.message),
+    );
+  }
   const half = writeBlock(THEIRS, jobs, ITEMS).replace(/.*END homeostat.*\n/, '');
   assert.throws(() => writeBlock(half, jobs, ITEMS), /half of the block's markers is missing/);
 });
