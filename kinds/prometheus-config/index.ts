@@ -37,6 +37,7 @@ import {
   refuseTaken,
   requireItems,
   requireReachable,
+  requireSeen,
 } from './validate.ts';
 import {
   type Edit,
@@ -142,6 +143,7 @@ export const prometheusConfig = defineKind<PrometheusConfigSpec, Observed, Needs
     await requirePlaceable(edit);
     const answer = await ask(reachedBy(d), io, signal);
     await requireReachable(d, answer, io, signal);
+    await requireSeen(d, io, signal);
     if (form === 'file') await refuseOld(d, io, signal);
     await requireValid(d, form, edit, io, signal);
     const { path, inPlace, now } = edit;

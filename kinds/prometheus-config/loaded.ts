@@ -23,6 +23,10 @@ const POOLS_WITHIN_MS = 15_000;
 
 /** A clock that was set back by less is not seen; that of another machine may be ahead by so much. */
 const FUTURE_MS = 60_000;
+const ALONE =
+  'A config that a container has as a single file needs inPlace: true here, or its directory mounted';
+const REPLACED =
+  'A container that has it as a single file keeps the old one where an editor put a new one in its place: restart the container, or have it mount the directory';
 const WILDCARD = /[*?[]/;
 const MOST_LINKS = 8;
 
@@ -108,7 +112,7 @@ export function verdictOf(d: D, form: Form, runs: Runs, trial: Trial<Before> | u
   const since = `what it runs was loaded at ${timeOf(answer.loadedAtMs)}`;
   const evidence = `Prometheus at ${serverOf(d.spec).address} does not run ${missing.join(', ')}; ${since}`;
   if (form === 'file' && runs.loadedForMs < POOLS_WITHIN_MS) return unknown('NotLoadedYet', evidence);
-  const doubt = `does it read ${pathOf(d.spec)}? A config that a container has as a single file needs inPlace: true`;
+  const doubt = `does it read ${pathOf(d.spec)}? ${d.spec.inPlace === true ? REPLACED : ALONE}`;
   return trial === undefined
     ? no('NotLoaded', `${evidence}: ${doubt}`)
     : notYet(trial, WITHIN_MS, 'NotLoaded', `${evidence}: ${doubt}`);

@@ -1,5 +1,6 @@
 // What is looked at before anything is written, and before what others wrote is loaded.
 import { errnoOf, Stalled, Waiting } from '../../api/errors.ts';
+import { inspect } from '../docker-engine.ts';
 import type { Desired, Finding } from '../kind.ts';
 import { findings } from '../shared/findings.ts';
 import { isMapping, listOf, mergedInto, parseYaml, YamlError } from '../shared/yaml.ts';
@@ -123,6 +124,21 @@ export async function requireReachable(d: D, answer: Answer, io: Io, signal: Abo
   const started = await flags(server, io, signal);
   if (started?.['web.enable-lifecycle'] !== 'false') return;
   throw new Waiting('CannotReload', cannotReload(server.address), AGAIN_MS);
+}
+
+/** @throws Waiting where the container would keep the old file: the mount of a single file is one of its inode. */
+export async function requireSeen({ spec }: D, io: Io, signal: AbortSignal): Promise<void> {
+  const { container, inPlace } = spec;
+  if (container === undefined || inPlace === true) return;
+  // Where no engine can be asked, the reload says so.
+  const found = await inspect(io.docker, container, signal).catch(() => undefined);
+  signal.throwIfAborted();
+  const path = pathOf(spec);
+  const places = [path, io.files.realPath(path, true)].map((place) => io.files.hostPath?.(place) ?? place);
+  const mount = found?.Mounts?.find(({ Source = '' }) => places.includes(Source));
+  if (mount === undefined) return;
+  const message = `container ${container} has ${path} mounted as a single file, at ${mount.Destination}, and would keep the old one: set inPlace: true here, or have it mount the directory`;
+  throw new Waiting('NeedsInPlace', message, AGAIN_MS);
 }
 
 /** Why promtool refuses, and whether that is for a rule file. */

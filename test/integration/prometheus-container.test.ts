@@ -59,7 +59,14 @@ test('a config that a container has as a single file is rewritten in place, load
     });
   const inode = fs.statSync(file).ino;
   const job = "- job_name: ours\n  static_configs: [{targets: ['127.0.0.1:20']}]\n";
-  line.start().assign(config(job));
+  line.start().assign(config(job, { inPlace: false }));
+  await eventually(() => assert.equal(line.condition(KEY, 'Ready')?.reason, 'NeedsInPlace'), WITHIN_MS);
+  assert.match(
+    line.condition(KEY, 'Ready')!.message,
+    /container prometheus has \/stack\/prometheus\.yml .*at \/etc\/prometheus\.yml, .*set inPlace: true here/,
+  );
+  assert.equal(fs.readFileSync(file, 'utf8'), THEIRS);
+  line.assign(config(job));
   await eventually(() => assert.equal(line.condition(KEY, 'Ready')?.status, 'True'), WITHIN_MS);
   assert.deepEqual(await jobs(), [...theirs, 'ours']);
   const ours = fs.readFileSync(file, 'utf8');
@@ -76,10 +83,23 @@ test('a config that a container has as a single file is rewritten in place, load
   await eventually(() => assert.equal(line.condition(KEY, 'Ready')?.reason, 'RolledBack'), WITHIN_MS);
   assert.equal(fs.readFileSync(file, 'utf8'), ours);
   assert.deepEqual(await jobs(), [...theirs, 'ours']);
+  assert.equal(fs.statSync(file).ino, inode, 'the container still sees the file');
+
+  // An editor puts a new file in its place, which the container does not see.
+  fs.writeFileSync(`${file}.new`, ours);
+  fs.renameSync(`${file}.new`, file);
+  const more = '- job_name: more\n';
+  line.assign(config(`${job}${more}`));
+  await eventually(
+    () => assert.match(line.condition(KEY, 'Ready')!.message, /keeps the old one .*restart the container/),
+    WITHIN_MS,
+  );
+  await engine.docker('restart', 'prometheus');
+  await eventually(() => assert.equal(line.condition(KEY, 'Ready')?.status, 'True'), WITHIN_MS);
+  assert.deepEqual(await jobs(), [...theirs, 'ours', 'more']);
 
   line.assign();
   await eventually(() => assert.equal(line.agent.status().resources.length, 0), WITHIN_MS);
   assert.equal(fs.readFileSync(file, 'utf8'), THEIRS);
   assert.deepEqual(await jobs(), theirs);
-  assert.equal(fs.statSync(file).ino, inode, 'the container still sees the file');
 });

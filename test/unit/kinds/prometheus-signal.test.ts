@@ -1,6 +1,7 @@
 // A Prometheus without its lifecycle API: it is sent SIGHUP, which has no answer. The loop's gate asks what came of it.
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
+import { Waiting } from '../../../api/errors.ts';
 import { prometheusConfig as kind } from '../../../kinds/prometheus-config/index.ts';
 import { FakeClock } from '../../support/clock.ts';
 import { eventually } from '../../support/eventually.ts';
@@ -13,9 +14,13 @@ async function begin(t: TestContext, content = JOB) {
   // What a test writes lies before it, as it does on a host.
   const clock = new FakeClock(Date.now() + 5_000);
   const sent: string[] = [];
+  const mounts: object[] = [];
   const docker = {
     request: async (method: string, path: string) => {
-      if (method === 'GET') return { status: 200, headers: {}, body: '{"Id":"0a1b","Name":"/prometheus"}' };
+      if (method === 'GET') {
+        const body = JSON.stringify({ Id: '0a1b', Name: '/prometheus', Mounts: mounts });
+        return { status: 200, headers: {}, body };
+      }
       sent.push(`${method} ${path}`);
       return { status: 204, headers: {}, body: '' };
     },
@@ -24,7 +29,7 @@ async function begin(t: TestContext, content = JOB) {
   host.served.hasLifecycle = false;
   host.served.now = () => clock.now();
   const d = host.desire('p', { container: 'prometheus', scrapeConfigs: { content } });
-  return { clock, host, sent, d };
+  return { clock, host, sent, mounts, d };
 }
 
 const HUP = 'POST /containers/0a1b/kill';
@@ -41,6 +46,21 @@ test('a reload by signal is not waited for: until it is done it is Unknown, and 
   assert.ok('againMs' in verdict && verdict.againMs! <= 250);
   host.served.reload();
   assert.equal((await host.assess(d, trial(before, 200))).verdict, 'Yes');
+  assert.deepEqual(sent, [HUP]);
+});
+
+test('a container that has the config as a single file would not see a new one: nothing is written', {
+  timeout: 20_000,
+}, async (t) => {
+  const { host, d, sent, mounts } = await begin(t);
+  mounts.push({ Type: 'bind', Source: host.file, Destination: '/etc/prometheus/prometheus.yml' });
+  await assert.rejects(host.pass(d), (e) => {
+    assert.ok(e instanceof Waiting && e.reason === 'NeedsInPlace', String(e));
+    assert.match(e.message, /single file, at \/etc\/prometheus\/prometheus\.yml, .*set inPlace: true here/);
+    return true;
+  });
+  assert.equal(host.text, '# theirs\n');
+  await host.pass({ ...d, spec: { ...d.spec, inPlace: true } });
   assert.deepEqual(sent, [HUP]);
 });
 
