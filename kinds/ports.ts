@@ -102,6 +102,11 @@ export interface Files {
    * another time. 0 where that can't be told; undefined when nothing is there.
    */
   bornAtMs?(path: string): number | undefined;
+  /**
+   * A process that has the file at the path open for writing, as `scp (pid 7)`. Undefined where none has, and where that
+   * can't be told: so it proves an unfinished write, and never a finished one.
+   */
+  writerOf?(path: string): string | undefined;
   /** The path as the host's other programs see it; itself, unless the agent has a sandbox root. */
   hostPath?(path: string): string;
   /**

@@ -11,6 +11,7 @@ import { DirectoryWatches } from './directory-watches.ts';
 import { readState } from './file-state.ts';
 import { type Own, openParent } from './parents.ts';
 import { realPlace } from './path-steps.ts';
+import { writerOf } from './writers.ts';
 
 const { O_CREAT, O_EXCL, O_NOFOLLOW, O_NONBLOCK, O_RDONLY, O_RDWR, O_WRONLY } = fs.constants;
 /** The name beside an entry under which its next content stands before it takes the entry's place. */
@@ -320,6 +321,8 @@ export function createFiles(options: FilesOptions = {}): Files & { close(): Prom
         return ['ENOENT', 'ENOTDIR'].includes(errnoOf(error)) ? undefined : 0;
       }
     },
+
+    writerOf: (p) => writerOf(place(p)),
 
     hostPath: place,
     userID: (name) => accountID('passwd', name, 'user'),

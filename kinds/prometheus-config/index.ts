@@ -4,6 +4,7 @@ import { Stalled, Waiting } from '../../api/errors.ts';
 import { type Change, type Desired, defineKind, type Finding, type Permission } from '../kind.ts';
 import { unknown } from '../shared/verdicts.ts';
 import { watchAll } from '../watch-all.ts';
+import { noteWhole, requireAtRest, requireDone } from './at-rest.ts';
 import { type Io, reachedBy, serverOf, serverPermissions } from './connection.ts';
 import { type Runs, rulePatterns, verdictOf, WITHIN_MS, whatRuns } from './loaded.ts';
 import {
@@ -39,15 +40,7 @@ import {
   requireReachable,
   requireSeen,
 } from './validate.ts';
-import {
-  type Edit,
-  editedText,
-  removeFiles,
-  requireAtRest,
-  requirePlaceable,
-  textOf,
-  write,
-} from './write.ts';
+import { type Edit, editedText, removeFiles, requirePlaceable, textOf, write } from './write.ts';
 
 type Needs = 'files' | 'processes' | 'http' | 'units' | 'docker' | 'clock';
 type D = Desired<PrometheusConfigSpec>;
@@ -119,7 +112,9 @@ export const prometheusConfig = defineKind<PrometheusConfigSpec, Observed, Needs
 
   async observe(d, io, signal) {
     const { form, edit } = await look(d, io, signal);
-    const runs = changesOf(edit, d.key).length > 0 ? undefined : await whatRuns(d, form, io, signal);
+    const isWritten = changesOf(edit, d.key).length === 0;
+    if (isWritten) noteWhole(edit, io);
+    const runs = isWritten ? await whatRuns(d, form, io, signal) : undefined;
     return { form, edit, runs };
   },
 
@@ -154,6 +149,7 @@ export const prometheusConfig = defineKind<PrometheusConfigSpec, Observed, Needs
 
   async apply(changes, d, io, signal) {
     if (changes.length > 0) await writeAtRest(d, io, signal);
+    else if (mayHaveFile(d.spec)) io.files.removeStale?.(jobsFileOf(pathOf(d.spec), d.key));
     const refused = await reload(reachedBy(d), io, signal);
     if (refused === undefined) return undefined;
     if (d.heal) throw new Error(`Prometheus refuses the confirmed config: ${refused}`);
@@ -168,6 +164,7 @@ export const prometheusConfig = defineKind<PrometheusConfigSpec, Observed, Needs
     const owners = ownersOf(before, record);
     const now = new Map(owners.map((owner) => [owner, readPart(io.files, path, text, owner)]));
     const edit = { path, inPlace, config, text, now, wanted: partsAfterUndo(before, record, now) };
+    requireDone(edit, io);
     if (editedText(edit) !== text) {
       requireAtRest(edit, io);
       await requirePlaceable(edit);
@@ -253,14 +250,14 @@ async function requireValid(d: D, form: Form, edit: Edit, io: Io, signal: AbortS
   throw new Stalled('Invalid', refused.words);
 }
 
-/** @throws Waiting while somebody edits the config, and for a heal while promtool refuses what they wrote. */
+/** @throws Waiting while somebody edits the config, and while promtool refuses what they wrote. */
 async function writeAtRest(d: D, io: Io, signal: AbortSignal): Promise<void> {
   const { form, edit } = await look(d, io, signal);
   requireAtRest(edit, io);
   if (changesOf(edit, d.key).length === 0) return;
   await requirePlaceable(edit);
-  // Of a new state, prepare has asked it.
-  const refused = d.heal ? await refusedIfWritten(d, editedText(edit), form, io, signal) : undefined;
+  // Also of a new state: what prepare looked at may be another text by now.
+  const refused = await refusedIfWritten(d, editedText(edit), form, io, signal);
   if (refused !== undefined) throw new Waiting('Invalid', refused.words, AGAIN_MS);
   write(edit, io.files, !d.heal);
 }

@@ -153,6 +153,29 @@ test('a long file that people edit: a diff shows our lines only, and what they b
   assert.equal(fs.readFileSync(file, 'utf8'), LONG);
 });
 
+test('a slow writer in place is waited for: nothing of what it writes is lost, and no half is loaded', {
+  skip: process.platform !== 'linux' && 'open files are read from /proc: run it on Linux',
+}, async (t) => {
+  if (!require(t, PROMTOOL)) return;
+  const { line, file, jobs, config } = await begin(t);
+  line.assign(config(JOB));
+  await line.expect('PrometheusConfig/ours', 'True');
+  const names = Array.from({ length: 22 }, (_, i) => `theirs-${i}`);
+  const theirs = (some: string[]) => some.map((name) => `  - job_name: ${name}\n`).join('');
+  const writer = fs.openSync(file, 'w');
+  fs.writeSync(writer, `scrape_configs:\n${theirs(names.slice(0, 10))}`);
+  // It pauses for longer than a file rests that nobody has open.
+  await eventually(() =>
+    assert.match(line.condition('PrometheusConfig/ours', 'Ready')!.message, /has it open for more/),
+  );
+  assert.doesNotMatch(fs.readFileSync(file, 'utf8'), /BEGIN/);
+  assert.deepEqual(await jobs(), ['prometheus', 'tailscale-clients']);
+  fs.writeSync(writer, theirs(names.slice(10)));
+  fs.closeSync(writer);
+  await eventually(async () => assert.deepEqual(await jobs(), [...names, 'tailscale-clients']));
+  await line.expect('PrometheusConfig/ours', 'True');
+});
+
 test('without the lifecycle API its unit is reloaded; what it then refuses is undone', async (t) => {
   if (!require(t, PROMTOOL)) return;
   const { line, file, jobs, config } = await begin(t, { args: [] });

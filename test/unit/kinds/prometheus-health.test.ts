@@ -245,10 +245,11 @@ test('what was written just now is waited for, also by a heal, a removal and a r
   };
   // Half of it, cut at a line's end, with the block still to come.
   const theirs = 'global: {}\nscrape_configs:\n  - job_name: theirs\n';
+  const longer = `${right}global: {}\nrule_files: []\nalerting: {}\n`;
   for (const [text, attempt] of [
     [theirs, () => host.pass(d)],
-    [`${right}global: {}\n`, () => host.pass(d)],
-    [`${right}global: {}\n`, () => host.undo(before, d)],
+    [longer, () => host.pass(d)],
+    [longer, () => host.undo(before, d)],
   ] as const) {
     nowMs += 60_000;
     host.served.loaded = '# what was there before\n';
