@@ -117,13 +117,21 @@ export function recordingPorts(t: TestContext, answer: () => string): Recording 
 
 function recordingFiles(real: Files, note: (type: 'path' | 'user', value: string) => void): Files {
   const at = (p: string): void => note('path', real.realPath(p));
+  /** Directories that were made on the way to what was written: they go with it. */
+  const made = new Set<string>();
+  const makesWayTo = (p: string): void => {
+    for (let above = path.dirname(p); above !== '/' && !real.exists(above); above = path.dirname(above))
+      made.add(above);
+  };
   return Object.assign(Object.create(real) as Files, {
     replaceAtomic(p: string, ...rest: [Uint8Array, object]) {
       at(p);
+      makesWayTo(p);
       real.replaceAtomic(p, ...rest);
     },
     replaceFlushed(p: string, ...rest: [Uint8Array, object]) {
       at(p);
+      makesWayTo(p);
       return real.replaceFlushed(p, ...rest);
     },
     rewriteInPlace(p: string, ...rest: [Uint8Array, object]) {
@@ -158,7 +166,7 @@ function recordingFiles(real: Files, note: (type: 'path' | 'user', value: string
     },
     removeStale: (p: string) => real.removeStale?.(p),
     remove(p: string) {
-      at(p);
+      if (!made.has(p)) at(p);
       real.remove(p);
     },
     userID(name: string) {
