@@ -5,7 +5,7 @@ import { after, before, test } from 'node:test';
 import { bootHost, type LabHost } from '../lab/host.ts';
 import { cleanup, createWorkDirectory } from '../lab/lifetime.ts';
 import { createNetwork } from '../lab/network.ts';
-import { APT, BOOTED_HOSTS, RECORDINGS, require } from '../support/capabilities.ts';
+import { APT, BOOTED_HOSTS, RECORDINGS, require, SHARED_DATA } from '../support/capabilities.ts';
 
 let host: LabHost;
 const canRun = [BOOTED_HOSTS, APT, RECORDINGS].every(({ missing }) => missing() === undefined);
@@ -18,6 +18,8 @@ before(async () => {
     address: network.address(2),
     bridge: network,
     workDir: createWorkDirectory(),
+    // A host has a /tmp of its own; the repository is seen, and what is beside it is not.
+    readOnlyPaths: [path.dirname(SHARED_DATA)],
   });
 });
 after(() => cleanup());
