@@ -4,6 +4,7 @@
 import * as z from 'zod';
 import { SecretRef } from '../api/documents.ts';
 import { inWords, Stalled, Waiting } from '../api/errors.ts';
+import { clip } from '../api/limits.ts';
 import type { Claim, Desired, Permission } from './kind.ts';
 import type { Http, HttpResponse } from './ports.ts';
 import { originOf } from './shared/urls.ts';
@@ -114,18 +115,19 @@ export class Grafana {
   }
 
   /**
-   * The best version of an API group that is beta or better and that we speak.
-   * @param versions those that we speak, the best first.
-   * @returns undefined for a Grafana without /apis (before 12), or without the group.
+   * The versions of every API group, as Grafana lists them.
+   * @returns an empty map for a Grafana without /apis (before 12).
    */
-  async discover(group: string, versions: readonly string[]): Promise<string | undefined> {
+  async discover(): Promise<ReadonlyMap<string, readonly string[]>> {
     // A Grafana before 12 answers with its page, or with 404.
     const { status, body } = await this.request('GET', '/apis');
-    const { groups } = status === 200 && isObject(body) ? body : { groups: undefined };
-    if (!Array.isArray(groups)) return undefined;
-    const found = groups.find((g) => isObject(g) && g['name'] === group);
-    const served = isObject(found) && Array.isArray(found['versions']) ? found['versions'] : [];
-    return versions.find((v) => served.some((s) => isObject(s) && s['version'] === v));
+    const groups = status === 200 && isObject(body) ? objectsIn(body['groups']) : [];
+    return new Map(
+      groups.map((group) => [
+        String(group['name']),
+        objectsIn(group['versions']).map(({ version }) => String(version)),
+      ]),
+    );
   }
 
   #authorization(): string {
@@ -159,6 +161,13 @@ export class Grafana {
       throw new Waiting(
         'GrafanaAway',
         `what answers at ${url} is not Grafana (${said}): ${doubt}`,
+        AWAY_AGAIN_MS,
+      );
+    }
+    if (status >= 400 && status < 500 && typeof body === 'string' && isPage(body) && !isOwn) {
+      throw new Waiting(
+        'GrafanaAway',
+        `what stands before Grafana at ${url} refuses ${method} ${path.replace(/\?.*/, '')} (${said}): Grafana itself answers with JSON, so look at the proxy there`,
         AWAY_AGAIN_MS,
       );
     }
@@ -201,10 +210,41 @@ export function isObject(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
-/** What Grafana says about an answer, in its words. */
+/** The objects of a list; none where it is no list. */
+export function objectsIn(value: unknown): Record<string, unknown>[] {
+  return Array.isArray(value) ? value.filter(isObject) : [];
+}
+
+const LONGEST_MESSAGE = 500;
+
+/**
+ * What Grafana, or what stands before it, says in an answer, in its words. Grafana itself has several shapes: an object
+ * with `message` (or `error`), a list of such objects, a text; a proxy answers with a page, or with nothing.
+ */
 export function messageOf(body: unknown): string {
-  if (isObject(body) && typeof body['message'] === 'string') return body['message'];
-  return typeof body === 'string' ? body.slice(0, 200).trim() : 'no message';
+  const said = saidIn(body).join('; ').replace(/\s+/g, ' ').trim();
+  return said === '' ? 'it gives no reason' : clip(said, LONGEST_MESSAGE);
+}
+
+function saidIn(body: unknown): string[] {
+  if (typeof body === 'string') return [isPage(body) ? pageIn(body) : body];
+  if (Array.isArray(body)) return body.flatMap(saidIn).filter((said) => said !== '');
+  if (!isObject(body)) return body === undefined || body === null ? [] : [String(body)];
+  for (const member of [body['message'], body['error'], body['errors']]) {
+    const said = saidIn(member).filter((text) => text !== '');
+    if (said.length > 0) return said;
+  }
+  return Object.keys(body).length === 0 ? [] : [JSON.stringify(body)];
+}
+
+function isPage(text: string): boolean {
+  return /^\s*<(?:!doctype|html|head|body)\b/i.test(text);
+}
+
+/** The title of a page, or its first heading: the rest is markup. */
+function pageIn(text: string): string {
+  const title = /<(title|h1)[^>]*>([^<]{1,200})</i.exec(text.slice(0, 4096))?.[2]?.trim();
+  return title ? `a web page, "${title}"` : 'a web page';
 }
 
 /** For an answer that nothing else is known to mean. */

@@ -51,7 +51,7 @@ async function importDashboard(options: Options): Promise<void> {
       throw new Error(inWords(error));
     });
     if (stored === undefined) throw new Error(`there is no dashboard ${options.uid} in ${options.url}`);
-    const json = uninterpolated(`${JSON.stringify(bindInputs(stored.dashboard, {}), null, 2)}\n`);
+    const json = uninterpolated(`${JSON.stringify(fileOf(options.uid, stored), null, 2)}\n`);
     if (options.json === true) {
       process.stdout.write(json);
       return;
@@ -95,6 +95,12 @@ async function fetchDashboard(
   const content = () => ({ bytes: Buffer.from(secret), secret: true });
   const store = await openStore(new Grafana(connection, http, content, new AbortController().signal));
   return store.read(uid);
+}
+
+/** The classic JSON bare, as ever; of schema v2 the resource, as Grafana 13 exports it. */
+function fileOf(uid: string, { dashboard, apiVersion }: Stored): object {
+  const spec = bindInputs(dashboard, {});
+  return apiVersion === undefined ? spec : { apiVersion, kind: 'Dashboard', metadata: { name: uid }, spec };
 }
 
 function nameOf(title: string): string {

@@ -8,7 +8,6 @@ import { originOf } from '../shared/urls.ts';
 import { YES } from '../shared/verdicts.ts';
 import {
   bindInputs,
-  type Dashboard,
   DashboardError,
   differingParts,
   inputsOf,
@@ -18,9 +17,11 @@ import {
 } from './model.ts';
 import { type PanelReport, panelsBefore, panelsConcern, panelsNow } from './panels.ts';
 import { GrafanaDashboardSpec } from './schema.ts';
-import { openStore, type Stored } from './store.ts';
+import { openStore, type Stored, schemaOf } from './store.ts';
+import type { Dashboard } from './tree.ts';
 import {
   changesOf,
+  comparedAs,
   decideKept,
   folderUid,
   KeptDashboard,
@@ -92,7 +93,7 @@ export const grafanaDashboard = defineKind<GrafanaDashboardSpec, Observed, Needs
 
   async observe(d, io, signal) {
     const grafana = new Grafana(d.spec.grafana, io.http, d.content, signal);
-    const stored = await (await openStore(grafana)).read(d.spec.uid);
+    const stored = await (await openStore(grafana)).read(d.spec.uid, comparedAs(d));
     // Asked of what is confirmed and in place only: neither a change nor a heal waits for Prometheus.
     const asks = d.heal && d.spec.panels?.check !== false;
     if (stored === undefined || !asks || changesOf(d, stored).length > 0)
@@ -117,21 +118,23 @@ export const grafanaDashboard = defineKind<GrafanaDashboardSpec, Observed, Needs
     if (folder !== undefined && spec.folder?.title === undefined && !(await store.hasFolder(folder))) {
       throw new Stalled('NoFolder', `there is no folder ${folder}: give it a title, and it is made`);
     }
+    // In the schema that it is stored in: what Grafana makes of v2 for others lacks tabs, and more.
+    const first = stored === undefined ? undefined : await store.read(spec.uid);
     const before = {
       grafana: spec.grafana,
       uid: spec.uid,
-      dashboard: stored?.dashboard ?? null,
-      folder: stored?.folder ?? '',
+      dashboard: first?.dashboard ?? null,
+      folder: first?.folder ?? '',
       ourFolder: ours ? folder : null,
     };
-    return { existed: stored !== undefined, before };
+    return { existed: first !== undefined, before };
   },
 
   async apply(changes, d, io, signal) {
     if (changes.length === 0) return undefined; // a dashboard is in force when it is written
     const { spec } = d;
     const store = await openStore(new Grafana(spec.grafana, io.http, d.content, signal));
-    const now = await store.read(spec.uid);
+    const now = await store.read(spec.uid, comparedAs(d));
     const kept = decideKept(d, now);
     const memory = kept === undefined ? memoryOf(d) : { ...memoryOf(d), kept, keptOf: placeOf(spec) };
     const wanted = wantedOf(d, kept);
@@ -143,7 +146,7 @@ export const grafanaDashboard = defineKind<GrafanaDashboardSpec, Observed, Needs
         await store.createFolder(folder, spec.folder?.title ?? folder);
       return store.write(spec.uid, wanted.dashboard, folder, now);
     });
-    const after = await store.read(spec.uid);
+    const after = await store.read(spec.uid, schemaOf(wanted.dashboard));
     // What somebody else wrote meanwhile must not be taken for what Grafana made of ours.
     if (after === undefined || (version !== undefined && after.version !== version))
       throw new Error(`somebody else wrote dashboard ${spec.uid} at the same moment`);
@@ -157,7 +160,8 @@ export const grafanaDashboard = defineKind<GrafanaDashboardSpec, Observed, Needs
 
   async undo(before, { content }, io, signal) {
     const store = await openStore(new Grafana(before.grafana, io.http, content, signal));
-    const now = await store.read(before.uid);
+    const was = before.dashboard === null ? undefined : schemaOf(before.dashboard);
+    const now = await store.read(before.uid, was);
     await writing(async () => {
       if (before.dashboard === null) {
         if (now !== undefined) await store.remove(before.uid);

@@ -2,9 +2,9 @@
 // Grafana made of it can be compared, part by part. Pure.
 // Facts: grafana.com/docs/grafana/latest/visualizations/dashboards/build-dashboards/view-dashboard-json-model/.
 import { digestOf } from '../../api/json.ts';
-import { isObject } from '../grafana-api.ts';
-
-export type Dashboard = Readonly<Record<string, unknown>>;
+import { isObject, objectsIn } from '../grafana-api.ts';
+import { type Dashboard, mapText, withoutNulls } from './tree.ts';
+import * as v2 from './v2.ts';
 
 /** By name (`title`, `panel 7 "CPU"`), the digest of that part. */
 export type Parts = Readonly<Record<string, string>>;
@@ -21,7 +21,7 @@ export class DashboardError extends Error {
 
 /**
  * The dashboard in a text: bare, as the API gives it (`dashboard` and `meta`), or as a resource of
- * dashboard.grafana.app/v1.
+ * dashboard.grafana.app; of the classic schema, or of v2.
  * @throws DashboardError
  */
 export function parseDashboard(text: string): Dashboard {
@@ -35,22 +35,36 @@ export function parseDashboard(text: string): Dashboard {
     throw new DashboardError(`it is not JSON: ${message.replace(/ \(line .*\)$/, '')}`, place);
   }
   if (isObject(value) && isObject(value['dashboard'])) value = value['dashboard'];
-  else if (isObject(value) && value['kind'] === 'Dashboard' && isObject(value['spec'])) value = value['spec'];
-  if (!isObject(value)) throw new DashboardError('a dashboard is a JSON object');
-  if (isObject(value['elements']) || isObject(value['layout'])) {
-    throw new DashboardError(
-      'it is a dashboard of schema v2, which is not supported: export it in the classic format',
-    );
+  let apiVersion: unknown;
+  if (isObject(value) && value['kind'] === 'Dashboard' && isObject(value['spec'])) {
+    apiVersion = value['apiVersion'];
+    value = value['spec'];
   }
+  if (!isObject(value)) throw new DashboardError('a dashboard is a JSON object');
+  refuseOtherSchema(value, apiVersion);
   if (typeof value['title'] !== 'string' || value['title'] === '') {
     throw new DashboardError('it has no title: is it the JSON of a dashboard?');
   }
-  return value;
+  return v2.isV2(value) ? v2.asV2(value) : value;
+}
+
+/** @throws DashboardError for what is of no schema that is known here, or only half of one. */
+function refuseOtherSchema(spec: Dashboard, apiVersion: unknown): void {
+  const version = typeof apiVersion === 'string' ? apiVersion.replace(/^dashboard\.grafana\.app\//, '') : '';
+  if (/^v([3-9]|\d\d)/.test(version))
+    throw new DashboardError(`it is of ${apiVersion}, which is not known here: v1 and v2 are`);
+  if (!v2.isV2(spec) && !version.startsWith('v2')) return;
+  const missing = ['elements', 'layout'].filter((member) => !isObject(spec[member]));
+  if (missing.length > 0) {
+    throw new DashboardError(
+      `a dashboard of schema v2 has elements and layout, each an object: ${missing.join(' and ')} ${missing.length === 1 ? 'is' : 'are'} missing`,
+    );
+  }
 }
 
 /** Names that are to be bound, and those that may be. */
 export function inputsOf(dashboard: Dashboard): { required: string[]; optional: string[] } {
-  const declared = listOf(dashboard['__inputs']);
+  const declared = objectsIn(dashboard['__inputs']);
   const variables = datasourceVariables(dashboard);
   const text = JSON.stringify(dashboard);
   const named = [...text.matchAll(/\$\{(DS_[A-Za-z0-9_-]+)\}/g)].map((m) => m[1]!);
@@ -61,14 +75,16 @@ export function inputsOf(dashboard: Dashboard): { required: string[]; optional: 
     // A constant brings its value along.
     (input['type'] === 'constant' && input['value'] !== undefined ? optional : required).add(name);
   }
-  for (const name of named) if (!optional.has(name)) required.add(name);
+  const labels = v2.exportLabels(dashboard);
+  for (const name of labels.optional) optional.add(name);
+  for (const name of [...labels.required, ...named]) if (!optional.has(name)) required.add(name);
   return { required: [...required], optional: [...optional] };
 }
 
 /** With its inputs filled in and gone, and what a Grafana counts for itself left out. */
 export function bindInputs(dashboard: Dashboard, inputs: Readonly<Record<string, string>>): Dashboard {
   const values = new Map<string, string>();
-  for (const input of listOf(dashboard['__inputs'])) {
+  for (const input of objectsIn(dashboard['__inputs'])) {
     if (input['type'] === 'constant' && typeof input['value'] === 'string')
       values.set(String(input['name']), input['value']);
   }
@@ -84,10 +100,11 @@ export function bindInputs(dashboard: Dashboard, inputs: Readonly<Record<string,
   };
   const bound = mapText(dashboard, fill) as Record<string, unknown>;
   for (const key of ['__inputs', '__requires', '__elements', 'id', 'version', 'iteration']) delete bound[key];
+  if (v2.isV2(dashboard)) return v2.withoutVariables(v2.bindLabels(bound, values), variables);
   if (variables.size > 0) {
     const templating = bound['templating'] as Record<string, unknown>;
     // A variable that nothing asks any more would only be a menu that does nothing.
-    const list = listOf(templating['list']).filter((v) => !variables.has(String(v['name'])));
+    const list = objectsIn(templating['list']).filter((v) => !variables.has(String(v['name'])));
     bound['templating'] = { ...templating, list };
   }
   return bound;
@@ -115,14 +132,16 @@ const DEFAULTS: Readonly<Record<string, unknown>> = {
 /** Without what Grafana counts and fills in by itself, in whichever generation of its API. */
 export function normalise(dashboard: Dashboard): Dashboard {
   const out: Record<string, unknown> = {};
+  const defaults = v2.isV2(dashboard) ? v2.V2_DEFAULTS : DEFAULTS;
   for (const [key, raw] of Object.entries(dashboard)) {
     if (COUNTED.has(key)) continue;
     let value = withoutNulls(raw);
     if (key === 'annotations' && isObject(value)) {
-      value = { ...value, list: listOf(value['list']).filter((a) => a['builtIn'] !== 1) };
+      value = { ...value, list: objectsIn(value['list']).filter((a) => a['builtIn'] !== 1) };
     }
+    if (key === 'annotations') value = v2.withoutBuiltInAnnotations(value);
     if (value === undefined) continue;
-    if (Object.hasOwn(DEFAULTS, key) && digestOf(value) === digestOf(DEFAULTS[key])) continue;
+    if (Object.hasOwn(defaults, key) && digestOf(value) === digestOf(defaults[key])) continue;
     out[key] = value;
   }
   return out;
@@ -130,18 +149,22 @@ export function normalise(dashboard: Dashboard): Dashboard {
 
 /** @param dashboard normalised. */
 export function partsOf(dashboard: Dashboard): Parts {
+  const isV2 = v2.isV2(dashboard);
   const parts: Record<string, string> = {};
   const digest = (value: unknown) => digestOf(value).slice(0, 16);
-  for (const [key, value] of Object.entries(dashboard)) if (key !== 'panels') parts[key] = digest(value);
+  for (const [key, value] of Object.entries(dashboard))
+    if (key !== (isV2 ? 'elements' : 'panels')) parts[key] = digest(value);
   const names: string[] = [];
-  for (const [i, panel] of panelsOf(dashboard).entries()) {
+  for (const [i, panel] of (isV2 ? v2.elementsOf(dashboard) : panelsOf(dashboard)).entries()) {
     const { panels: _, ...own } = panel;
-    let name = `panel ${own['id'] ?? `#${i + 1}`}${own['title'] ? ` "${own['title']}"` : ''}`;
+    const { id, title } = isV2 ? v2.titleOf(panel) : (own as { id?: unknown; title?: unknown });
+    let name = `panel ${id ?? `#${i + 1}`}${title ? ` "${title}"` : ''}`;
     while (Object.hasOwn(parts, name)) name += "'";
     parts[name] = digest(own);
     names.push(name);
   }
-  parts['order of panels'] = digest(names);
+  // Of v2, the layout says it.
+  if (!isV2) parts['order of panels'] = digest(names);
   return parts;
 }
 
@@ -158,38 +181,17 @@ export function differingParts(wanted: Parts, found: Parts): string[] {
 
 /** Every panel, those of collapsed rows too, in order. */
 export function panelsOf(dashboard: Dashboard): Record<string, unknown>[] {
-  return listOf(dashboard['panels']).flatMap((panel) => [panel, ...panelsOf(panel)]);
-}
-
-export function listOf(value: unknown): Record<string, unknown>[] {
-  return Array.isArray(value) ? value.filter(isObject) : [];
+  return objectsIn(dashboard['panels']).flatMap((panel) => [panel, ...panelsOf(panel)]);
 }
 
 export function variablesOf(dashboard: Dashboard): Record<string, unknown>[] {
   const templating = dashboard['templating'];
-  return isObject(templating) ? listOf(templating['list']) : [];
+  return isObject(templating) ? objectsIn(templating['list']) : [];
 }
 
 function datasourceVariables(dashboard: Dashboard): string[] {
+  if (v2.isV2(dashboard)) return v2.datasourceVariablesOf(dashboard);
   return variablesOf(dashboard)
     .filter((v) => v['type'] === 'datasource')
     .map((v) => String(v['name']));
-}
-
-function mapText(value: unknown, map: (text: string) => string): unknown {
-  if (typeof value === 'string') return map(value);
-  if (Array.isArray(value)) return value.map((item) => mapText(item, map));
-  if (!isObject(value)) return value;
-  return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, mapText(item, map)]));
-}
-
-function withoutNulls(value: unknown): unknown {
-  if (value === null) return undefined;
-  if (Array.isArray(value)) return value.map((item) => withoutNulls(item) ?? null);
-  if (!isObject(value)) return value;
-  return Object.fromEntries(
-    Object.entries(value)
-      .map(([key, item]) => [key, withoutNulls(item)] as const)
-      .filter(([, item]) => item !== undefined),
-  );
 }

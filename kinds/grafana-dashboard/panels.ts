@@ -1,11 +1,13 @@
 // Which panels of a dashboard show nothing, and why, as far as Prometheus can tell. Asked through Grafana's data
 // source proxy, so that what is found is what Grafana would show; at most MAX_QUERIES of it at a time.
 import { Stalled, Waiting } from '../../api/errors.ts';
-import { type Grafana, isObject } from '../grafana-api.ts';
+import { type Grafana, isObject, objectsIn } from '../grafana-api.ts';
 import type { Concern, Desired } from '../kind.ts';
 import type { Ports } from '../ports.ts';
-import { type Dashboard, listOf, panelsOf } from './model.ts';
+import { panelsOf } from './model.ts';
 import { collectorOf, type Selector, selectorsOf } from './promql.ts';
+import type { Dashboard } from './tree.ts';
+import { classicView, DEFAULT_PROMETHEUS, isV2 } from './v2.ts';
 import { datasourceOf, fillIn, resolveVariables, type Variable, variablesIn } from './variables.ts';
 
 export interface PanelReport {
@@ -27,8 +29,8 @@ class Prometheus {
   readonly #endMs: number;
   readonly #now: () => number;
   #queries = 0;
-  /** Asked once, and only when something names no data source. */
-  #default: Promise<string | undefined> | undefined;
+  /** By what is looked for; asked once each, and only when something names no data source. */
+  readonly #defaults = new Map<string, Promise<string | undefined>>();
 
   constructor(grafana: Grafana, now: () => number) {
     this.#grafana = grafana;
@@ -42,8 +44,10 @@ class Prometheus {
 
   /** @returns the `data` of Prometheus's answer; undefined when the query was refused. @throws Waiting */
   async ask(datasource: string | undefined, path: string, params: Record<string, string>): Promise<unknown> {
-    if (datasource === undefined) this.#default ??= this.#defaultUid();
-    const uid = datasource ?? (await this.#default);
+    const uid =
+      datasource === undefined || datasource === DEFAULT_PROMETHEUS
+        ? await this.#default(datasource === undefined ? undefined : 'prometheus')
+        : datasource;
     if (uid === undefined) return undefined;
     this.#queries += 1;
     const query = new URLSearchParams(params);
@@ -67,16 +71,26 @@ class Prometheus {
     return data['resultType'] === 'scalar' || data['result'].length > 0;
   }
 
-  async #defaultUid(): Promise<string | undefined> {
+  #default(type: string | undefined): Promise<string | undefined> {
+    const known = this.#defaults.get(type ?? '');
+    if (known !== undefined) return known;
+    const asked = this.#defaultUid(type);
+    this.#defaults.set(type ?? '', asked);
+    return asked;
+  }
+
+  /** The default data source; of a type, where one is given: that or the first. */
+  async #defaultUid(type: string | undefined): Promise<string | undefined> {
     const { body } = await this.#grafana.request('GET', '/api/datasources');
-    const list = listOf(body);
+    const list = objectsIn(body).filter((d) => type === undefined || d['type'] === type);
     const found = list.find((d) => d['isDefault'] === true) ?? list.find((d) => d['type'] === 'prometheus');
     return typeof found?.['uid'] === 'string' ? found['uid'] : undefined;
   }
 }
 
 /** @throws Waiting when Grafana or its data source can't be asked. */
-async function checkPanels(dashboard: Dashboard, grafana: Grafana, now: () => number): Promise<PanelReport> {
+async function checkPanels(stored: Dashboard, grafana: Grafana, now: () => number): Promise<PanelReport> {
+  const dashboard = isV2(stored) ? classicView(stored) : stored;
   const prometheus = new Prometheus(grafana, now);
   const variables = await resolveVariables(dashboard, async (datasource, label, match) => {
     const data = await prometheus.ask(
@@ -89,8 +103,14 @@ async function checkPanels(dashboard: Dashboard, grafana: Grafana, now: () => nu
   const empty: { title: string; why: string }[] = [];
   let checked = 0;
   let left = 0;
-  for (const panel of panelsOf(dashboard)) {
-    const targets = listOf(panel['targets']).filter((t) => isPrometheus(panel, t) && t['hide'] !== true);
+  for (const reference of panelsOf(dashboard)) {
+    const panel = prometheus.spent ? reference : await libraryPanel(reference, grafana);
+    if (panel === undefined) {
+      checked += 1;
+      empty.push({ title: titleOf(reference), why: 'its library panel is not in this Grafana' });
+      continue;
+    }
+    const targets = objectsIn(panel['targets']).filter((t) => isPrometheus(panel, t) && t['hide'] !== true);
     if (panel['type'] === 'row' || targets.length === 0) continue;
     if (prometheus.spent) {
       left += 1;
@@ -98,9 +118,32 @@ async function checkPanels(dashboard: Dashboard, grafana: Grafana, now: () => nu
     }
     const why = await emptiness(panel, targets, variables, prometheus);
     checked += 1;
-    if (why !== undefined) empty.push({ title: String(panel['title'] || `panel ${panel['id']}`), why });
+    if (why !== undefined) empty.push({ title: titleOf(panel), why });
   }
   return { checked, left, empty };
+}
+
+const titleOf = (panel: Record<string, unknown>) => String(panel['title'] || `panel ${panel['id']}`);
+
+/**
+ * What a panel that only names a library panel shows.
+ * @returns the panel itself where it is none, or nobody may look; undefined where there is no such library panel.
+ */
+async function libraryPanel(
+  panel: Record<string, unknown>,
+  grafana: Grafana,
+): Promise<Record<string, unknown> | undefined> {
+  const uid = isObject(panel['libraryPanel']) ? panel['libraryPanel']['uid'] : undefined;
+  if (typeof uid !== 'string' || uid === '' || objectsIn(panel['targets']).length > 0) return panel;
+  try {
+    const { status, body } = await grafana.request('GET', `/api/library-elements/${encodeURIComponent(uid)}`);
+    if (status === 404) return undefined;
+    const result = isObject(body) && isObject(body['result']) ? body['result'] : {};
+    return isObject(result['model']) ? { ...result['model'], id: panel['id'], title: titleOf(panel) } : panel;
+  } catch (error) {
+    if (!(error instanceof Stalled)) throw error;
+    return panel; // this token may not see it, and people may
+  }
 }
 
 /** @returns why the panel shows nothing; undefined when it shows something, or nobody can tell. */

@@ -16,7 +16,7 @@ export const GrafanaDashboardSpec = z.strictObject({
       message: 'name the folder by its title, its uid, or both',
     })
     .optional(),
-  /** The dashboard's JSON, as Grafana exports it. */
+  /** The dashboard's JSON, as Grafana exports it: classic, or of schema v2. */
   content: z.string().optional(),
   contentFrom: z.string().min(1).optional(),
   /** Or a dashboard of grafana.com, which the controller downloads once. */
@@ -28,7 +28,10 @@ export const GrafanaDashboardSpec = z.strictObject({
       sha256: z.string().regex(/^[0-9a-f]{64}$/, 'a sha256 has 64 hex digits, in lower case'),
     })
     .optional(),
-  /** What the dashboard's inputs and data source variables are bound to: `DS_PROMETHEUS: <uid of a data source>`. */
+  /**
+   * What the dashboard's inputs and data source variables are bound to: `DS_PROMETHEUS: <uid of a data source>`; in an
+   * export of schema v2 its labels, too: `prometheus-1: <uid of a data source>`.
+   */
   inputs: z.record(z.string().regex(/^[A-Za-z_][A-Za-z0-9_-]*$/), z.string().min(1)).optional(),
   /**
    * A dashboard of this uid that stands there already is kept true as it is, and the content is only for a Grafana

@@ -1,8 +1,9 @@
 // A dashboard's variables, given the values that Grafana would choose on opening it, and filled into its queries.
 // Facts: grafana.com/docs/grafana/latest/dashboards/variables/variable-syntax/.
-import { isObject } from '../grafana-api.ts';
+import { isObject, objectsIn } from '../grafana-api.ts';
 import { loadRegExps } from '../shared/linear-regexp.ts';
-import { type Dashboard, listOf, variablesOf } from './model.ts';
+import { variablesOf } from './model.ts';
+import type { Dashboard } from './tree.ts';
 
 export interface Variable {
   readonly name: string;
@@ -46,7 +47,7 @@ async function resolve(
 ): Promise<Variable> {
   const current = chosen(variable);
   if (variable['type'] !== 'query') {
-    const options = listOf(variable['options']).map((o) => String(o['value'] ?? ''));
+    const options = objectsIn(variable['options']).map((o) => String(o['value'] ?? ''));
     const query = typeof variable['query'] === 'string' ? variable['query'] : '';
     const first = options[0] ?? (variable['type'] === 'custom' ? query.split(',')[0]!.trim() : query);
     return { name, value: current[0] ?? first };

@@ -7,7 +7,6 @@ import { grafanaClaim } from '../grafana-api.ts';
 import type { Change, Claim, Desired } from '../kind.ts';
 import {
   bindInputs,
-  type Dashboard,
   DashboardError,
   differingParts,
   normalise,
@@ -16,7 +15,8 @@ import {
   partsOf,
 } from './model.ts';
 import type { GrafanaDashboardSpec } from './schema.ts';
-import type { Stored } from './store.ts';
+import { type Schema, type Stored, schemaOf } from './store.ts';
+import type { Dashboard } from './tree.ts';
 
 export const KeptDashboard = z.record(z.string(), z.unknown());
 
@@ -81,6 +81,12 @@ export function wantedOf(d: D, kept: Memory['kept']): { dashboard: Dashboard; fo
     : { dashboard: kept.dashboard, folder: folder ?? kept.folder };
 }
 
+/** As which it is to be read for a comparison; undefined for as it is stored, to be kept so. */
+export function comparedAs(d: D): Schema | undefined {
+  const kept = d.spec.adoptDeployed === true ? memoryOf(d).kept : null;
+  return kept === undefined ? undefined : wantedForm(d, kept).schema;
+}
+
 export function changesOf(d: D, stored: Stored | undefined): Change[] {
   const memory = memoryOf(d);
   const kept = d.spec.adoptDeployed === true ? memory.kept : undefined;
@@ -115,6 +121,7 @@ export function changesOf(d: D, stored: Stored | undefined): Change[] {
 
 interface Form {
   readonly title: string;
+  readonly schema: Schema;
   readonly digest: string;
   readonly parts: Parts;
 }
@@ -126,7 +133,12 @@ function wantedForm(d: D, kept: Memory['kept']): Form {
   const known = kept ? undefined : forms.get(d.spec);
   if (known !== undefined) return known;
   const dashboard = normalise(wantedOf(d, kept).dashboard);
-  const form = { title: String(dashboard['title']), digest: digestOf(dashboard), parts: partsOf(dashboard) };
+  const form = {
+    title: String(dashboard['title']),
+    schema: schemaOf(dashboard),
+    digest: digestOf(dashboard),
+    parts: partsOf(dashboard),
+  };
   if (!kept) forms.set(d.spec, form);
   return form;
 }

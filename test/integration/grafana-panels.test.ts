@@ -15,6 +15,14 @@ import { PROMTOOL, RECORDINGS, require } from '../support/capabilities.ts';
 import { eventually } from '../support/eventually.ts';
 import { StandInGrafana } from '../support/grafana/grafana.ts';
 import { recording } from '../support/grafana/grafana-com.ts';
+import {
+  datasourceVariable,
+  exported,
+  labelValues,
+  panel,
+  query,
+  specOf,
+} from '../support/grafana/v2-dashboards.ts';
 import { temporaryDirectory } from '../support/sandbox.ts';
 import { resource, Timeline } from '../support/timeline.ts';
 
@@ -78,14 +86,9 @@ async function begin(t: TestContext, prometheusUrl: string) {
     await grafana.stop();
   });
   const connection = { url: grafana.url, token: { secretFrom: { env: 'GRAFANA_TOKEN' } } };
-  const spec = (id: number, uid: string, inputs: object) =>
-    resource('GrafanaDashboard', `d${id}`, {
-      grafana: connection,
-      uid,
-      content: recording(id),
-      inputs,
-      pollSeconds: 1,
-    });
+  const given = (id: number, uid: string, content: string, inputs: object) =>
+    resource('GrafanaDashboard', `d${id}`, { grafana: connection, uid, content, inputs, pollSeconds: 1 });
+  const spec = (id: number, uid: string, inputs: object) => given(id, uid, recording(id), inputs);
   const concern = async (id: number) => {
     await line.expect(`GrafanaDashboard/d${id}`, 'True');
     return eventually(() => {
@@ -94,7 +97,7 @@ async function begin(t: TestContext, prometheusUrl: string) {
       return found;
     }, 60_000);
   };
-  return { grafana, line, spec, concern };
+  return { grafana, line, given, spec, concern };
 }
 
 test('1860 names the panels that stay empty, and the collectors that are missing; it is ready all the same', async (t) => {
@@ -129,6 +132,46 @@ test('24178 without tailscale_machine says that this label is what is missing; w
   labelled.line.assign(labelled.spec(24178, 'machine', { datasource: 'prom' }));
   const better = await labelled.concern(24178);
   assert.ok(!better.message.includes('$tailscale_machine has no value'), better.message);
+});
+
+test('a dashboard of schema v2 is looked through as well: variables, data sources, library panels', async (t) => {
+  if (!require(t, PROMTOOL)) return;
+  const { grafana, line, given, concern } = await begin(t, await prometheus(t, 'host: pi'));
+  // The default one is of another type: a query for Prometheus that names none asks the first of its own.
+  const loki = { name: 'Loki', type: 'loki', access: 'proxy', url: 'http://127.0.0.1:9', isDefault: true };
+  grafana.state.saveDatasource('loki', loki, true);
+  const target = { refId: 'A', expr: 'node_hwmon_temp', datasource: { type: 'prometheus', uid: 'prom' } };
+  grafana.state.libraryPanels.set('there', { type: 'stat', targets: [target] });
+  const library = (id: number, title: string, uid: string) => ({
+    kind: 'LibraryPanel',
+    spec: { id, title, libraryPanel: { name: title, uid } },
+  });
+  const named = { datasource: { name: '${ds}' } };
+  const elements = {
+    a: panel(1, 'Has data', [query('node_load5{host="$host"}', named)]),
+    b: panel(2, 'Default', [query('node_load5')]),
+    c: panel(3, 'No metric', [query('node_hwmon_x', named)]),
+    d: panel(4, 'No label', [query('node_load5{x="$x"}')]),
+    e: panel(5, 'Logs', [{ kind: 'PanelQuery', spec: { query: { kind: 'DataQuery', group: 'loki' } } }]),
+    f: library(6, 'Shared', 'there'),
+    g: library(7, 'Lost', 'nowhere'),
+  };
+  const variables = [
+    datasourceVariable('ds'),
+    labelValues('host', 'label_values(node_load5, host)', named),
+    labelValues('x', 'label_values(node_load5, x)', named),
+  ];
+  line.assign(given(2, 'v2', exported({ ...specOf('V2', elements), variables }), { ds: 'prom' }));
+  const { status, message } = await concern(2);
+  assert.equal(status, 'True');
+  assert.match(message, /^4 of 6 panels show nothing\. /);
+  for (const why of [
+    'there is no metric node_hwmon_x: its collector "hwmon" does not run: "No metric"',
+    'there is no metric node_hwmon_temp: its collector "hwmon" does not run: "Shared"',
+    '$x has no value: no series of node_load5 has the label x: "No label"',
+    'its library panel is not in this Grafana: "Lost"',
+  ])
+    assert.ok(message.includes(why), `${why} in: ${message}`);
 });
 
 test('a Prometheus that is away is told, and is no reason to call the dashboard not ready', async (t) => {

@@ -5,6 +5,7 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { StandInGrafana } from '../support/grafana/grafana.ts';
+import { gridOf, panel, query, specOf, tabOf } from '../support/grafana/v2-dashboards.ts';
 import { homeostatIn } from '../support/homeostat.ts';
 import { temporaryDirectory } from '../support/sandbox.ts';
 
@@ -51,6 +52,32 @@ test('a dashboard made by hand comes into git, is no drift there, and an edit is
   const once = await homeostat(['once', '--dir', 'm', '--host', 'mac', '--root', 'sandbox']);
   assert.equal(once.status, 0, once.stdout + once.stderr);
   assert.equal(grafana.state.dashboards.get('by-hand')?.json['title'], 'Made by hand!');
+});
+
+test('a dashboard that Grafana 13 keeps as v2 comes into git as v2, with its tabs, and is no drift there', async (t) => {
+  const { grafana, directory, homeostat, run } = await open(t);
+  const elements = { a: panel(1, 'Load', [query('node_load1', { datasource: { name: 'prom' } })]) };
+  const spec = { ...specOf('Tabs', elements), layout: tabOf('First', gridOf(['a'])) };
+  await grafana.curl('POST', '/apis/dashboard.grafana.app/v2/namespaces/default/dashboards', {
+    metadata: { name: 'tabs' },
+    spec,
+  });
+  const imported = await run('--uid', 'tabs', '--run-on', 'mac', '--out', 'm');
+  assert.equal(imported.status, 0, imported.stderr);
+  const file = JSON.parse(fs.readFileSync(path.join(directory, 'm/tabs.json'), 'utf8'));
+  assert.equal(file.apiVersion, 'dashboard.grafana.app/v2');
+  assert.equal(file.spec.layout.kind, 'TabsLayout');
+  const token = path.join(directory, 'token');
+  fs.writeFileSync(token, grafana.token);
+  const document = path.join(directory, 'm/tabs.yaml');
+  const text = fs.readFileSync(document, 'utf8');
+  fs.writeFileSync(document, text.replace('/etc/homeostat/grafana.token', token));
+  fs.writeFileSync(
+    path.join(directory, 'm/hosts.yaml'),
+    'apiVersion: homeostat.dev/v1\nkind: Host\nmetadata: {name: mac}\nspec: {mode: enforce}\n',
+  );
+  const plan = await homeostat(['plan', '--dir', 'm', '--host', 'mac', '--root', 'sandbox']);
+  assert.match(plan.stdout, /0 to change, 1 in sync/, plan.stdout + plan.stderr);
 });
 
 test('what can not be fetched is said, and nothing is written', async (t) => {

@@ -13,6 +13,7 @@ export interface Capability {
 
 const root = path.dirname(path.dirname(import.meta.dirname));
 export const SHARED_DATA = path.join(path.dirname(root), 'shared', 'data');
+export const SHARED_CASES = path.join(path.dirname(root), 'shared', 'cases');
 
 function onPath(program: string): boolean {
   return (process.env['PATH'] ?? '').split(path.delimiter).some((d) => existsSync(path.join(d, program)));
@@ -22,6 +23,11 @@ export const RECORDINGS: Capability = {
   name: 'recordings of real programs',
   missing: () => (existsSync(SHARED_DATA) ? undefined : `${path.join('..', 'shared', 'data')} is absent`),
   remedy: 'put the recordings there',
+};
+export const CASES: Capability = {
+  name: 'cases that failed once',
+  missing: () => (existsSync(SHARED_CASES) ? undefined : `${path.join('..', 'shared', 'cases')} is absent`),
+  remedy: 'put the cases there',
 };
 export const BOOTED_HOSTS: Capability = {
   name: 'real systemd hosts',
@@ -102,6 +108,7 @@ export const NGINX: Capability = {
 
 export const CAPABILITIES: readonly Capability[] = [
   RECORDINGS,
+  CASES,
   BOOTED_HOSTS,
   ROOT,
   PROMTOOL,

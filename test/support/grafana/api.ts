@@ -1,5 +1,6 @@
 // The stand-in's /api: what Grafana serves in every generation, and calls legacy since 13.
 import { type Answer, type GrafanaState, type Obj, Refusal } from './state.ts';
+import { classicOf, isV2, refuseV2 } from './v2.ts';
 
 export interface Request {
   readonly method: string;
@@ -17,6 +18,11 @@ export async function answerApi(state: GrafanaState, request: Request): Promise<
   if (what === 'dashboards' && rest[0] === 'db' && method === 'POST')
     return saveDashboard(state, request.body);
   if (what === 'dashboards' && rest[0] === 'uid' && rest.length === 2) return dashboard(state, method, last);
+  if (what === 'library-elements' && method === 'GET') {
+    const model = state.libraryPanels.get(last);
+    if (model === undefined) throw new Refusal(404, 'library element could not be found');
+    return ok({ result: { uid: last, kind: 1, name: model['title'], model } });
+  }
   if (what === 'folders') return folders(state, request, rest);
   if (what === 'datasources') return datasources(state, request, rest);
   return undefined;
@@ -31,6 +37,7 @@ function saveDashboard(state: GrafanaState, body: Obj): Answer {
     overwrite?: boolean;
   };
   if (dashboard === undefined) throw new Refusal(400, 'bad request data');
+  refuseV2(dashboard);
   if (!dashboard['title']) throw new Refusal(400, 'Dashboard title cannot be empty');
   const uid = String(dashboard['uid'] ?? '') || `generated-${state.dashboards.size + 1}`;
   const before = state.dashboards.get(uid);
@@ -58,7 +65,12 @@ function dashboard(state: GrafanaState, method: string, uid: string): Answer | u
   if (method !== 'GET') return undefined;
   if (kept === undefined) throw new Refusal(404, 'Dashboard not found');
   return ok({
-    dashboard: { ...kept.json, id: kept.id, uid, version: kept.version },
+    dashboard: {
+      ...(isV2(kept.json) ? classicOf(kept.json) : kept.json),
+      id: kept.id,
+      uid,
+      version: kept.version,
+    },
     meta: {
       type: 'db',
       canSave: true,

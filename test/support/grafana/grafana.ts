@@ -1,12 +1,12 @@
 // A stand-in for Grafana, which can't be had here: its HTTP API on a loopback port, in the generation that a test
-// asks for, as the documentation has it. test/unit/support/grafana-standin.test.ts holds it to that; with
+// asks for, as the documentation has it; dashboards of schema v2 as grafana/grafana's sources have them (v2.ts). test/unit/support/grafana-standin.test.ts holds it to that; with
 // GRAFANA_URL and GRAFANA_TOKEN in the environment the same tests run against a real one.
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import http from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { answerApi, type Request } from './api.ts';
-import { answerApis } from './apis.ts';
+import { answerApis, DASHBOARD_VERSIONS_13 } from './apis.ts';
 import { type Answer, GrafanaState, type Obj, Refusal } from './state.ts';
 
 export type Generation = 'api' | 'apis';
@@ -22,8 +22,14 @@ export class StandInGrafana {
   readonly users = new Map<string, readonly [password: string, role: Role]>();
   /** Every request, as `METHOD path`. */
   readonly asked: string[] = [];
+  /** Of dashboard.grafana.app, where /apis is served: those of Grafana 13. */
+  dashboardVersions: readonly string[] = DASHBOARD_VERSIONS_13;
   /** What is answered in place of everything, while it is set. */
   broken: Answer | undefined;
+  /** What is answered in place of writes, while it is set: a text goes out as it is. */
+  brokenWrites: Answer | undefined;
+  /** What is answered in place of the health of data sources, while it is set. */
+  brokenHealth: Answer | undefined;
   /** Runs before a write is carried out: somebody else may be faster. */
   beforeWrite: () => Promise<void> = async () => {};
   url = '';
@@ -73,6 +79,16 @@ export class StandInGrafana {
     await this.curl('POST', '/api/dashboards/db', { dashboard, folderUid: folder, overwrite: false });
   }
 
+  /** As in the browser of Grafana 13, which saves in schema v2. */
+  async editV2(uid: string, change: (spec: Obj) => void, folder?: string): Promise<void> {
+    const path = `/apis/dashboard.grafana.app/v2/namespaces/default/dashboards/${uid}`;
+    const dashboard = (await this.curl('GET', path)) as Record<'metadata' | 'spec', Obj>;
+    change(dashboard.spec);
+    if (folder !== undefined)
+      Object.assign(dashboard.metadata, { annotations: { 'grafana.app/folder': folder } });
+    await this.curl('PUT', path, dashboard);
+  }
+
   async #serve(request: http.IncomingMessage, response: http.ServerResponse): Promise<void> {
     let answer: Answer;
     const { pathname, searchParams } = new URL(request.url ?? '/', 'http://grafana');
@@ -84,6 +100,8 @@ export class StandInGrafana {
       const body = (text === '' ? {} : JSON.parse(text)) as Obj;
       answer =
         this.broken ??
+        (method === 'GET' ? undefined : this.brokenWrites) ??
+        (pathname.endsWith('/health') ? this.brokenHealth : undefined) ??
         (await this.#answer(request.headers.authorization, {
           method,
           path: pathname,
@@ -97,8 +115,11 @@ export class StandInGrafana {
           : { status: 400, body: { message: (error as Error).message } };
     }
     if (response.destroyed) return;
-    response.writeHead(answer.status, { 'content-type': 'application/json; charset=UTF-8' });
-    response.end(JSON.stringify(answer.body));
+    const isText = typeof answer.body === 'string';
+    response.writeHead(answer.status, {
+      'content-type': isText ? 'text/html' : 'application/json; charset=UTF-8',
+    });
+    response.end(isText ? answer.body : JSON.stringify(answer.body));
   }
 
   async #answer(authorization: string | undefined, request: Request): Promise<Answer> {
@@ -113,7 +134,7 @@ export class StandInGrafana {
     const answer =
       path === '/apis' || path.startsWith('/apis/')
         ? this.generation === 'apis'
-          ? answerApis(this.state, request)
+          ? answerApis(this.state, request, this.dashboardVersions)
           : undefined
         : await answerApi(this.state, request);
     if (answer === undefined) throw new Refusal(404, 'Not found', 'NotFound');

@@ -2,23 +2,14 @@
 // them, migrates dashboards, refuses what is provisioned. Facts: the HTTP API's documentation (dashboard, folder,
 // data source); what it leaves open is noted where it is decided.
 import { isDeepStrictEqual } from 'node:util';
+import { type Obj, Refusal } from './refusal.ts';
+import { isV2, typed } from './v2.ts';
 
-export type Obj = Record<string, unknown>;
+export { type Obj, Refusal };
 
 export interface Answer {
   readonly status: number;
   readonly body: unknown;
-}
-
-/** A request that Grafana refuses. */
-export class Refusal extends Error {
-  readonly status: number;
-  readonly reason: string;
-  constructor(status: number, message: string, reason = '') {
-    super(message);
-    this.status = status;
-    this.reason = reason;
-  }
 }
 
 export interface KeptDashboard {
@@ -49,6 +40,10 @@ export class GrafanaState {
   readonly secretsWritten = new Map<string, unknown[]>();
   /** Why a dashboard is not valid, as a test says. */
   refuse: (json: Obj) => string | undefined = () => undefined;
+  /** Why dashboards can't be shown in a schema other than theirs, as a test says. */
+  unconvertible: string | undefined;
+  /** By uid: the panel in the classic form. */
+  readonly libraryPanels = new Map<string, Obj>();
   #ids = 0;
   #resourceVersions = 1000;
 
@@ -161,7 +156,7 @@ export class GrafanaState {
   fingerprint(): string {
     const dashboards = [...this.dashboards.values()].map(({ uid, json, folder }) => ({
       uid,
-      json: migrated(json),
+      json: isV2(json) ? typed(json) : migrated(json),
       folder,
     }));
     const folders = [...this.folders.values()].map(({ uid, title }) => ({ uid, title }));

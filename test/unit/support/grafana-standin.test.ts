@@ -6,6 +6,7 @@ import { type TestContext, test } from 'node:test';
 import { GRAFANA } from '../../support/capabilities.ts';
 import { type Generation, StandInGrafana } from '../../support/grafana/grafana.ts';
 import type { Obj } from '../../support/grafana/state.ts';
+import { panel, query, specOf } from '../../support/grafana/v2-dashboards.ts';
 
 interface Opened {
   readonly url: string;
@@ -140,6 +141,39 @@ test('apis: the groups are listed, and a resource is guarded by its resourceVers
   assert.equal(dashboard!['title'], `Two ${id}`);
   assert.equal((await ask('DELETE', `${APIS}/${id}`)).status, 200);
   assert.equal((await ask('GET', `/api/dashboards/uid/${id}`)).status, 404);
+});
+
+test('apis: v2 is a schema of its own, shown in the classic one too, and says how it is stored', async (t) => {
+  const ask = asker(await open(t, 'apis'));
+  const at = (version: string) => `/apis/dashboard.grafana.app/${version}/namespaces/default/dashboards`;
+  const { groups } = (await ask('GET', '/apis')).body as { groups: Obj[] };
+  const group = groups.find((g) => g['name'] === 'dashboard.grafana.app');
+  assert.ok((group!['versions'] as Obj[]).some((v) => v['version'] === 'v2'));
+  const id = uid();
+  t.after(() => ask('DELETE', `${at('v2')}/${id}`).catch(() => undefined));
+  const elements = { 'panel-1': panel(1, 'Load', [query('up')]) };
+  const resource = (spec: Obj, resourceVersion?: unknown) => ({
+    metadata: { name: id, ...(resourceVersion === undefined ? {} : { resourceVersion }) },
+    spec,
+  });
+  const spec = specOf(`One ${id}`, elements);
+  assert.equal((await ask('POST', at('v1'), resource(spec))).status, 400, 'it is no classic one');
+  assert.equal((await ask('POST', at('v2'), resource({ title: 'x' }))).status, 422);
+  assert.equal((await ask('POST', at('v2'), resource(spec))).status, 201);
+  const shown = (await ask('GET', `${at('v2')}/${id}`)).body as Record<'metadata' | 'spec', Obj>;
+  assert.equal((shown.spec['layout'] as Obj)['kind'], 'GridLayout');
+  const classic = (await ask('GET', `${at('v1')}/${id}`)).body as Record<'spec' | 'status', Obj>;
+  assert.equal((classic.spec['panels'] as Obj[])[0]!['title'], 'Load');
+  const { storedVersion, failed } = classic.status['conversion'] as Obj;
+  assert.match(String(storedVersion), /^v2/);
+  assert.notEqual(failed, true);
+  const { resourceVersion } = shown.metadata;
+  const next = resource({ ...spec, title: `Two ${id}` }, resourceVersion);
+  assert.equal((await ask('PUT', `${at('v2')}/${id}`, next)).status, 200);
+  const stale = await ask('PUT', `${at('v2')}/${id}`, next);
+  assert.equal(stale.status, 409);
+  assert.equal(stale.body['reason'], 'Conflict');
+  assert.equal((await ask('DELETE', `${at('v2')}/${id}`)).status, 200);
 });
 
 test('the stand-in: an older generation has no /apis; what is provisioned is read only; roles are kept apart', async (t) => {
