@@ -1,6 +1,6 @@
 // Data sources in Grafana, by /api/datasources, and what Grafana's own check of one finds.
 import { Stalled, Waiting } from '../../api/errors.ts';
-import { Grafana, isObject, messageOf, unexpected } from '../grafana-api.ts';
+import { Grafana, isObject, messageOf, objectsIn, unexpected } from '../grafana-api.ts';
 
 export type Source = Readonly<Record<string, unknown>>;
 
@@ -35,7 +35,7 @@ export class Datasources {
             uid,
             version: before['version'],
           });
-    if (answer.status === 200) return;
+    if (answer.status === 200 && isObject(answer.body)) return;
     const said = messageOf(answer.body);
     if (answer.status === 409 && /name/.test(said)) {
       throw new Stalled('NameTaken', `${said}: rename one, or take that one over by its uid`);
@@ -55,8 +55,8 @@ export class Datasources {
   async defaultOtherThan(uid: string): Promise<string | undefined> {
     const answer = await this.#grafana.request('GET', '/api/datasources');
     if (!Array.isArray(answer.body)) throw unexpected('the list of data sources', answer);
-    const found = answer.body.find((s) => isObject(s) && s['isDefault'] === true && s['uid'] !== uid);
-    return found?.['uid'] as string | undefined;
+    const found = objectsIn(answer.body).find((s) => s['isDefault'] === true && s['uid'] !== uid);
+    return typeof found?.['uid'] === 'string' ? found['uid'] : undefined;
   }
 
   async health(uid: string): Promise<Health> {
@@ -65,6 +65,9 @@ export class Datasources {
       const { status, body } = await this.#grafana.request('GET', path, undefined, HEALTH_TIMEOUT_MS);
       // A plugin without a check answers 404.
       if (status === 404) return { is: 'NoCheck', message: 'its plugin has no health check' };
+      // The health of whatever else answers says nothing of it.
+      if (!isObject(body))
+        return { is: 'Unknown', message: `it gets no answer of Grafana’s: ${messageOf(body)}` };
       return { is: status === 200 ? 'Healthy' : 'Unhealthy', message: messageOf(body) };
     } catch (error) {
       if (!(error instanceof Waiting || error instanceof Stalled)) throw error;

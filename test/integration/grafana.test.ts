@@ -337,6 +337,31 @@ test('a data source that Grafana cannot use is not Ready, with Grafana’s words
   await again.stop();
 });
 
+test('a data source: answers of every shape are told in words, and a page is nobody’s health', async (t) => {
+  const { grafana, line, datasource } = await begin(t);
+  line.assign(datasource());
+  await line.expect(DATASOURCE, 'True');
+  const page = '<html><title>Sign in</title></html>';
+  for (const [body, status, words] of [
+    [[{ message: 'Required' }], 400, /refuses data source s-uid: Required/],
+    ['"no"', 422, /refuses data source s-uid: no/],
+    ['', 400, /refuses data source s-uid: it gives no reason/],
+    [page, 400, /what stands before Grafana.*a web page, "Sign in"/],
+    [page, 200, /writing data source s-uid with 200: a web page, "Sign in"/],
+    [null, 409, /wrote data source s-uid at the same moment \(it gives no reason\)/],
+  ] as const) {
+    grafana.brokenWrites = { status, body };
+    line.assign(datasource({ name: `Named ${String(words)}`.slice(0, 100) }));
+    await eventually(() => assert.match(line.condition(DATASOURCE, 'Ready')!.message, words));
+  }
+  grafana.brokenWrites = undefined;
+  line.assign(datasource());
+  await line.expect(DATASOURCE, 'True');
+  grafana.brokenHealth = { status: 200, body: page };
+  line.agent.reconcile();
+  await line.expect(DATASOURCE, 'Unknown', 'HealthUnknown');
+});
+
 test('a new data source waits for its server, and is not rolled back for it', async (t) => {
   const { grafana, prometheus, line, datasource } = await begin(t);
   await prometheus.stop();
