@@ -2,7 +2,7 @@
 // containers; mount-powers.ts has what it sees of the host. Pure.
 import type { Permission } from './kind.ts';
 import { hostAddress, isLoopback } from './shared/addresses.ts';
-import { resolvedImage } from './shared/images.ts';
+import { registryOf, resolvedImage } from './shared/images.ts';
 
 /**
  * What may be added without getting at the host (capabilities(7)): a container's defaults, and these. Everything else,
@@ -42,6 +42,12 @@ const DESCRIBING_LABELS = /^(?:org\.opencontainers\.image\.|org\.label-schema\.)
 
 export function imagePermission(image: string, why?: string): Permission {
   return { type: 'image', value: resolvedImage(image), ...(why === undefined ? {} : { why }) };
+}
+
+/** The engine sends the password to whatever answers there. */
+export function registryPermission(image: string): Permission {
+  const value = `https://${registryOf(image)}`;
+  return { type: 'url', value, why: 'the image is asked for with a password' };
 }
 
 /** Another person's container of this name is stopped, and what is in its unnamed volumes is taken over. */
@@ -122,6 +128,16 @@ export function logPermissions(driver: string, hasOptions: boolean): Permission[
   // Options without a driver are for the one that the engine has by default, whichever that is.
   const value = `logging:${driver === '' ? 'default' : driver}`;
   return [{ type: 'capability', value, why: 'the engine sends what is written elsewhere' }];
+}
+
+/** What of setrlimit(2) keeps a program from taking the processor, or memory that can't be swapped, from the host. */
+const RATIONED = ['memlock', 'nice', 'rtprio'];
+
+export function ulimitPermissions(names: readonly string[]): Permission[] {
+  const why = 'it may take processor time or locked memory before others';
+  return names
+    .filter((name) => RATIONED.includes(name))
+    .map((name) => ({ type: 'capability', value: `ulimit:${name}`, why }));
 }
 
 export function capability(name: string): string {

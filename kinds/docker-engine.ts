@@ -1,7 +1,7 @@
 // What kinds ask a Docker engine, over the Docker port: containers and images by the names that its API gives them.
 // Facts: docs.docker.com/reference/api/engine, and moby 20.10 to 28 where the documents are silent.
 import { Stalled, Waiting } from '../api/errors.ts';
-import type { Docker, DockerRequest, HttpResponse } from './ports.ts';
+import type { Docker, DockerRequest, HttpResponse, RegistryAccount } from './ports.ts';
 
 /** Loopback, and no more than a look at a table. */
 const ASK_TIMEOUT_MS = 15_000;
@@ -9,6 +9,7 @@ const CHANGE_TIMEOUT_MS = 60_000;
 const PULL_WAIT_MS = 3_000;
 const PULL_AGAIN_MS = 1_000;
 const REGISTRY_AGAIN_MS = 30_000;
+const DENIED = /denied|unauthorized|authentication required|no basic auth/i;
 
 /** An answer with the status of a failure; its message is the engine's. */
 export class EngineError extends Error {
@@ -70,7 +71,11 @@ export interface Container {
     readonly PidMode?: string;
     readonly Mounts?: readonly EngineMount[] | null;
   } & Readonly<Record<string, unknown>>;
-  readonly NetworkSettings: { readonly Networks: Readonly<Record<string, unknown>> | null };
+  readonly NetworkSettings: {
+    readonly Networks: Readonly<
+      Record<string, { readonly Aliases?: readonly string[] | null } | null>
+    > | null;
+  };
   readonly Mounts: readonly {
     readonly Type: string;
     /** Of a volume; 64 hex digits where nobody gave it one. */
@@ -176,6 +181,7 @@ export async function imageID(
 
 /**
  * Has the image on this engine. A pull may take longer than a pass, which then comes back to it.
+ * @param denied what to do where the registry gives it to others only.
  * @throws Stalled('ImageNotFound'), Waiting('Pulling') with how far it is, Waiting('PullFailed').
  */
 export async function requireImage(
@@ -183,6 +189,7 @@ export async function requireImage(
   reference: string,
   pull: 'missing' | 'always' | 'never',
   signal: AbortSignal,
+  { account, denied = '' }: { account?: RegistryAccount | undefined; denied?: string } = {},
 ): Promise<void> {
   if (pull !== 'always' && (await imageID(docker, reference, signal)) !== undefined) return;
   if (pull === 'never') {
@@ -191,12 +198,19 @@ export async function requireImage(
       `there is no image ${reference} on this host, and pull: never forbids to get it`,
     );
   }
-  const end = await docker.pull(reference, { waitMs: PULL_WAIT_MS, signal });
+  const end = await docker.pull(reference, {
+    waitMs: PULL_WAIT_MS,
+    signal,
+    ...(account === undefined ? {} : { account }),
+  });
   if (end.state === 'done') return;
   if (end.state === 'pulling') {
     throw new Waiting('Pulling', `pulls ${reference}: ${end.progress}`, PULL_AGAIN_MS);
   }
-  if (end.final) throw new Stalled('ImageNotFound', `${reference} can’t be pulled: ${end.why}`);
+  if (end.final) {
+    const remedy = denied !== '' && DENIED.test(end.why) ? ` (${denied})` : '';
+    throw new Stalled('ImageNotFound', `${reference} can’t be pulled: ${end.why}${remedy}`);
+  }
   throw new Waiting('PullFailed', `${reference} could not be pulled: ${end.why}`, REGISTRY_AGAIN_MS);
 }
 

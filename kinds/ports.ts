@@ -305,6 +305,14 @@ export interface DockerRequest {
   readonly signal?: AbortSignal;
 }
 
+/** Who asks a registry. */
+export interface RegistryAccount {
+  /** As the reference of an image names it: registry.example.org:5000, docker.io. */
+  readonly registry: string;
+  readonly username: string;
+  readonly password: string;
+}
+
 export type PullState =
   /** How far it is, for people. */
   | { readonly state: 'pulling'; readonly progress: string }
@@ -333,7 +341,7 @@ export interface Docker {
    */
   pull(
     reference: string,
-    options: { readonly waitMs: number; readonly signal: AbortSignal },
+    options: { readonly waitMs: number; readonly signal: AbortSignal; readonly account?: RegistryAccount },
   ): Promise<PullState>;
   /** The last lines that a container wrote to both of its streams; '' when it has none that can be read. */
   logs(container: string, lines: number, signal?: AbortSignal): Promise<string>;

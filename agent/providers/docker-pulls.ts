@@ -1,6 +1,6 @@
 // Pulls of images that go on while passes come and go: a pull may take longer than a pass, and one that is cut off
 // begins its layers again.
-import type { HttpResponse, PullState } from '../../kinds/ports.ts';
+import type { HttpResponse, PullState, RegistryAccount } from '../../kinds/ports.ts';
 import { after, Ending, firstOf, onAbort } from './waits.ts';
 
 /** A POST that is answered by one JSON value a line. @throws Error when nothing came for idleMs. */
@@ -8,6 +8,7 @@ export type Stream = (
   path: string,
   options: {
     query: Readonly<Record<string, string>>;
+    headers: Readonly<Record<string, string>>;
     idleMs: number;
     onLine: (value: Readonly<Record<string, unknown>>) => void;
   },
@@ -21,17 +22,19 @@ interface Pull {
 /** Unpacking a large layer on a slow disk is silent for a while. */
 const IDLE_MS = 300_000;
 /** What engines say of images that a registry does not have, or does not give (distribution's error codes). */
-const NO_SUCH = /manifest unknown|not found|pull access denied|name unknown|unauthorized/i;
+const NO_SUCH =
+  /manifest unknown|not found|access denied|denied: requested|name unknown|unauthorized|authentication required|no basic auth/i;
 
 export function createPulls(stream: Stream) {
   const pulls = new Map<string, Pull>();
 
-  function begin(reference: string): Pull {
+  function begin(key: string, reference: string, account: RegistryAccount | undefined): Pull {
     const layers = new Map<string, { current: number; total: number }>();
     let why: string | undefined;
     const run = async (): Promise<PullState> => {
       const response = await stream('/images/create', {
         query: { fromImage: reference, ...(/[:@][^/]+$/.test(reference) ? {} : { tag: 'latest' }) },
+        headers: account === undefined ? {} : { 'x-registry-auth': authOf(account) },
         idleMs: IDLE_MS,
         onLine(line) {
           if (typeof line['error'] === 'string') why = line['error'];
@@ -53,17 +56,19 @@ export function createPulls(stream: Stream) {
       .then(run)
       .catch((error: Error): PullState => ({ state: 'failed', why: error.message, final: false }))
       .then((end) => pull.ended.end(end));
-    pulls.set(reference, pull);
+    pulls.set(key, pull);
     return pull;
   }
 
   return {
     async pull(
       reference: string,
-      { waitMs, signal }: { waitMs: number; signal: AbortSignal },
+      { waitMs, signal, account }: { waitMs: number; signal: AbortSignal; account?: RegistryAccount },
     ): Promise<PullState> {
       signal.throwIfAborted();
-      const pull = pulls.get(reference) ?? begin(reference);
+      // One that nobody was named for, or with another password, may be about to be refused.
+      const key = account === undefined ? reference : `${reference} ${authOf(account)}`;
+      const pull = pulls.get(key) ?? begin(key, reference, account);
       await firstOf<void>(
         (resolve) => pull.ended.on(() => resolve()),
         (resolve) => after(waitMs, resolve),
@@ -71,10 +76,16 @@ export function createPulls(stream: Stream) {
       );
       const end = pull.ended.value;
       if (end === undefined) return { state: 'pulling', progress: pull.progress };
-      pulls.delete(reference);
+      pulls.delete(key);
       return end;
     },
   };
+}
+
+/** As the engine takes it: base64 of RFC 4648, section 5, with its padding; anything else it ignores without a word. */
+function authOf({ registry, username, password }: RegistryAccount): string {
+  const text = JSON.stringify({ username, password, serveraddress: registry });
+  return Buffer.from(text).toString('base64').replaceAll('+', '-').replaceAll('/', '_');
 }
 
 /** In words, over all layers that the engine has told of; undefined for lines that say nothing about it. */

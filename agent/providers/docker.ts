@@ -41,7 +41,12 @@ export function createDocker(address: string): Docker & { close(): Promise<void>
   async function open(
     method: string,
     path: string,
-    { query = {}, body, signal }: DockerRequest,
+    {
+      query = {},
+      body,
+      signal,
+      headers = {},
+    }: DockerRequest & { headers?: Readonly<Record<string, string>> },
   ): Promise<Dispatcher.ResponseData> {
     const { origin } = endpointOf(address);
     const url = new URL(path, origin);
@@ -54,7 +59,7 @@ export function createDocker(address: string): Docker & { close(): Promise<void>
         dispatcher: await dispatcher(),
         method: method as 'GET',
         body: body === undefined ? null : JSON.stringify(body),
-        headers: body === undefined ? {} : { 'content-type': 'application/json' },
+        headers: { ...headers, ...(body === undefined ? {} : { 'content-type': 'application/json' }) },
         signal: signal === undefined ? closing.signal : AbortSignal.any([signal, closing.signal]),
       });
     } catch (error) {
@@ -113,11 +118,11 @@ export function createDocker(address: string): Docker & { close(): Promise<void>
     return `/v${(await version(signal)).api}${path}`;
   }
 
-  const stream: Stream = async (path, { query, idleMs, onLine }) => {
+  const stream: Stream = async (path, { query, headers, idleMs, onLine }) => {
     const idle = new AbortController();
     const timer = setTimeout(() => idle.abort(), idleMs);
     try {
-      const options = { query, signal: idle.signal };
+      const options = { query, headers, signal: idle.signal };
       const response = await open('POST', await versioned(path, idle.signal), options);
       if (response.statusCode !== 200) return answer(response, await readCapped(path, response.body));
       for await (const line of lines(response.body)) {

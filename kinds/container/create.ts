@@ -5,6 +5,8 @@ import { digestOf } from '../../api/json.ts';
 import { capability } from '../container-powers.ts';
 import type { ResolvedBind } from '../mounts-wanted.ts';
 import { OUR_LABELS, parsePort } from './check.ts';
+import { deviceMappings, type ResolvedDevice } from './devices.ts';
+import { modeOf, networkingConfig, networksWanted } from './networks.ts';
 import type { ContainerSpec, D, Mount } from './schema.ts';
 
 /** `Container/alloy`: whose it is. */
@@ -16,7 +18,14 @@ export const SPEC_LABEL = `${OUR_LABELS}spec`;
 const COVER_BYTES = 4096;
 
 /** What a change of needs no other container. */
-const NOT_OF_THE_CONTAINER: readonly (keyof ContainerSpec)[] = ['adopt', 'pull', 'restart', 'restartOn'];
+const NOT_OF_THE_CONTAINER: readonly (keyof ContainerSpec)[] = [
+  'adopt',
+  'pull',
+  'registry',
+  'removeOldImages',
+  'restart',
+  'restartOn',
+];
 
 /** Digest of all that a container can't change while it exists; secrets are compared by value (envChanges). */
 export function specDigest(spec: ContainerSpec): string {
@@ -33,11 +42,15 @@ export interface CreateOptions {
   readonly image: string;
   /** Where the spec's bind mounts lead, and what of them is covered. */
   readonly binds: readonly ResolvedBind[];
+  readonly devices?: readonly ResolvedDevice[];
   /** Volumes that come along, by where the container sees them. */
   readonly volumes?: Readonly<Record<string, string>>;
 }
 
-export function createBody(d: D, { image, binds, volumes = {} }: CreateOptions): Record<string, unknown> {
+export function createBody(
+  d: D,
+  { image, binds, devices = [], volumes = {} }: CreateOptions,
+): Record<string, unknown> {
   const { spec } = d;
   return defined({
     Image: image,
@@ -50,15 +63,29 @@ export function createBody(d: D, { image, binds, volumes = {} }: CreateOptions):
     StopTimeout: spec.stopTimeoutSeconds,
     Healthcheck: healthcheckOf(spec.healthcheck),
     Labels: { ...labelsOf(spec), [OWNER_LABEL]: d.key, [SPEC_LABEL]: specDigest(spec) },
+    NetworkingConfig: networkingConfig(modeOf(spec), networksWanted(spec).get(modeOf(spec))),
     ExposedPorts: Object.fromEntries((spec.ports ?? []).map((port) => [parsePort(port).container, {}])),
     HostConfig: defined({
-      NetworkMode: spec.network ?? 'bridge',
+      NetworkMode: modeOf(spec),
       PidMode: spec.pid,
       Privileged: spec.privileged,
       ReadonlyRootfs: spec.readOnlyRoot,
       CapAdd: spec.capAdd?.map(capability),
       CapDrop: spec.capDrop?.map(capability),
       Memory: bytesOf(spec.memory),
+      LogConfig:
+        spec.logging === undefined
+          ? undefined
+          : { Type: spec.logging.driver ?? '', Config: spec.logging.options ?? {} },
+      NanoCpus: nanoCpus(spec),
+      PidsLimit: spec.pidsLimit,
+      Ulimits: spec.ulimits === undefined ? undefined : ulimitsOf(spec.ulimits),
+      ExtraHosts:
+        spec.extraHosts === undefined
+          ? undefined
+          : Object.entries(spec.extraHosts).map(([name, address]) => `${name}:${address}`),
+      GroupAdd: spec.groupAdd,
+      Devices: devices.length === 0 ? undefined : deviceMappings(devices),
       RestartPolicy: restartPolicy(spec),
       PortBindings: portBindings(spec.ports ?? []),
       Mounts: [
@@ -160,6 +187,18 @@ function healthcheckOf(check: ContainerSpec['healthcheck']): Record<string, unkn
     Timeout: nanoseconds(check.timeoutSeconds),
     StartPeriod: nanoseconds(check.startPeriodSeconds),
     Retries: check.retries,
+  });
+}
+
+export function nanoCpus({ cpus }: ContainerSpec): number | undefined {
+  return cpus === undefined ? undefined : Math.round(cpus * 1e9);
+}
+
+function ulimitsOf(ulimits: NonNullable<ContainerSpec['ulimits']>): object[] {
+  return Object.entries(ulimits).flatMap(([Name, limit]) => {
+    if (limit === undefined) return [];
+    const { soft, hard } = typeof limit === 'number' ? { soft: limit, hard: limit } : limit;
+    return [{ Name, Soft: soft, Hard: hard }];
   });
 }
 

@@ -5,7 +5,9 @@ import { anonymousVolumes, type Container, describeContainer, nameOf } from '../
 import { backoffMs } from '../docker-verdict.ts';
 import type { Change } from '../kind.ts';
 import type { ResolvedBind } from '../mounts-wanted.ts';
-import { bytesOf, OWNER_LABEL, restartPolicy, SPEC_LABEL, specDigest } from './create.ts';
+import { bytesOf, nanoCpus, OWNER_LABEL, restartPolicy, SPEC_LABEL, specDigest } from './create.ts';
+import { deviceChanges, type ResolvedDevice } from './devices.ts';
+import { networkChanges } from './networks.ts';
 import type { ContainerSpec, D, Memory } from './schema.ts';
 
 export function isOurs(key: string, container: Container): boolean {
@@ -13,7 +15,7 @@ export function isOurs(key: string, container: Container): boolean {
 }
 
 /** What can be changed of a container that exists; all else takes another one. */
-const MENDABLE = ['restart', 'network', 'memory'];
+const MENDABLE = ['restart', 'network', 'memory', 'cpus', 'pidsLimit'];
 
 /** Whether it can be made what is wanted. */
 export function isUsable(d: D, container: Container, around: Around = {}): boolean {
@@ -27,14 +29,19 @@ export function isUsable(d: D, container: Container, around: Around = {}): boole
 /** What of the host concerns it. */
 export interface Around {
   readonly peer?: Container | undefined;
-  /** Where the spec's bind mounts lead now. */
+  /** Where the spec's bind mounts and devices lead now. */
   readonly binds?: readonly ResolvedBind[];
+  readonly devices?: readonly ResolvedDevice[];
   /** Containers that see what is not granted, with what that is, by ID. */
   readonly refused?: ReadonlyMap<string, string>;
 }
 
 /** How a container of ours differs from what is wanted; [] when it is as wanted, running or not. */
-export function configChanges(d: D, container: Container, { peer, binds = [] }: Around = {}): Change[] {
+export function configChanges(
+  d: D,
+  container: Container,
+  { peer, binds = [], devices = [] }: Around = {},
+): Change[] {
   const { spec } = d;
   const changes: Change[] = [];
   const made = container.Config.Labels?.[SPEC_LABEL] ?? 'none';
@@ -44,7 +51,8 @@ export function configChanges(d: D, container: Container, { peer, binds = [] }: 
     changes.push({ what: 'container', from, to });
   }
   if (changes.length === 0) changes.push(...sourceChanges(binds, container));
-  changes.push(...envChanges(d, container), ...memoryChanges(spec, container));
+  if (changes.length === 0) changes.push(...deviceChanges(devices, container));
+  changes.push(...envChanges(d, container), ...limitChanges(spec, container));
   const policy = container.HostConfig.RestartPolicy.Name || 'no';
   const wanted = restartPolicy(spec).Name;
   if (policy !== wanted) changes.push({ what: 'restart', from: policy, to: wanted });
@@ -76,38 +84,22 @@ function envChanges(d: D, { Config }: Container): Change[] {
 }
 
 /** A limit that the spec does not name is the host's owner's; the engine could not take most of them back. */
-function memoryChanges({ memory }: ContainerSpec, { HostConfig }: Container): Change[] {
-  const has = HostConfig['Memory'];
-  if (memory === undefined || has === bytesOf(memory)) return [];
-  return [{ what: 'memory', from: has ? `${has} bytes` : 'no limit', to: memory }];
-}
-
-/** The one network that the spec names; '' where there is nothing to connect. */
-export function networkOf({ network = 'bridge' }: ContainerSpec): string {
-  return network === 'host' || network === 'none' || network.startsWith('container:') ? '' : network;
-}
-
-/** The networks a container is connected to, by name; empty before its first start on some engines. */
-export function networksOf({ NetworkSettings }: Container): string[] {
-  return Object.keys(NetworkSettings.Networks ?? {});
-}
-
-/** The container in whose network it is; undefined where it has its own. */
-export function peerOf({ network }: ContainerSpec): string | undefined {
-  return network?.startsWith('container:') ? network.slice('container:'.length) : undefined;
-}
-
-/** @param peer the container that has the name in `container:NAME` now; the engine keeps the ID of the one at the start. */
-function networkChanges(spec: ContainerSpec, container: Container, peer: Container | undefined): Change[] {
-  const mode = container.HostConfig.NetworkMode;
-  if (peer !== undefined && mode !== `container:${peer.Id}` && mode !== spec.network) {
-    return [{ what: 'container', from: `in the network of ${mode}`, to: `of container:${peer.Id}` }];
-  }
-  const wanted = networkOf(spec);
-  if (wanted === '') return [];
-  const has = networksOf(container);
-  if (has.length === 1 && has[0] === wanted) return [];
-  return [{ what: 'network', from: has.join(', ') || 'none', to: wanted }];
+function limitChanges(spec: ContainerSpec, { HostConfig }: Container): Change[] {
+  const { memory, cpus, pidsLimit } = spec;
+  const { Memory: bytes, NanoCpus: nano, PidsLimit: pids } = HostConfig;
+  const limits: readonly [
+    what: string,
+    isRight: boolean,
+    has: string,
+    wanted: string | number | undefined,
+  ][] = [
+    ['memory', bytes === bytesOf(memory), bytes ? `${bytes} bytes` : '', memory],
+    ['cpus', nano === nanoCpus(spec), nano ? String(Number(nano) / 1e9) : '', cpus],
+    ['pidsLimit', pids === pidsLimit, Number(pids) > 0 ? String(pids) : '', pidsLimit],
+  ];
+  return limits.flatMap(([what, isRight, has, wanted]) =>
+    wanted === undefined || isRight ? [] : [{ what, from: has || 'no limit', to: String(wanted) }],
+  );
 }
 
 /**

@@ -5,22 +5,22 @@ import type { Sources } from '../container-start.ts';
 import { type Container, describeContainer, inspect, nameOf, withLabel } from '../docker-engine.ts';
 import { logOf } from '../docker-verdict.ts';
 import type { Change } from '../kind.ts';
-import type { ResolvedBind } from '../mounts-wanted.ts';
 import type { Ports } from '../ports.ts';
 import { OWNER_LABEL } from './create.ts';
-import { configChanges, envSecrets, isOurs, isUsable, peerOf, stateChanges } from './drift.ts';
+import { configChanges, envSecrets, isOurs, isUsable, stateChanges } from './drift.ts';
+import { oldImages } from './image.ts';
+import { peerOf } from './networks.ts';
 import type { D } from './schema.ts';
-import { bindsOf, refusalsOf } from './sources.ts';
+import { type Given, givenTo, refusalsOf } from './sources.ts';
 
-export interface Found {
+/** With where the spec's bind mounts and devices lead now. */
+export interface Found extends Given {
   /** Who has the name, ours or not. */
   readonly holder: Container | undefined;
   /** With our label, the holder too. */
   readonly ours: readonly Container[];
   /** The one in whose network it is to be. */
   readonly peer: Container | undefined;
-  /** Where the spec's bind mounts lead now. */
-  readonly binds: readonly ResolvedBind[];
   /** Of ours, those that see what is not granted, with what that is, by ID. */
   readonly refused: ReadonlyMap<string, string>;
 }
@@ -43,7 +43,7 @@ export async function find(d: D, io: Pick<Ports, 'docker' | 'mounts'>, signal: A
     ours,
     holder,
     peer: shared === undefined ? undefined : await inspect(docker, shared, signal),
-    binds: bindsOf(d.spec, d.own, io.mounts),
+    ...givenTo(d, io.mounts),
     refused: await refusalsOf(d, ours, io, signal),
   };
 }
@@ -108,6 +108,10 @@ export function changesOf(d: D, found: Observed): Change[] {
     if (d.heal) changes.push({ what, from: describeContainer(other), to: 'removed' });
     else if (other.State.Running) changes.push({ what, from: 'running', to: 'stopped' });
   }
+  // None before a change is confirmed: they are the way back.
+  const old = d.heal ? oldImages(d, one.Image) : [];
+  if (old.length > 0)
+    changes.push({ what: 'image', from: `${old.length} that it had before`, to: 'removed' });
   return changes;
 }
 

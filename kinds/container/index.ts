@@ -1,17 +1,17 @@
 // Container: one container of a Docker engine, made as the spec says, running, and made anew when it differs. It
 // carries our label; one that does not is never touched. replace.ts has the order in which one takes the place of
 // another, undo.ts how it is undone.
-
 import { goneSource } from '../container-start.ts';
-import { imageID, requireImage } from '../docker-engine.ts';
+import { imageID } from '../docker-engine.ts';
 import { SETTLE_MS, verdictOf } from '../docker-verdict.ts';
 import { defineKind } from '../kind.ts';
 import { no } from '../shared/verdicts.ts';
 import { watchAll } from '../watch-all.ts';
 import { checkContainer, permissionsOf } from './check.ts';
 import { OWNER_LABEL } from './create.ts';
-import { networkOf, peerOf } from './drift.ts';
 import { changesOf, current, inService, type Observed, observe, requireName } from './found.ts';
+import { pullImage } from './image.ts';
+import { networksWanted, peerOf } from './networks.ts';
 import { bringAbout, contain } from './replace.ts';
 import { ContainerSpec, Memory } from './schema.ts';
 import { resolve } from './sources.ts';
@@ -71,7 +71,7 @@ export const container = defineKind<
 
   async prepare(d, found, { docker }, signal) {
     requireName(d, found);
-    await requireImage(docker, d.spec.image, d.spec.pull ?? 'missing', signal);
+    await pullImage(d, d.spec.pull ?? 'missing', docker, signal);
     const old = found.holder ?? inService(d.key, found);
     return { existed: old !== undefined, before: beforeOf(old) };
   },
@@ -81,7 +81,7 @@ export const container = defineKind<
 
   watch(d, { docker, clock }, wake, signal) {
     const { name } = d.spec;
-    const network = networkOf(d.spec);
+    const networks = [...networksWanted(d.spec).keys()];
     const peer = peerOf(d.spec);
     const names = peer === undefined ? [name] : [name, peer];
     return watchAll(
@@ -92,11 +92,10 @@ export const container = defineKind<
         docker.watch({ type: ['container'], label: [`${OWNER_LABEL}=${d.key}`], event: EVENTS }, w, s),
       [
         (w, s) => docker.watch({ type: ['container'], container: names, event: EVENTS }, w, s),
-        ...(network === ''
+        ...(networks.length === 0
           ? []
           : [
-              (w: () => void, s: AbortSignal) =>
-                docker.watch({ type: ['network'], network: [network] }, w, s),
+              (w: () => void, s: AbortSignal) => docker.watch({ type: ['network'], network: networks }, w, s),
             ]),
       ],
     );

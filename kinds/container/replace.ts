@@ -17,17 +17,17 @@ import {
   isStatus,
   nameOf,
   removeContainer,
-  requireImage,
   withLabel,
 } from '../docker-engine.ts';
 import type { Change } from '../kind.ts';
-import type { ResolvedBind } from '../mounts-wanted.ts';
 import type { Docker, Ports } from '../ports.ts';
-import { bytesOf, createBody, OWNER_LABEL, restartPolicy, specDigest } from './create.ts';
-import { memoryOf, networkOf, networksOf, stateChanges } from './drift.ts';
+import { bytesOf, createBody, nanoCpus, OWNER_LABEL, restartPolicy, specDigest } from './create.ts';
+import { memoryOf, stateChanges } from './drift.ts';
 import { type Found, find, inService, requireName, sourcesOf, usable } from './found.ts';
+import { oldImages, pullImage, removeImages } from './image.ts';
+import { mendNetworks } from './networks.ts';
 import type { D, Memory } from './schema.ts';
-import { requireSeen, requireSources } from './sources.ts';
+import { type Given, requireSeen, requireSources } from './sources.ts';
 
 type Io = Pick<Ports, 'docker' | 'files' | 'mounts'>;
 
@@ -48,8 +48,8 @@ export async function bringAbout(
   const sources = sourcesOf(d, io);
   requireName(d, found);
   // Just before it is used: what the loop had judged may lead elsewhere by now.
-  const binds = await requireSources(d, io, signal);
-  const chosen = usable(d, { ...found, binds }) ?? (await make(d, found, binds, io, signal));
+  const given = await requireSources(d, io, signal);
+  const chosen = usable(d, { ...found, ...given }) ?? (await make(d, found, given, io, signal));
   const stranger = found.ours.includes(found.holder!) ? undefined : found.holder;
   for (const other of [...found.ours, ...(stranger === undefined ? [] : [stranger])]) {
     if (other.Id === chosen.Id) continue;
@@ -61,9 +61,16 @@ export async function bringAbout(
   const started = await inspect(docker, chosen.Id, signal);
   if (started !== undefined) await requireSeen(d, started, io, signal);
   // What runs was confirmed before: what was replaced is not needed to go back.
-  if (d.heal && changes.length > 0) await removeOthers(d.key, chosen.Id, docker, signal);
+  const isOver = d.heal && changes.length > 0;
+  const replaced = found.ours.filter(({ Id }) => Id !== chosen.Id).map(({ Image }) => Image);
+  const old = oldImages(d, chosen.Image, replaced);
+  if (isOver) {
+    await removeOthers(d.key, chosen.Id, docker, signal);
+    await removeImages(old, docker, signal);
+  }
   const now = await inspect(docker, chosen.Id, signal);
-  return memoryOf(d, now ?? chosen, sources);
+  const memory = memoryOf(d, now ?? chosen, sources);
+  return isOver || old.length === 0 ? memory : { ...memory, oldImages: old };
 }
 
 /** Ends those of ours that see what is not granted. */
@@ -80,11 +87,18 @@ async function endRefused({ refused }: Found, docker: Docker, signal: AbortSigna
 async function make(
   d: D,
   found: Found,
-  binds: readonly ResolvedBind[],
-  { docker }: Io,
+  given: Given,
+  { docker, mounts }: Io,
   signal: AbortSignal,
 ): Promise<Container> {
   const { spec } = d;
+  // The engine would only say so at the start, when the old one is stopped. It may run in a machine of its own, where
+  // this one shows no mounts.
+  const absent = given.devices.find(({ resolved }) => resolved.type === 'absent');
+  if (absent !== undefined && mounts.table() !== '') {
+    const { path } = absent.resolved;
+    throw new Waiting('DeviceMissing', `there is no device ${path} on this host`, MOUNT_AGAIN_MS);
+  }
   const name = `${spec.name}.homeostat-new`;
   // Left by an agent that was killed, and made for something else.
   for (const { Id } of found.ours.filter((c) => nameOf(c) === name))
@@ -92,7 +106,7 @@ async function make(
   const old = found.holder ?? inService(d.key, found);
   const volumes = { ...d.memory?.volumes, ...(old === undefined ? {} : anonymousVolumes(old)) };
   const image = await imageFor(d, docker, signal);
-  const body = createBody(d, { image, binds, volumes });
+  const body = createBody(d, { image, ...given, volumes });
   let id: string;
   try {
     const answer = await ask(docker, 'POST', '/containers/create', { query: { name }, body, signal });
@@ -120,7 +134,7 @@ async function imageFor(d: D, docker: Docker, signal: AbortSignal): Promise<stri
     if ((await imageID(docker, confirmed, signal)) !== undefined) return confirmed;
   }
   if (named === undefined) {
-    await requireImage(docker, spec.image, spec.pull === 'never' ? 'never' : 'missing', signal);
+    await pullImage(d, spec.pull === 'never' ? 'never' : 'missing', docker, signal);
   }
   return spec.image;
 }
@@ -158,20 +172,14 @@ async function mend({ spec }: D, container: Container, docker: Docker, signal: A
     // With swap as the engine would have it of itself: it refuses less than the memory.
     Object.assign(update, { Memory: memory, MemorySwap: 2 * memory });
   }
+  const cpus = nanoCpus(spec);
+  if (cpus !== undefined && HostConfig['NanoCpus'] !== cpus) update['NanoCpus'] = cpus;
+  const { pidsLimit } = spec;
+  if (pidsLimit !== undefined && HostConfig['PidsLimit'] !== pidsLimit) update['PidsLimit'] = pidsLimit;
   if (Object.keys(update).length > 0) {
     await ask(docker, 'POST', `/containers/${Id}/update`, { body: update, signal });
   }
-  const wanted = networkOf(spec);
-  const networks = networksOf(container);
-  if (wanted === '') return;
-  for (const network of networks.filter((name) => name !== wanted)) {
-    const path = `/networks/${encodeURIComponent(network)}/disconnect`;
-    await ask(docker, 'POST', path, { body: { Container: Id, Force: true }, signal });
-  }
-  if (!networks.includes(wanted)) {
-    const path = `/networks/${encodeURIComponent(wanted)}/connect`;
-    await ask(docker, 'POST', path, { body: { Container: Id }, signal });
-  }
+  await mendNetworks(spec, container, docker, signal);
 }
 
 /** Started; whether it stays is not waited for. */

@@ -41,11 +41,20 @@ const Healthcheck = z.strictObject({
   retries: z.number().int().positive().optional(),
 });
 
+/** As `docker run --ulimit`: one value for both, or soft and hard; -1 is no limit. */
+const Ulimit = z
+  .union([z.int().min(-1), z.strictObject({ soft: z.int().min(-1), hard: z.int().min(-1) })])
+  .optional();
+
 export const ContainerSpec = z.strictObject({
   name: ContainerName,
   image: ImageReference,
   /** When the registry is asked: without the image here (missing, the default), at every change, or never. */
   pull: z.enum(['missing', 'always', 'never']).optional(),
+  /** Whether images that it had before are removed once another one is confirmed, where no container has them. */
+  removeOldImages: z.boolean().optional(),
+  /** Who asks the registry, where it does not give the image to everyone. */
+  registry: z.strictObject({ username: z.string().min(1).max(255), password: SecretRef }).optional(),
   entrypoint: z.array(z.string()).min(1).optional(),
   command: z.array(z.string()).min(1).optional(),
   env: z
@@ -63,6 +72,43 @@ export const ContainerSpec = z.strictObject({
       'a network is host, none, bridge, container:NAME or a network’s name',
     )
     .optional(),
+  /** As /dev/ttyUSB0, /dev/ttyUSB0:/dev/gps or /dev/ttyUSB0:/dev/gps:rw; links are followed on the host. */
+  devices: z
+    .array(
+      z
+        .string()
+        .regex(
+          /^\/[^\0:]+(?::\/[^\0:]+)?(?::[rwm]{1,3})?$/,
+          'a device is /dev/ttyUSB0, /dev/ttyUSB0:/dev/gps or, with what may be done, /dev/ttyUSB0:/dev/gps:rw',
+        ),
+    )
+    .optional(),
+  /** Networks that it joins beside `network`, or instead of the default one where that is left out; each must be there. */
+  networks: z
+    .array(
+      z.strictObject({
+        name: z
+          .string()
+          .regex(
+            /^(?!(?:host|none|default)$)[a-zA-Z0-9][a-zA-Z0-9_.-]*$/,
+            'a network to join is one that was made, by its name',
+          ),
+        /** Other names by which it is found there; only in a network that somebody made. */
+        aliases: z
+          .array(
+            z
+              .string()
+              .regex(
+                /^[A-Za-z0-9](?:[A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$/,
+                'an alias is a name as web or db.local',
+              ),
+          )
+          .min(1)
+          .optional(),
+      }),
+    )
+    .min(1)
+    .optional(),
   /** As 127.0.0.1:9090:9090 or 127.0.0.1:53:53/udp: the host's address is part of it. */
   ports: z
     .array(
@@ -78,12 +124,28 @@ export const ContainerSpec = z.strictObject({
     .string()
     .regex(/^[A-Za-z0-9](?:[A-Za-z0-9.-]{0,62}[A-Za-z0-9])?$/, 'a host’s name')
     .optional(),
+  /** Names that it finds at these addresses, in /etc/hosts; host-gateway is the host, seen from its network. */
+  extraHosts: z
+    .record(
+      z.string().regex(/^[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?$/, 'a name as db.local'),
+      z
+        .string()
+        .regex(
+          /^(?:host-gateway|\d{1,3}(?:\.\d{1,3}){3}|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*)$/,
+          'an IP address, or host-gateway',
+        ),
+    )
+    .optional(),
   /** Whose processes the container sees: its own, or the host's. */
   pid: z.literal('host').optional(),
   /** As user, user:group or numbers; default: the image's. */
   user: z
     .string()
     .regex(/^[A-Za-z0-9_][A-Za-z0-9_.-]*(?::[A-Za-z0-9_][A-Za-z0-9_.-]*)?$/, 'user, or user:group')
+    .optional(),
+  /** Further groups of its processes, by number, or by name as the image knows them. */
+  groupAdd: z
+    .array(z.string().regex(/^[A-Za-z0-9_][A-Za-z0-9_.-]*$/, 'a group is a name or a number, as text: "999"'))
     .optional(),
   workingDir: AbsolutePath.optional(),
   privileged: z.boolean().optional(),
@@ -92,6 +154,41 @@ export const ContainerSpec = z.strictObject({
   capDrop: z.array(z.string().regex(/^[A-Z_]+$/, 'a capability is named as NET_ADMIN, or ALL')).optional(),
   readOnlyRoot: z.boolean().optional(),
   memory: Bytes.optional(),
+  /** How many processors' time it gets: 0.5, 2. */
+  cpus: z.number().min(0.01).max(10_000).optional(),
+  /** How many processes and threads it may have. */
+  pidsLimit: z.int().min(1).optional(),
+  /** Limits of its processes, setrlimit(2). */
+  ulimits: z
+    .strictObject({
+      core: Ulimit,
+      cpu: Ulimit,
+      data: Ulimit,
+      fsize: Ulimit,
+      locks: Ulimit,
+      memlock: Ulimit,
+      msgqueue: Ulimit,
+      nice: Ulimit,
+      nofile: Ulimit,
+      nproc: Ulimit,
+      rss: Ulimit,
+      rtprio: Ulimit,
+      rttime: Ulimit,
+      sigpending: Ulimit,
+      stack: Ulimit,
+    })
+    .optional(),
+  /** Where the engine puts what it writes; default: as the engine is set up. */
+  logging: z
+    .strictObject({
+      driver: z
+        .string()
+        .regex(/^[a-zA-Z0-9][a-zA-Z0-9_./:-]*$/, 'a log driver is named as json-file, local or journald')
+        .optional(),
+      /** The driver's own: max-size, max-file, tag, … */
+      options: z.record(z.string().min(1), z.string()).optional(),
+    })
+    .optional(),
   /** What the engine does when it ends by itself or the host boots; default always. */
   restart: z.enum(['no', 'always', 'unless-stopped', 'on-failure']).optional(),
   /** Between SIGTERM and SIGKILL; default: the image's, or 10. */
@@ -117,6 +214,8 @@ export const Memory = z.object({
   sources: z.record(z.string(), z.number()).optional(),
   /** Volumes that nobody named, by where it sees them: one that is made anew gets them again. */
   volumes: z.record(z.string(), z.string()).optional(),
+  /** IDs of images that it had before, and that are to be removed. */
+  oldImages: z.array(z.string()).optional(),
 });
 export type Memory = z.infer<typeof Memory>;
 export type D = Desired<ContainerSpec, Memory>;

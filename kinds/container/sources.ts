@@ -5,6 +5,7 @@ import type { Judge, Permission } from '../kind.ts';
 import { refusalOfSeen } from '../mounts-seen.ts';
 import { bindPermissions, type ResolvedBind, resolveBind, volumePermissions } from '../mounts-wanted.ts';
 import type { Ports } from '../ports.ts';
+import { devicePermissions, devicesOf, type ResolvedDevice } from './devices.ts';
 import type { ContainerSpec, D } from './schema.ts';
 
 type Io = Pick<Ports, 'docker' | 'mounts'>;
@@ -23,14 +24,25 @@ export function bindsOf(
   });
 }
 
+/** What of the host a container is to get, as it is resolved now. */
+export interface Given {
+  readonly binds: readonly ResolvedBind[];
+  readonly devices: readonly ResolvedDevice[];
+}
+
+export function givenTo({ spec, own }: D, mounts: Ports['mounts']): Given {
+  return { binds: bindsOf(spec, own, mounts), devices: devicesOf(spec, mounts) };
+}
+
 async function sourcePermissions(
   d: D,
-  binds: readonly ResolvedBind[],
+  { binds, devices }: Given,
   io: Io,
   signal: AbortSignal,
 ): Promise<Permission[]> {
   const engineRoot = binds.length === 0 ? undefined : await engineRootOf(io.docker, signal);
   const permissions = binds.flatMap((bind) => bindPermissions(bind, d.own, io.mounts, engineRoot));
+  permissions.push(...devicePermissions(devices));
   for (const mount of d.spec.mounts ?? []) {
     if (mount.type !== 'volume') continue;
     const { source, readOnly = false } = mount;
@@ -40,15 +52,15 @@ async function sourcePermissions(
 }
 
 export function resolve(d: D, io: Io, signal: AbortSignal): Promise<Permission[]> {
-  return sourcePermissions(d, bindsOf(d.spec, d.own, io.mounts), io, signal);
+  return sourcePermissions(d, givenTo(d, io.mounts), io, signal);
 }
 
 /** Where the spec's sources lead. @throws Stalled('NotAllowed') just before they are used */
-export async function requireSources(d: D, io: Io, signal: AbortSignal): Promise<ResolvedBind[]> {
-  const binds = bindsOf(d.spec, d.own, io.mounts);
-  const refusal = d.refusal(await sourcePermissions(d, binds, io, signal));
+export async function requireSources(d: D, io: Io, signal: AbortSignal): Promise<Given> {
+  const given = givenTo(d, io.mounts);
+  const refusal = d.refusal(await sourcePermissions(d, given, io, signal));
   if (refusal !== undefined) throw new Stalled('NotAllowed', refusal);
-  return binds;
+  return given;
 }
 
 /** Of those that run, why what they see is not granted, by ID. */

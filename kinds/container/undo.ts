@@ -1,12 +1,14 @@
 // Undo: what was made is removed, and the container that was in service before is again.
 import * as z from 'zod';
 import { Stalled } from '../../api/errors.ts';
+import { devicePermission } from '../container-powers.ts';
 import {
   anonymousVolumes,
   ask,
   type Container,
   imageID,
   inspect,
+  isStatus,
   nameOf,
   withLabel,
 } from '../docker-engine.ts';
@@ -15,7 +17,9 @@ import { mountPermissions } from '../mount-powers.ts';
 import type { Docker, Ports } from '../ports.ts';
 import { OUR_LABELS } from './check.ts';
 import { volumeMounts } from './create.ts';
+import { enginesDevices } from './devices.ts';
 import { isOurs } from './drift.ts';
+import { connect, networkingConfig, networksOf } from './networks.ts';
 import { removeOthers, rename } from './replace.ts';
 import { requireSeen } from './sources.ts';
 
@@ -36,12 +40,15 @@ const Kept = z.object({
   }),
   hostConfig: z.looseObject({
     RestartPolicy: z.looseObject({ Name: z.string() }),
+    NetworkMode: z.string().optional(),
     Mounts: z.array(z.looseObject({ Target: z.string() })).nullish(),
   }),
   /** How often the engine had started it again; release 0.1 did not look. */
   restarts: z.int().optional(),
   /** Volumes that nobody named, by where it saw them. */
   volumes: z.record(z.string(), z.string()).optional(),
+  /** Its networks, with its aliases there. */
+  networks: z.record(z.string(), z.array(z.string())).optional(),
 });
 type Kept = z.infer<typeof Kept>;
 export const Before = z.object({ before: Kept.nullable() });
@@ -60,6 +67,7 @@ export function beforeOf(container: Container | undefined): Before {
     hostConfig: HostConfig,
     restarts: RestartCount,
     volumes: anonymousVolumes(container),
+    networks: Object.fromEntries(networksOf(container)),
   };
   return { before: Kept.parse(kept) };
 }
@@ -104,7 +112,13 @@ async function start(
 }
 
 /** It was judged when it was made. @throws Stalled('NotAllowed') where its sources lead elsewhere now */
-function requireUnmoved(record: InventoryRecord, { HostConfig }: Container, mounts: Ports['mounts']): void {
+function requireUnmoved(record: InventoryRecord, container: Container, mounts: Ports['mounts']): void {
+  const { HostConfig } = container;
+  for (const { PathOnHost } of enginesDevices(container)) {
+    const { path, hostPath } = mounts.resolve(mounts.nameOf(PathOnHost));
+    const refusal = hostPath === PathOnHost ? undefined : record.refusal([devicePermission(path)]);
+    if (refusal !== undefined) throw new Stalled('NotAllowed', refusal);
+  }
   for (const { Type, Source = '', ReadOnly = false } of HostConfig.Mounts ?? []) {
     if (Type !== 'bind') continue;
     const { path, hostPath } = mounts.resolve(mounts.nameOf(Source));
@@ -122,13 +136,15 @@ async function stillThere({ id }: Kept, docker: Docker, signal: AbortSignal): Pr
 
 /** The engine takes back what it shows of a container. @throws EngineError when somebody else has its name. */
 async function makeAgain(before: Kept, docker: Docker, signal: AbortSignal): Promise<Container> {
-  const { config, hostConfig, volumes = {} } = before;
+  const { config, hostConfig, volumes = {}, networks = {} } = before;
   const image = (await imageID(docker, before.image, signal)) ?? config.Image;
   const mounts = hostConfig.Mounts ?? [];
+  const mode = hostConfig.NetworkMode ?? '';
   const body = {
     ...config,
     Labels: { ...config.Labels, [MADE_AGAIN_LABEL]: before.id },
     Image: image,
+    NetworkingConfig: networkingConfig(mode, networks[mode]),
     HostConfig: {
       ...hostConfig,
       Mounts: [
@@ -142,5 +158,16 @@ async function makeAgain(before: Kept, docker: Docker, signal: AbortSignal): Pro
   };
   const query = { name: before.name };
   const { body: answer } = await ask(docker, 'POST', '/containers/create', { query, body, signal });
-  return (await inspect(docker, (JSON.parse(answer) as { Id: string }).Id, signal))!;
+  const { Id } = JSON.parse(answer) as { Id: string };
+  const made = (await inspect(docker, Id, signal))!;
+  for (const [network, aliases] of Object.entries(networks)) {
+    if (networksOf(made).has(network) || ['host', 'none', mode].includes(network)) continue;
+    try {
+      await connect(docker, network, Id, aliases, signal);
+    } catch (error) {
+      // One that is gone by now keeps nothing else from coming back.
+      if (!isStatus(error, 404)) throw error;
+    }
+  }
+  return made;
 }

@@ -15,6 +15,11 @@ export function resolvedImage(reference: string): string {
   return `${repository}${tag === '' ? '' : `:${tag}`}${digest === '' ? '' : `@${digest}`}`;
 }
 
+/** The host that it is pulled from: docker.io, registry.example.org:5000. */
+export function registryOf(reference: string): string {
+  return parse(reference).repository.split('/')[0]!;
+}
+
 /**
  * Whether a grant gives an image. `*` stands for any characters within one part: of the host, of one step of the path, of
  * the tag, of the digest. So `grafana/alloy:*` gives every tag, and no digest, which `grafana/alloy@*` does. `*` alone

@@ -21,6 +21,71 @@ before(async () => {
 });
 after(() => engine?.stop());
 
+test('it is in several networks, under its aliases there, and put back into them; an undo keeps them', {
+  timeout: 180_000,
+}, async (t) => {
+  if (!require(t, DOCKER)) return;
+  const docker = createDocker(engine.address);
+  const clock = { ...systemClock, monotonic: () => systemClock.monotonic() * 5 };
+  const line = new Timeline(t, { ports: { docker, clock }, withinMs: 60_000 }).start();
+  t.after(async () => {
+    await line.stop();
+    await docker.close();
+    await engine.docker('rm', '-f', 'web').catch(() => undefined);
+  });
+  const spec = (more: object = {}) =>
+    resource('Container', 'web', {
+      name: 'web',
+      image: 'test/web:1',
+      pull: 'never',
+      command: ['sleep', '100000'],
+      networks: [{ name: 'mine', aliases: ['db', 'cache'] }, { name: 'theirs' }],
+      ...more,
+    });
+  const show = async () => {
+    const text = await engine.docker('inspect', '-f', '{{json .NetworkSettings.Networks}}', 'web');
+    const networks = JSON.parse(text) as Record<string, { Aliases: string[] | null; IPAddress: string }>;
+    return Object.entries(networks)
+      .map(([name, { Aliases, IPAddress }]) => {
+        assert.match(IPAddress, /^198\.18\./, name);
+        const meant = ['cache', 'db'].filter((alias) => Aliases?.includes(alias));
+        return [name, ...meant].join(' ');
+      })
+      .sort();
+  };
+  const right = ['mine cache db', 'theirs'];
+  // Somebody else's container of this name, in the same networks, is replaced and comes back in them.
+  await engine.docker(
+    'run',
+    '-d',
+    '--network=mine',
+    '--network-alias=db',
+    '--name=web',
+    'test/web:1',
+    'sleep',
+    '9',
+  );
+  await engine.docker('network', 'connect', 'theirs', 'web');
+  line.assign(spec({ adopt: true }));
+  await line.expect(KEY, 'True');
+  assert.deepEqual(await show(), right);
+  const id = await engine.docker('inspect', '-f', '{{.Id}}', 'web');
+
+  await engine.docker('network', 'disconnect', 'theirs', 'web');
+  await eventually(async () => assert.deepEqual(await show(), right), 60_000);
+  await engine.docker('network', 'disconnect', 'mine', 'web');
+  await engine.docker('network', 'connect', '--alias=db', 'mine', 'web');
+  await eventually(async () => assert.deepEqual(await show(), right), 60_000);
+  assert.equal(await engine.docker('inspect', '-f', '{{.Id}}', 'web'), id, 'the same container');
+
+  // What was kept of theirs is removed by hand: it is made again, in its networks.
+  const theirs = await engine.docker('ps', '-aq', '--filter', 'name=homeostat-kept');
+  await engine.docker('rm', '-f', theirs);
+  line.assign();
+  await line.expectGone(KEY);
+  assert.deepEqual(await show(), ['mine db', 'theirs']);
+});
+
 test('a port is published where it is said, and the network is kept as it is said', {
   timeout: 180_000,
 }, async (t) => {

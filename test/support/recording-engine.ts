@@ -6,6 +6,7 @@ import type { Docker, HttpResponse } from '../../kinds/ports.ts';
 export interface CreateBody {
   readonly Image: string;
   readonly Labels: Readonly<Record<string, string>>;
+  readonly NetworkingConfig?: { readonly EndpointsConfig: Readonly<Record<string, object>> };
   readonly HostConfig: {
     readonly NetworkMode: string;
     readonly PidMode?: string;
@@ -25,6 +26,8 @@ export interface CreateBody {
 export interface RecordingEngine {
   readonly docker: Docker;
   readonly created: readonly CreateBody[];
+  /** Networks that containers were connected to, apart from the one that they were made with. */
+  readonly joined: readonly string[];
 }
 
 interface Kept {
@@ -35,6 +38,7 @@ interface Kept {
 
 export function recordingEngine(): RecordingEngine {
   const created: CreateBody[] = [];
+  const joined: string[] = [];
   const kept = new Map<string, Kept>();
   const answer = (status: number, value: unknown = {}): HttpResponse => ({
     status,
@@ -71,6 +75,10 @@ export function recordingEngine(): RecordingEngine {
         );
       if (path.startsWith('/images/')) return answer(200, { Id: 'sha256:image' });
       const [, kind, name = '', action] = path.split('/');
+      if (kind === 'networks') {
+        if (action === 'connect') joined.push(decodeURIComponent(name));
+        return answer(200);
+      }
       if (kind !== 'containers') return answer(404);
       const [id, container] = find(decodeURIComponent(name));
       if (id === undefined || container === undefined) return answer(404);
@@ -79,7 +87,7 @@ export function recordingEngine(): RecordingEngine {
       return act(id, action ?? '', query);
     },
   };
-  return { docker, created };
+  return { docker, created, joined };
 }
 
 function shown(Id: string, { body, name, running }: Kept): object {
@@ -104,7 +112,7 @@ function shown(Id: string, { body, name, running }: Kept): object {
     },
     Config: { Image: body.Image, Env: [], Labels: body.Labels },
     HostConfig: body.HostConfig,
-    NetworkSettings: { Networks: { [NetworkMode]: {} } },
+    NetworkSettings: { Networks: body.NetworkingConfig?.EndpointsConfig ?? { [NetworkMode]: {} } },
     Mounts: [],
   };
 }

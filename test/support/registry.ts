@@ -15,6 +15,8 @@ const MANIFEST = 'application/vnd.docker.distribution.manifest.v2+json';
 export class Registry {
   /** Requests for layers wait half-way for as long as it is true. */
   holdsBack = false;
+  /** Who may ask, as `name:password`; undefined for everyone. */
+  account: string | undefined;
   /** Method and path of what was asked, in order. */
   readonly asked: string[] = [];
   readonly #blobs = new Map<string, Buffer>();
@@ -76,6 +78,13 @@ export class Registry {
   async #answer(request: http.IncomingMessage, response: http.ServerResponse): Promise<void> {
     const { pathname } = new URL(request.url!, 'http://registry');
     this.asked.push(`${request.method} ${pathname}`);
+    const basic = `Basic ${Buffer.from(this.account ?? '').toString('base64')}`;
+    if (this.account !== undefined && request.headers.authorization !== basic) {
+      const error = '{"errors":[{"code":"UNAUTHORIZED","message":"authentication required"}]}';
+      const headers = { 'content-type': 'application/json', 'www-authenticate': 'Basic realm="registry"' };
+      response.writeHead(401, headers).end(error);
+      return;
+    }
     const last = path.posix.basename(pathname);
     const manifest = pathname.includes('/manifests/') ? this.#manifests.get(last) : undefined;
     const blob = pathname.includes('/blobs/') ? this.#blobs.get(last) : undefined;

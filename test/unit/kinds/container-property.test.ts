@@ -48,6 +48,26 @@ const spec = fc.record(
     image: fc.constantFrom('app', 'a/b:1', 'docker.io/a/b', 'r:5000/x', `a/b:1@sha256:${'0'.repeat(64)}`),
     mounts: fc.array(mount, { maxLength: 4 }),
     network: fc.constantFrom('host', 'none', 'bridge', 'default', 'container:db', 'db_default'),
+    networks: fc.array(
+      fc.record(
+        { name: fc.constantFrom('bridge', 'db_default', 'x'), aliases: fc.constant(['web']) },
+        { requiredKeys: ['name'] },
+      ),
+      { minLength: 1, maxLength: 2 },
+    ),
+    devices: fc.array(
+      fc.tuple(path, fc.constantFrom('', ':/dev/x', ':r', ':/dev/x:rw')).map(([at, more]) => at + more),
+      { maxLength: 2 },
+    ),
+    ulimits: fc.record({ nofile: fc.nat(), rtprio: fc.nat() }, { requiredKeys: [] }),
+    extraHosts: fc.constant({ db: '10.0.0.5' }),
+    groupAdd: fc.constant(['999']),
+    cpus: fc.constant(0.5),
+    logging: fc.record(
+      { driver: fc.constantFrom('json-file', 'syslog'), options: fc.constantFrom({}, { a: 'b' }) },
+      { requiredKeys: [] },
+    ),
+    pidsLimit: fc.constant(100),
     ports: fc.array(
       fc.tuple(address, fc.nat(70_000)).map(([a, port]) => `${a}${port}:${port}`),
       { maxLength: 3 },
@@ -75,13 +95,24 @@ function ends(found: Readonly<Record<string, string>>): boolean {
   }
 }
 
+const HARMLESS = ['ExtraHosts', 'GroupAdd', 'NanoCpus', 'PidsLimit', 'Ulimits'];
+
 /** What a create call gives, in the words of grants. */
-function given(body: CreateBody): string[] {
+function given(body: CreateBody, joined: readonly string[]): string[] {
   const { HostConfig: host, Labels } = body;
-  const known = ['NetworkMode', 'PidMode', 'Privileged', 'CapAdd', 'CapDrop', 'Memory', 'ReadonlyRootfs'];
+  const known = [
+    'NetworkMode',
+    'PidMode',
+    'Privileged',
+    'CapAdd',
+    'CapDrop',
+    'Devices',
+    'Memory',
+    'ReadonlyRootfs',
+  ];
   for (const field of Object.keys(host)) {
     assert.ok(
-      [...known, 'RestartPolicy', 'PortBindings', 'Mounts'].includes(field),
+      [...known, ...HARMLESS, 'LogConfig', 'RestartPolicy', 'PortBindings', 'Mounts'].includes(field),
       `nobody judges ${field}`,
     );
   }
@@ -93,9 +124,16 @@ function given(body: CreateBody): string[] {
     ...(host.CapAdd ?? []).map((name) => `capability ${name}`),
     ...(host.Privileged === true ? ['root-equivalent privileged:app'] : []),
     ...(host.PidMode === 'host' ? ['root-equivalent pid:host:app'] : []),
-    ...(['none', 'bridge', 'default'].includes(host.NetworkMode)
-      ? []
-      : [`capability network:${host.NetworkMode}`]),
+    ...[host.NetworkMode, ...Object.keys(body.NetworkingConfig?.EndpointsConfig ?? {}), ...joined]
+      .filter((network) => !['none', 'bridge', 'default'].includes(network))
+      .map((network) => `capability network:${network}`),
+    ...((host['Devices'] ?? []) as { PathOnHost: string }[]).map(
+      ({ PathOnHost }) => `root-equivalent device:${PathOnHost}`,
+    ),
+    ...logs(host['LogConfig']),
+    ...((host['Ulimits'] ?? []) as { Name: string }[])
+      .filter(({ Name }) => Name === 'rtprio')
+      .map(({ Name }) => `capability ulimit:${Name}`),
     ...host.Mounts.filter(({ Type }) => Type !== 'tmpfs').map(
       ({ Source, ReadOnly = false }) => `mount ${Source}:${ReadOnly ? 'ro' : 'rw'}`,
     ),
@@ -103,6 +141,12 @@ function given(body: CreateBody): string[] {
       .filter((label) => !['dev.homeostat.resource', 'dev.homeostat.spec'].includes(label))
       .map((label) => `capability label:${label}`),
   ];
+}
+
+function logs(config: unknown): string[] {
+  const { Type, Config } = (config ?? { Type: '', Config: {} }) as { Type: string; Config: object };
+  if (Type === 'syslog') return ['capability logging:syslog'];
+  return Type === '' && Object.keys(Config).length > 0 ? ['capability logging:default'] : [];
 }
 
 const named = ({ type, value, mode }: Permission): string =>
@@ -128,7 +172,7 @@ test('whatever reaches the engine was asked for, and the agent’s own is never 
     fc.asyncProperty(spec, links, async (wanted, leads) => {
       const types = Object.fromEntries(OWN.slice(1).map((own) => [own, 'file' as const]));
       const mounts = plainMounts('', { links: leads, types });
-      const { docker, created } = recordingEngine();
+      const { docker, created, joined } = recordingEngine();
       const ports = { docker, mounts, files: {}, clock: new FakeClock() } as unknown as Ports;
       const refused = new Set<string>();
       const isOwn = ({ type, value, covers = [] }: Permission) =>
@@ -150,7 +194,7 @@ test('whatever reaches the engine was asked for, and the agent’s own is never 
         if (refused.size === 0) throw error;
       });
       for (const body of created) {
-        for (const power of given(body)) assert.ok(words.has(power), `${power} was not asked for`);
+        for (const power of given(body, joined)) assert.ok(words.has(power), `${power} was not asked for`);
         assert.ok(asked.some(({ type }) => type === 'image'));
         for (const own of OWN) assert.ok(!shows(body, mounts.resolve(own).path), `${own} can be seen`);
       }

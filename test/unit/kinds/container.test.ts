@@ -4,8 +4,10 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { checkContainer } from '../../../kinds/container/check.ts';
 import { createBody, specDigest } from '../../../kinds/container/create.ts';
-import { configChanges, stateChanges } from '../../../kinds/container/drift.ts';
+import { devicesOf } from '../../../kinds/container/devices.ts';
+import { configChanges, isUsable, stateChanges } from '../../../kinds/container/drift.ts';
 import { container } from '../../../kinds/container/index.ts';
+import { networksWanted } from '../../../kinds/container/networks.ts';
 import { ContainerSpec, type D } from '../../../kinds/container/schema.ts';
 import { bindsOf } from '../../../kinds/container/sources.ts';
 import type { Container } from '../../../kinds/docker-engine.ts';
@@ -64,7 +66,9 @@ function made(d: D, more: Partial<Container['State']> = {}): Container {
       Labels: body['Labels'] as Record<string, string>,
     },
     HostConfig: body['HostConfig'] as Container['HostConfig'],
-    NetworkSettings: { Networks: { [d.spec.network ?? 'bridge']: {} } },
+    NetworkSettings: {
+      Networks: Object.fromEntries([...networksWanted(d.spec)].map(([name, Aliases]) => [name, { Aliases }])),
+    },
     Mounts: [],
   };
 }
@@ -94,6 +98,84 @@ test('everything that a host’s owner may not want is asked for', () => {
   assert.deepEqual(permissions({ mounts: [{ type: 'volume', source: 'data', target: '/data' }] }), [
     'mount data',
   ]);
+});
+
+test('networks beside the first one are asked for, made, compared, and what can’t be is told', () => {
+  const networks = [{ name: 'mine', aliases: ['web', 'www'] }, { name: 'theirs' }];
+  assert.deepEqual(permissions({ network: 'first', networks }), [
+    'capability network:first',
+    'capability network:mine',
+    'capability network:theirs',
+  ]);
+  const body = createBody(desire({ networks }), { image: 'x', binds: [] });
+  assert.equal((body['HostConfig'] as Record<string, unknown>)['NetworkMode'], 'mine', 'in place of bridge');
+  assert.deepEqual(body['NetworkingConfig'], { EndpointsConfig: { mine: { Aliases: ['web', 'www'] } } });
+  const d = desire({ network: 'first', networks });
+  const has = (Networks: Record<string, { Aliases?: string[] | null }>) =>
+    configChanges(d, { ...made(d), NetworkSettings: { Networks } });
+  const mine = { Aliases: ['0123456789ab', 'www', 'web'] };
+  assert.deepEqual(has({ first: {}, mine, theirs: { Aliases: null } }), []);
+  assert.deepEqual(has({ mine: { Aliases: ['web'] }, other: {} }), [
+    { what: 'network', from: 'mine as web, other', to: 'first, mine as web as www, theirs' },
+  ]);
+  const told = (more: object) => complaints(more).join('\n');
+  assert.match(told({ network: 'host', networks }), /^networks: with network host it can join no other/);
+  assert.match(told({ networks: [...networks, { name: 'mine' }] }), /^networks\.2: mine is named twice/);
+  assert.match(told({ networks: [{ name: 'bridge', aliases: ['x'] }] }), /^networks\.0\.aliases: .*bridge/);
+  for (const name of ['host', 'none', 'container:x'])
+    assert.ok(!ContainerSpec.safeParse({ name: 'a', image: 'a', networks: [{ name }] }).success, name);
+});
+
+test('devices become what the engine is asked for, each as a link leads now', () => {
+  const mounts = plainMounts('/sandbox', { links: { '/dev/serial/by-id/gps': '/dev/ttyUSB0' } });
+  const d = desire({ devices: ['/dev/serial/by-id/gps:/dev/gps:r', '/dev/fuse', '/dev/dri:rw'] });
+  const devices = devicesOf(d.spec, mounts);
+  const { HostConfig } = createBody(d, { image: 'x', binds: [], devices }) as {
+    HostConfig: Container['HostConfig'];
+  };
+  assert.deepEqual(HostConfig['Devices'], [
+    { PathOnHost: '/sandbox/dev/ttyUSB0', PathInContainer: '/dev/gps', CgroupPermissions: 'r' },
+    { PathOnHost: '/sandbox/dev/fuse', PathInContainer: '/dev/fuse', CgroupPermissions: 'rwm' },
+    { PathOnHost: '/sandbox/dev/dri', PathInContainer: '/dev/dri', CgroupPermissions: 'rw' },
+  ]);
+  const container = { ...made(d), HostConfig };
+  assert.deepEqual(configChanges(d, container, { devices }), []);
+  const moved = devicesOf(d.spec, plainMounts('/sandbox'));
+  assert.equal(configChanges(d, container, { devices: moved })[0]?.what, 'container');
+  for (const text of ['ttyUSB0', '/dev/a:b', '/dev/a:/dev/b:x', '/dev/a:/b:rw:/c'])
+    assert.ok(!ContainerSpec.safeParse({ name: 'a', image: 'a', devices: [text] }).success, text);
+});
+
+test('limits, groups and names become what the engine is asked for; limits are mended in place', () => {
+  const d = desire({
+    cpus: 1.5,
+    pidsLimit: 200,
+    ulimits: { nofile: 1024, memlock: { soft: -1, hard: -1 }, rtprio: 5 },
+    groupAdd: ['999', 'video'],
+    extraHosts: { db: '10.0.0.5', 'host.local': 'host-gateway', six: 'fd00::5' },
+  });
+  const { HostConfig } = createBody(d, { image: 'x', binds: [] }) as { HostConfig: Container['HostConfig'] };
+  const { NanoCpus, PidsLimit, Ulimits, GroupAdd, ExtraHosts } = HostConfig;
+  assert.deepEqual([NanoCpus, PidsLimit, GroupAdd], [1_500_000_000, 200, ['999', 'video']]);
+  assert.deepEqual(Ulimits, [
+    { Name: 'memlock', Soft: -1, Hard: -1 },
+    { Name: 'nofile', Soft: 1024, Hard: 1024 },
+    { Name: 'rtprio', Soft: 5, Hard: 5 },
+  ]);
+  assert.deepEqual(ExtraHosts, ['db:10.0.0.5', 'host.local:host-gateway', 'six:fd00::5']);
+  assert.deepEqual(permissions(d.spec), ['capability ulimit:memlock', 'capability ulimit:rtprio']);
+  const updated = { ...made(d), HostConfig: { ...HostConfig, NanoCpus: 5e8, PidsLimit: null } };
+  assert.deepEqual(configChanges(d, updated), [
+    { what: 'cpus', from: '0.5', to: '1.5' },
+    { what: 'pidsLimit', from: 'no limit', to: '200' },
+  ]);
+  assert.ok(isUsable(d, updated), 'none is made anew for it');
+  assert.match(complaints({ ulimits: { nofile: { soft: 2, hard: 1 } } })[0]!, /^ulimits\.nofile: its soft/);
+  assert.match(
+    complaints({ network: 'container:x', extraHosts: { a: '10.0.0.1' } })[0]!,
+    /^extraHosts: with network/,
+  );
+  assert.ok(!ContainerSpec.safeParse({ name: 'a', image: 'a', extraHosts: { db: 'elsewhere' } }).success);
 });
 
 test('what a mount needs is said by where it leads', async () => {
@@ -270,6 +352,7 @@ test('differences are named, and those in secrets are not shown', () => {
     HostConfig: {
       ...right.HostConfig,
       Memory: 1,
+      CpuShares: 5,
       NanoCpus: 5e8,
       RestartPolicy: { Name: '', MaximumRetryCount: 0 },
     },
@@ -279,7 +362,7 @@ test('differences are named, and those in secrets are not shown', () => {
   assert.deepEqual(
     changes.map(({ what }) => what),
     ['env TOKEN', 'memory', 'restart', 'network'],
-    'and what the spec can’t name (NanoCpus) is not one',
+    'and what the spec does not name (NanoCpus), or can’t (CpuShares), is not one',
   );
   assert.doesNotMatch(JSON.stringify(changes), /older secret|the secret/);
   const elsewhere = made(
