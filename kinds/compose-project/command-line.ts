@@ -48,9 +48,10 @@ export async function requireTheirCommandLine(
     );
   }
   const files = new Set([...base, OVERRIDE, LISTED].map((file) => onHost(inProject(at, file))));
-  for (const { State, Labels = {} } of ours) {
+  // Running or not: one that was only just created is somebody's `docker compose up` that is under way.
+  for (const { Labels = {} } of ours) {
     const service = Labels[`${COMPOSE}service`] ?? '';
-    if (State !== 'running' || !extended.has(service)) continue;
+    if (!extended.has(service)) continue;
     const read = (Labels[`${COMPOSE}project.config_files`] ?? '').split(',');
     // Made with ours beside them: by their .env, which may name other files by now, or by us.
     const withOurs = read.includes(onHost(inProject(at, own)));
