@@ -10,9 +10,8 @@ import { AgentStatus, findCondition } from '../../api/status.ts';
 import { askAgent } from '../../cli/socket.ts';
 import { agentFiles, fileResources } from '../bench/agents.ts';
 import { eventually } from '../support/eventually.ts';
+import { PROGRAM } from '../support/program.ts';
 import { temporaryDirectory } from '../support/sandbox.ts';
-
-const CLI = path.join(import.meta.dirname, '../../cli/homeostat.ts');
 
 function begin(t: TestContext) {
   const directory = temporaryDirectory(t);
@@ -23,7 +22,7 @@ function begin(t: TestContext) {
   fs.writeFileSync(at('agent.json'), files['agent.json']);
   fs.writeFileSync(at('state/bundle.json'), files['bundle.json']);
   const start = (env: Record<string, string> = {}) => {
-    const child = spawn(process.execPath, [CLI, 'agent', '--config', at('agent.json')], {
+    const child = spawn(process.execPath, [PROGRAM, 'agent', '--config', at('agent.json')], {
       stdio: ['ignore', 'pipe', 'inherit'],
       env: { ...process.env, ...env },
     });

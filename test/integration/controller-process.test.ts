@@ -27,8 +27,8 @@ import {
 import { signRequest } from '../../api/signatures.ts';
 import type { FleetView } from '../../controller/fleet/view.ts';
 import { parseListen } from '../../controller/main.ts';
+import { PROGRAM } from '../support/program.ts';
 
-const CLI = join(import.meta.dirname, '../../cli/homeostat.ts');
 const scratch = mkdtempSync(join(tmpdir(), 'homeostat-process-'));
 const running = new Set<ChildProcess>();
 after(() => {
@@ -60,12 +60,12 @@ function sandbox(name: string) {
 }
 type Sandbox = ReturnType<typeof sandbox>;
 
-/** The CLI as a process; its log can be waited for line by line. */
+/** The PROGRAM as a process; its log can be waited for line by line. */
 async function start(box: Sandbox, ...more: string[]) {
   const child = spawn(
     process.execPath,
     [
-      CLI,
+      PROGRAM,
       'controller',
       '--repo',
       box.repo,
@@ -105,7 +105,7 @@ async function start(box: Sandbox, ...more: string[]) {
 }
 
 const run = (...args: string[]): string =>
-  execFileSync(process.execPath, [CLI, ...args], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] });
+  execFileSync(process.execPath, [PROGRAM, ...args], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] });
 
 async function pull(url: string, keyFile: string) {
   const privateKey = privateKeyOf(readFileSync(keyFile, 'utf8').trim());

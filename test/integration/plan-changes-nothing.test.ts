@@ -14,10 +14,10 @@ import { agentFiles } from '../bench/agents.ts';
 import { eventually } from '../support/eventually.ts';
 import { homeostatIn } from '../support/homeostat.ts';
 import { resource } from '../support/manifest.ts';
+import { PROGRAM } from '../support/program.ts';
 import { temporaryDirectory } from '../support/sandbox.ts';
 import { treeText } from '../support/tree.ts';
 
-const CLI = path.join(import.meta.dirname, '../../cli/homeostat.ts');
 const MARK = 'HOMEOSTAT_TEST_CHILD';
 const service = (mark: string) => ({
   unit: 'sleeper.service',
@@ -62,7 +62,7 @@ async function begin(t: TestContext) {
     ].join('\n---\n'),
   );
   const startAgent = () => {
-    const agent = spawn(process.execPath, [CLI, 'agent', '--config', at('agent.json')], {
+    const agent = spawn(process.execPath, [PROGRAM, 'agent', '--config', at('agent.json')], {
       stdio: ['ignore', 'ignore', 'inherit'],
     });
     t.after(() => end(agent, 'SIGTERM'));

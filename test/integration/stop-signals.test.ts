@@ -11,15 +11,15 @@ import * as z from 'zod';
 import { agentFiles } from '../bench/agents.ts';
 import { eventually } from '../support/eventually.ts';
 import { resource } from '../support/manifest.ts';
+import { PROGRAM } from '../support/program.ts';
 import { temporaryDirectory } from '../support/sandbox.ts';
 
-const CLI = path.join(import.meta.dirname, '../../cli/homeostat.ts');
 const Line = z.looseObject({ msg: z.string() });
 type Line = z.infer<typeof Line>;
 
-/** The CLI as a process; its log can be waited for. */
+/** The PROGRAM as a process; its log can be waited for. */
 function start(t: TestContext, args: readonly string[], env: Record<string, string | undefined>) {
-  const child = spawn(process.execPath, [CLI, ...args], {
+  const child = spawn(process.execPath, [PROGRAM, ...args], {
     stdio: ['ignore', 'pipe', 'inherit'],
     env: { ...process.env, ...env },
   });
@@ -93,7 +93,7 @@ function onceWithPackage(t: TestContext, more: readonly string[] = [], aptGet?: 
   ];
   fs.writeFileSync(at('manifests/all.yaml'), all.join('\n---\n'));
   const where = ['--dir', at('manifests'), '--host', 'pi', '--root', at('root'), '--state', at('state')];
-  const child = spawn(process.execPath, [CLI, 'once', ...where, ...more], {
+  const child = spawn(process.execPath, [PROGRAM, 'once', ...where, ...more], {
     stdio: ['ignore', 'pipe', 'pipe'],
     env: { ...process.env, ...env, NO_COLOR: '1' },
   });

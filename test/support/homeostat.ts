@@ -1,14 +1,12 @@
 // The command line as a person calls it: a process of its own, with no more environment than it is given.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import path from 'node:path';
-
-const program = path.join(import.meta.dirname, '../../cli/homeostat.ts');
+import { PROGRAM } from './program.ts';
 
 /** @returns a function that runs `homeostat` in that directory, to its end. */
 export function homeostatIn(cwd: string) {
   return async (args: string[], env: Record<string, string> = {}) => {
-    const child = spawn(process.execPath, [program, ...args], {
+    const child = spawn(process.execPath, [PROGRAM, ...args], {
       cwd,
       timeout: 60_000,
       env: { PATH: process.env['PATH'], NO_COLOR: '1', ...env },

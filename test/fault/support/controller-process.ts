@@ -12,8 +12,7 @@ import { newSeed } from '../../../controller/fleet/keys.ts';
 import { Database } from '../../../controller/store/database.ts';
 import { Store } from '../../../controller/store/store.ts';
 import { Tokens } from '../../../controller/store/tokens.ts';
-
-const CLI = path.join(import.meta.dirname, '../../../cli/homeostat.ts');
+import { PROGRAM } from '../../support/program.ts';
 
 export const host = (name: string): string =>
   `apiVersion: homeostat.dev/v1\nkind: Host\nmetadata: {name: ${name}}\nspec: {mode: enforce}\n`;
@@ -32,7 +31,7 @@ export class ControllerProcess {
     this.#git('init', '--quiet', '--initial-branch=main');
     this.commit(files);
     const options = ['--repo', this.#repo, '--state', this.#state, '--listen', '127.0.0.1:0', '--open-reads'];
-    const child = spawn(process.execPath, [CLI, 'controller', ...options, ...more], {
+    const child = spawn(process.execPath, [PROGRAM, 'controller', ...options, ...more], {
       stdio: ['ignore', 'pipe', 'inherit'],
     });
     this.#child = child;

@@ -8,9 +8,9 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { FleetView } from '../../../controller/fleet/view.ts';
 import { gitRepository, type Repository } from '../../support/git-repository.ts';
 import { type GitServer, startGitServer } from '../../support/git-server.ts';
+import { OTHER_BUILD, PROGRAM } from '../../support/program.ts';
 
-const CLI = path.join(import.meta.dirname, '../../../cli/homeostat.ts');
-const LONGEST_MS = 120_000;
+const LONGEST_MS = OTHER_BUILD === undefined ? 120_000 : 15_000;
 /** SIGTERM, SIGKILL and what is written at the end, with other suites beside it. */
 const STOP_MS = 60_000;
 
@@ -52,7 +52,7 @@ export class GitController {
       '--poll',
       '1',
     ];
-    const child = spawn(process.execPath, [CLI, 'controller', ...options], {
+    const child = spawn(process.execPath, [PROGRAM, 'controller', ...options], {
       stdio: ['ignore', 'pipe', 'pipe'],
     });
     this.#child = child;
