@@ -13,7 +13,11 @@ import { APT, BOOTED_HOSTS, require } from '../support/capabilities.ts';
 let host: LabHost;
 let address = '';
 const canRun = [BOOTED_HOSTS, APT].every(({ missing }) => missing() === undefined);
-const standIns = ['ALLOY_BIN', 'FLUENT_BIT_BIN'].filter((name) => process.env[name] === undefined);
+const PROGRAMS = ['ALLOY_BIN', 'FLUENT_BIT_BIN'];
+const standIns = PROGRAMS.filter((name) => process.env[name] === undefined);
+const named = PROGRAMS.flatMap((name) =>
+  process.env[name] === undefined ? [] : [[name, process.env[name]]],
+);
 const WHICH = standIns.map((name) => name.slice(0, -4).toLowerCase().replace('_', '-')).join(', ');
 
 before(async () => {
@@ -30,7 +34,7 @@ test(`on a booted host${WHICH === '' ? '' : ` (stand-in: ${WHICH})`}: lean is on
   if (!require(t, BOOTED_HOSTS, APT)) return;
   const inside = path.join(import.meta.dirname, 'inside', 'lean.ts');
   const command = [process.execPath, '--test', '--test-reporter=spec', '--test-isolation=none', inside];
-  const env = { NODE_TEST_CONTEXT: '', HOST_ADDRESS: address };
+  const env = { NODE_TEST_CONTEXT: '', HOST_ADDRESS: address, ...Object.fromEntries(named) };
   const result = await host.exec(command, { timeout: 590_000, env });
   for (const line of result.stdout.split('\n').filter((l) => /^\s*✔/.test(l))) t.diagnostic(line.trim());
   assert.equal(result.exitCode, 0, `${result.stdout}\n${result.stderr}`);

@@ -3,8 +3,9 @@
  * systemd-nspawn with D-Bus, journald, apt and dpkg, in namespaces of its own.
  *
  * What a host has of this machine, besides /: the checkout that the lab runs from
- * and the cache of built programs, read-only at the paths that they have here, even
- * where the host has a mount of its own (/tmp, /run). So `node` and the sources
+ * and the cache of built programs, and real programs that the environment names
+ * (ALLOY_BIN), read-only at the paths that they have here, even where the host has
+ * a mount of its own (/tmp, /run). So `node` and the sources
  * work in its units as they do here. Units with PrivateTmp or ProtectHome don't see
  * a checkout below /tmp or below a home.
  *
@@ -16,9 +17,18 @@
  * write a line; then the host's hs-lab-ready.service touches a file in a directory
  * that both sides see.
  */
-import { existsSync, readFileSync, realpathSync, rmSync, watch, writeFileSync } from 'node:fs';
+import {
+  accessSync,
+  constants,
+  existsSync,
+  readFileSync,
+  realpathSync,
+  rmSync,
+  watch,
+  writeFileSync,
+} from 'node:fs';
 import { rm } from 'node:fs/promises';
-import { join } from 'node:path';
+import { isAbsolute, join } from 'node:path';
 import { execa } from 'execa';
 import { labBinaries, repo } from './binaries.ts';
 import {
@@ -290,7 +300,13 @@ export async function bootHost(options: HostOptions): Promise<LabHost> {
 function nspawnArguments({ readOnlyPaths = [], nspawnArguments: further = [] }: HostOptions): string[] {
   const { cache, tailscaleDirectory } = labBinaries();
   const modules = join(repo, 'node_modules');
-  const wanted = [repo, ...(existsSync(modules) ? [realpathSync(modules)] : []), cache, ...readOnlyPaths];
+  const wanted = [
+    repo,
+    ...(existsSync(modules) ? [realpathSync(modules)] : []),
+    cache,
+    ...readOnlyPaths,
+    ...realPrograms(),
+  ];
   // A path below another one comes with it; the shorter ones first, or they would cover the longer.
   const binds = [...new Set(wanted)].sort((a, b) => a.length - b.length).filter((path) => existsSync(path));
   return [
@@ -301,6 +317,24 @@ function nspawnArguments({ readOnlyPaths = [], nspawnArguments: further = [] }: 
       : []),
     ...further,
   ];
+}
+
+/**
+ * Real programs in the place of stand-ins. A host has a /tmp and a /root of its own: they are mounted where they are.
+ * @throws Error for one that can't be run
+ */
+export function realPrograms(env: NodeJS.ProcessEnv = process.env): string[] {
+  return ['ALLOY_BIN', 'LOKI_BIN', 'FLUENT_BIT_BIN'].flatMap((name) => {
+    const program = env[name];
+    if (program === undefined) return [];
+    try {
+      if (!isAbsolute(program)) throw new Error('it is no absolute path');
+      accessSync(program, constants.X_OK);
+      return [program];
+    } catch (error) {
+      throw new Error(`${name}=${program} can’t be run on the lab’s hosts: ${(error as Error).message}`);
+    }
+  });
 }
 
 /** systemd-nspawn(1): a colon in a path of --bind is escaped. */
