@@ -92,14 +92,15 @@ export const composeProjectFixture: Fixture = {
         },
         'one of ours ended, and the engine has started it again': {
           async harm() {
-            await run('exec', await container('exporter'), 'sh', '-c', 'kill -TERM 1');
+            // Not waited for: what runs beside a process that ends is killed with it.
+            await run('exec', '--detach', await container('exporter'), 'sh', '-c', 'kill -TERM 1');
             await until('exporter', '{{.RestartCount}}', '1');
           },
           repair: async () => run('restart', '--time=1', await container('exporter')),
         },
         'one of theirs has ended by itself, and nobody starts it': {
           async harm() {
-            await run('exec', await container('prometheus'), 'sh', '-c', 'kill -HUP 1');
+            await run('exec', '--detach', await container('prometheus'), 'sh', '-c', 'kill -HUP 1');
             await until('prometheus', '{{.State.Status}}', 'exited');
           },
           repair: async () => run('start', await container('prometheus')),

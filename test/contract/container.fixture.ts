@@ -80,7 +80,8 @@ export const containerFixture: Fixture = {
         },
         'it ended, and the engine has started it again': {
           async harm() {
-            await run('exec', NAME, 'sh', '-c', 'kill -TERM 1')();
+            // Not waited for: what runs beside a process that ends is killed with it.
+            await run('exec', '--detach', NAME, 'sh', '-c', 'kill -TERM 1')();
             await until('{{.RestartCount}}', '1');
           },
           repair: run('restart', '--time=1', NAME),

@@ -221,7 +221,8 @@ test(
         assert.match(ready.message, /alloy ended, and the engine has started it again once/);
         assert.equal(ready.reason, 'CrashLoop');
       }, 60_000);
-    await engine.docker('exec', 'alloy', 'sh', '-c', 'kill -TERM 1');
+    // Not waited for: what runs beside a process that ends is killed with it.
+    await engine.docker('exec', '--detach', 'alloy', 'sh', '-c', 'kill -TERM 1');
     await loops(line);
     await line.stop();
     const next = new Timeline(t, { ports: { docker }, directory: line.directory, withinMs: 60_000 }).start();
