@@ -1,6 +1,7 @@
 /**
  * A real Docker engine in a host of the lab, as its own service. There is no registry: images are made in the host, of
- * busybox and of programs that are there anyway. It has no bridge, so containers share the host's network.
+ * busybox and of programs that are there anyway. Unless it is asked for one it has no bridge, and containers share the
+ * host's network.
  */
 import type { LabHost } from './host.ts';
 
@@ -11,11 +12,15 @@ export const DOCKER_ARGUMENTS: readonly string[] = [
 ];
 
 /** Overlays don't stack on the overlay that is a lab host's disk. */
-const DOCKERD = ['dockerd', '--storage-driver=vfs', '--bridge=none', '--iptables=false', '--ip6tables=false'];
+const DOCKERD = ['dockerd', '--storage-driver=vfs', '--iptables=false', '--ip6tables=false'];
 
-export async function startDocker(host: LabHost): Promise<void> {
+export async function startDocker(host: LabHost, { bridge = false } = {}): Promise<void> {
   await host.exec(['mount', '--make-rshared', '/'], { check: true });
-  await host.start(DOCKERD, { unit: 'lab-docker', properties: ['Delegate=yes', 'KillMode=mixed'] });
+  const network = bridge ? '--bip=198.18.250.1/24' : '--bridge=none';
+  await host.start([...DOCKERD, network], {
+    unit: 'lab-docker',
+    properties: ['Delegate=yes', 'KillMode=mixed'],
+  });
   await host.exec(['sh', '-c', 'until docker version >/dev/null 2>&1; do sleep 0.1; done'], {
     check: true,
     timeout: 60_000,

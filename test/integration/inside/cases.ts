@@ -1,62 +1,21 @@
 // The cases of ../shared/cases that need systemd or apt, each as its README says: inputs that failed once, tried with the
 // command line on a booted host (../cases.test.ts). Read from beside the repository; nothing else refers to them.
 import assert from 'node:assert/strict';
-import { execFileSync, spawn, spawnSync } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import fs from 'node:fs';
 import path from 'node:path';
-import { after, before, type TestContext, test } from 'node:test';
+import { test } from 'node:test';
 import { load } from 'js-yaml';
 import { createFiles } from '../../../agent/providers/files.ts';
 import { createHttp } from '../../../agent/providers/http.ts';
 import { createProcesses } from '../../../agent/providers/processes.ts';
 import { aptRepository } from '../../../kinds/apt-repository/index.ts';
+import { SHARED_CASES } from '../../support/capabilities.ts';
 import { eventually } from '../../support/eventually.ts';
 import { resource, Timeline } from '../../support/timeline.ts';
+import { begin, shell, systemctl, WITHIN_MS } from './cases-support.ts';
 
-const ROOT = path.join(import.meta.dirname, '../../..');
-const CASES = path.join(ROOT, '../shared/cases');
-const CLI = path.join(ROOT, 'cli/homeostat.ts');
-const WORK = '/srv/cases';
-const WITHIN_MS = 90_000;
-
-const run = (command: string, ...args: string[]): string =>
-  execFileSync(command, args, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] }).trim();
-const shell = (script: string): string => run('/bin/sh', '-c', script);
-const systemctl = (...args: string[]): string => run('systemctl', ...args);
 const shows = (unit: string, property: string): string => systemctl('show', '-P', property, unit);
-
-before(() => fs.mkdirSync(WORK, { recursive: true }));
-after(() => fs.rmSync(WORK, { recursive: true, force: true }));
-
-/** A copy of a case, and the program run on it. @param name begins with the case's number. */
-function begin(t: TestContext, number: string) {
-  const name = fs.readdirSync(CASES).find((entry) => entry.startsWith(`${number}-`))!;
-  const directory = path.join(WORK, number);
-  fs.cpSync(path.join(CASES, name), directory, { recursive: true });
-  const manifests = path.join(directory, 'manifests');
-  const document = path.join(manifests, 'doc.yaml');
-  const state = path.join(directory, 'state');
-  const settings = JSON.parse(fs.readFileSync(path.join(CASES, 'agent.json'), 'utf8')) as object;
-  const config = path.join(directory, 'agent.json');
-  fs.writeFileSync(
-    config,
-    JSON.stringify({ ...settings, stateDir: state, socket: path.join(directory, 'socket') }),
-  );
-  const args = ['--dir', manifests, '--host', 'box', '--config', config, '--state', state];
-  const once = () => {
-    const command = [CLI, 'once', ...args, '--timeout', '60'];
-    const { stdout, stderr, status } = spawnSync(process.execPath, command, { encoding: 'utf8' });
-    return { status, text: `${stdout}${stderr}` };
-  };
-  const edit = (change: (text: string) => string): void =>
-    fs.writeFileSync(document, change(fs.readFileSync(document, 'utf8')));
-  t.after(() => {
-    edit(() => '');
-    once();
-    fs.rmSync(directory, { recursive: true, force: true });
-  });
-  return { directory, document, once, edit };
-}
 
 test('15: units that can’t be enabled run, and say why they are not enabled', (t) => {
   const { once, directory } = begin(t, '15');
@@ -149,8 +108,8 @@ test('21: a process of an older package is restarted, or its deleted program is 
 test('23: a pin of the host’s owner is kept, and named where it stands in the way', (t) => {
   const { directory, once, edit } = begin(t, '23');
   const maker = path.join(
-    CASES,
-    fs.readdirSync(CASES).find((name) => name.startsWith('21-'))!,
+    SHARED_CASES,
+    fs.readdirSync(SHARED_CASES).find((name) => name.startsWith('21-'))!,
     'make-repo.sh',
   );
   shell(`sh -e ${maker}`);

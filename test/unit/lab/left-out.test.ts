@@ -35,9 +35,12 @@ test('a clone beside which there is nothing loads the lab, and says what it leav
   const script = `
     import { fillDownloads, leftOut } from '${clone}/test/lab/grafana.ts';
     await fillDownloads({ exec: async () => {}, writeFile: () => { throw new Error('written') } }, '/x');
-    console.log(leftOut);`;
+    console.log(leftOut);
+    const { casesHold } = await import('${clone}/test/lab/cases.ts');
+    console.log(await casesHold());`;
   const said = execFileSync(process.execPath, ['--input-type=module', '--eval', script], {
     encoding: 'utf8',
   });
   assert.match(said, /three of the four dashboards are left out: .*is absent; put the recordings there/);
+  assert.match(said, /left out: cases that failed once: .*is absent; put the cases there\ntrue/);
 });
