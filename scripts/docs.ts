@@ -1,11 +1,12 @@
 // `npm run docs`: what is generated from the sources, a page a kind, JSON Schemas for editors, the grants of the shipped
-// hosts, and the command line. With --check it writes nothing and fails where a page is out of date.
+// hosts, the command line, and what becomes of changes by hand. With --check it writes nothing and fails where a page is out of date.
 import fs from 'node:fs';
 import path from 'node:path';
 import * as z from 'zod';
 import { FleetDocument, HostDocument, ProfileDocument, ResourceDocument } from '../api/documents.ts';
 import { kinds } from '../kinds/index.ts';
 import { commandLinePage } from './docs-cli.ts';
+import { ownerChangesPage } from './docs-owner.ts';
 import { grantsPages } from './grants.ts';
 
 const root = path.dirname(import.meta.dirname);
@@ -60,6 +61,7 @@ for (const [name, schema] of [
 }
 
 pages.set('docs/cli.md', await commandLinePage());
+pages.set('docs/owner-changes.md', ownerChangesPage(folderOf));
 
 interface JsonSchema {
   readonly required?: readonly string[];

@@ -21,6 +21,7 @@ import { readVersioned } from '../../kinds/shared/versioned.ts';
 import { require } from '../support/capabilities.ts';
 import { desiredOf } from '../support/desired.ts';
 import { endSharedEngine } from '../support/shared-engine.ts';
+import { OWNER_CHANGES } from '../unit/docs/owner-changes.ts';
 import type { Opened } from './fixture.ts';
 import { fixtures } from './fixtures.ts';
 
@@ -185,18 +186,25 @@ for (const { kind, open, requires = [] } of fixtures) {
     if (Object.keys(unwell).length === 0) return;
     const { after, before } = await bring(kind, desire(kind, specs[0]), ports);
     for (const [name, { harm, repair }] of Object.entries(unwell)) {
+      // What docs/owner-changes.md says of it.
+      const row = OWNER_CHANGES[kind.kind]?.find(({ proof }) => 'unwell' in proof && proof.unwell === name);
+      const isSaid = (reason: unknown): void => {
+        if (row !== undefined) assert.equal(reason, row.reason, `${name}: docs/owner-changes.md`);
+      };
       await harm();
       for (const trial of [undefined, { before, elapsedMs: 0 }, { before, elapsedMs: 3_600_000 }]) {
         const observed = await kind.observe(after, ports, never).catch((error: Error) => error);
         // What can't be observed is not Ready either, and the message says why.
         if (observed instanceof Error) {
           assert.notEqual(observed.message, '');
+          isSaid('reason' in observed ? observed.reason : observed.message);
           continue;
         }
         assert.deepEqual(kind.diff(after, observed), [], `${name}: it is no drift`);
         const verdict = kind.assess(after, observed, trial);
         assert.notEqual(verdict.verdict, 'Yes', `${name}: not seen`);
         assert.ok('evidence' in verdict && verdict.evidence !== '', `${name}: without evidence`);
+        if (trial === undefined) isSaid('reason' in verdict ? verdict.reason : undefined);
       }
       await repair();
       assert.equal((await gate(kind, after, ports)).verdict, 'Yes', `${name}: repaired, and still reported`);

@@ -102,6 +102,25 @@ test('what others do to our part is healed as it happens', async (t) => {
   assert.equal(stack.read('compose.yaml'), composeFile());
 });
 
+test('after a down by hand our part comes back, and nothing else of the project', async (t) => {
+  if (!require(t, COMPOSE)) return;
+  const { stack, assign, ready } = await begin(t, { 'compose.yaml': composeFile() });
+  assign();
+  await ready();
+  await stack.compose('down', '--timeout', '1');
+  await eventually(async () => {
+    const now = await stack.containers();
+    assert.deepEqual(
+      Object.entries(now)
+        .map(([name, { state }]) => `${name} ${state}`)
+        .sort(),
+      ['prometheus running', 'tailscale-exporter running'],
+    );
+    assert.deepEqual(now['prometheus']!.command, [...COMMAND, FLAG]);
+  }, WAIT_MS);
+  await ready();
+});
+
 test('our command follows theirs, whatever its form, and variables mean what they meant', async (t) => {
   if (!require(t, COMPOSE)) return;
   const { stack, assign, ready } = await begin(t, {

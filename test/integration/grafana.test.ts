@@ -320,6 +320,21 @@ test('a secret of a data source is written when it changes, and when Grafana has
   assert.ok(!JSON.stringify(line.agent.status()).includes('-value'));
 });
 
+test('a setting of a data source that the document does not name stays as somebody set it', async (t) => {
+  const { grafana, line, datasource } = await begin(t);
+  line.assign(datasource({ jsonData: { timeInterval: '30s' } }));
+  await line.expect(DATASOURCE, 'True');
+  const at = '/api/datasources/uid/s-uid';
+  const now = await grafana.curl('GET', at);
+  const theirs = { ...(now?.['jsonData'] as object), httpMethod: 'GET' };
+  await grafana.curl('PUT', at, { ...now, jsonData: theirs });
+  line.agent.reconcile();
+  await line.agent.idle();
+  await line.expect(DATASOURCE, 'True');
+  assert.equal(line.status(DATASOURCE).healedTotal, 0);
+  assert.deepEqual((await grafana.curl('GET', at))?.['jsonData'], theirs);
+});
+
 test('a data source that Grafana cannot use is not Ready, with Grafana’s words, until its server is back', async (t) => {
   const { prometheus, line, open, datasource } = await begin(t);
   line.assign(datasource());

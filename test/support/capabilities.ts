@@ -44,6 +44,15 @@ export const ROOT: Capability = {
   remedy: 'sudo npm test',
 };
 
+export const EXTENDED_ATTRIBUTES: Capability = {
+  name: 'extended attributes of files',
+  missing: () => {
+    if (process.platform !== 'linux') return 'this is not Linux';
+    return onPath('python3') ? undefined : 'python3, which can set them, is not installed';
+  },
+  remedy: 'sudo apt-get install python3, on Linux',
+};
+
 export const PROMTOOL: Capability = {
   name: 'promtool',
   missing: () => (onPath('promtool') ? undefined : 'it is not installed'),
@@ -111,6 +120,7 @@ export const CAPABILITIES: readonly Capability[] = [
   CASES,
   BOOTED_HOSTS,
   ROOT,
+  EXTENDED_ATTRIBUTES,
   PROMTOOL,
   OPENSSL,
   DOCKER,

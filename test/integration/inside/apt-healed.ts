@@ -114,6 +114,28 @@ test('an edited file of its own stays over an upgrade; a package that was there 
   assert.equal(await stateOf('hs-hello'), '2.0 installed install', 'it stays, and our hold is off');
 });
 
+test('a version that somebody installed stays where the document takes it, and is reported where it is too new', async (t) => {
+  const { line, repository } = await begin(t, [hello('1.0'), hello('1.1'), hello('2.0')]);
+  line.assign(repository(), wants({ name: 'hs-hello', version: '1.*' }, AFTER_REPOSITORY));
+  await line.expect(PACKAGE, 'True');
+  assert.equal(await stateOf('hs-hello'), '1.1 installed install');
+  await apt('--allow-downgrades', 'install', 'hs-hello=1.0');
+  line.agent.reconcile();
+  await line.agent.idle();
+  await line.expect(PACKAGE, 'True');
+  assert.equal(await stateOf('hs-hello'), '1.0 installed install');
+  assert.equal(line.status(PACKAGE).healedTotal, 0);
+  await apt('install', 'hs-hello=2.0');
+  await line.expect(PACKAGE, 'False', 'WouldDowngrade');
+  assert.equal(await stateOf('hs-hello'), '2.0 installed install');
+  line.assign(
+    repository(),
+    wants({ name: 'hs-hello', version: '1.*', allowDowngrade: true }, AFTER_REPOSITORY),
+  );
+  await eventually(async () => assert.equal(await stateOf('hs-hello'), '1.1 installed install'), PATIENCE_MS);
+  await line.expect(PACKAGE, 'True');
+});
+
 /** A program of the host's administrator that holds dpkg's lock until it is told to go on, or is killed. */
 async function atWork(t: TestContext, deb: string, gate: string): Promise<ChildProcess> {
   const child = spawn('apt-get', ['-q', '-y', 'install', deb], {

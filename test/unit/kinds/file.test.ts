@@ -1,8 +1,10 @@
 // File, on a real file system with real events.
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
 import fs from 'node:fs';
 import path from 'node:path';
 import { test } from 'node:test';
+import { EXTENDED_ATTRIBUTES, ROOT, require } from '../../support/capabilities.ts';
 import { eventually } from '../../support/eventually.ts';
 import { resource, Timeline } from '../../support/timeline.ts';
 
@@ -136,6 +138,58 @@ test('a file that grew too large to be compared does not keep its document from 
   line.assign();
   await line.expectGone('File/motd');
   assert.equal(fs.existsSync(line.path('/etc/motd')), false);
+});
+
+/** node has no call for extended attributes. @returns what the statement prints */
+const python = (statement: string, file: string): string =>
+  execFileSync('python3', ['-c', `import os, sys\n${statement}`, file], { encoding: 'utf8' }).trim();
+
+test('an owner that the document names is put back, and what it does not name stays', async (t) => {
+  if (!require(t, ROOT, EXTENDED_ATTRIBUTES)) return;
+  const line = new Timeline(t).start();
+  const named = { path: '/etc/named', content: 'x', owner: 'root', group: 'root' };
+  line.assign(resource('File', 'named', named), motd('right\n'));
+  await line.expect('File/named', 'True');
+  await line.expect('File/motd', 'True');
+  const [place, other] = [line.path('/etc/motd'), line.path('/etc/named')];
+  fs.chownSync(other, 65534, 65534);
+  await eventually(() => assert.deepEqual([fs.statSync(other).uid, fs.statSync(other).gid], [0, 0]));
+
+  fs.chownSync(place, 65534, 65534);
+  fs.utimesSync(place, 1, 1);
+  python("os.setxattr(sys.argv[1], 'user.note', b'mine')", place);
+  line.agent.reconcile();
+  await line.agent.idle();
+  const { uid, mtimeMs } = fs.statSync(place);
+  assert.deepEqual([uid, mtimeMs], [65534, 1000]);
+  assert.equal(python("print(os.getxattr(sys.argv[1], 'user.note').decode())", place), 'mine');
+  await line.expect('File/motd', 'True');
+  assert.equal(line.status('File/motd').healedTotal, 0);
+  // Another file takes its place: the account is kept, an attribute of the file before is not.
+  fs.writeFileSync(place, 'wrong\n');
+  await line.expectContent('/etc/motd', 'right\n');
+  assert.equal(fs.statSync(place).uid, 65534);
+  assert.equal(python('print(os.listxattr(sys.argv[1]))', place), '[]');
+});
+
+test('an access control list gives no more than the mode that the document names', async (t) => {
+  if (!require(t, EXTENDED_ATTRIBUTES)) return;
+  const line = new Timeline(t).start().assign(motd('right\n', { mode: '0640' }));
+  await line.expect('File/motd', 'True');
+  const place = line.path('/etc/motd');
+  // setfacl -m u:65534:rw (acl(5), posix_acl_xattr.h): an entry is a tag, what it permits, and whom.
+  const list = `import struct
+entries = [(1, 6, -1), (2, 6, 65534), (4, 4, -1), (16, 6, -1), (32, 0, -1)]
+value = struct.pack('<I', 2) + b''.join(struct.pack('<HHi', *entry) for entry in entries)
+os.setxattr(sys.argv[1], 'system.posix_acl_access', value)`;
+  python(list, place);
+  await eventually(() => assert.equal(line.status('File/motd').healedTotal, 1));
+  assert.equal(fs.statSync(place).mode & 0o7777, 0o640);
+  const mask = `import struct
+value = os.getxattr(sys.argv[1], 'system.posix_acl_access')
+print([struct.unpack_from('<HHi', value, at)[1] for at in range(4, len(value), 8) if value[at] == 16])`;
+  assert.equal(python(mask, place), '[4]', 'the entry stays, and its mask is the group’s part of the mode');
+  await line.expect('File/motd', 'True');
 });
 
 test('a directory in the way is never replaced: stalled, with what to do', async (t) => {

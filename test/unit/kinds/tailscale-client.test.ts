@@ -44,6 +44,19 @@ test('what anybody turns off is turned on again', async (t) => {
   assert.equal(tailscale.current['RunWebClient'], true);
 });
 
+test('a preference that the document does not name stays as its owner sets it', async (t) => {
+  const { line, tailscale, assign } = setting(t);
+  assign({ webclient: true });
+  await line.expect(KEY, 'True');
+  tailscale.change({ RouteAll: true, ShieldsUp: true, Hostname: 'mine' });
+  line.agent.reconcile();
+  await line.agent.idle();
+  const { RouteAll, ShieldsUp, Hostname } = tailscale.current;
+  assert.deepEqual([RouteAll, ShieldsUp, Hostname], [true, true, 'mine']);
+  assert.equal(line.status(KEY).healedTotal, 0);
+  await line.expect(KEY, 'True');
+});
+
 test('a web client that does not answer is undone, and reported with the evidence', async (t) => {
   const { line, tailscale, assign, tick } = setting(t);
   tailscale.metrics = 'refused';
