@@ -6,7 +6,7 @@ import path from 'node:path';
 import { after, type TestContext, test } from 'node:test';
 import { COMPOSE, require } from '../support/capabilities.ts';
 import { beginProject, KEY, WAIT_MS } from '../support/compose-project.ts';
-import { IMAGE, stackImage } from '../support/compose-stack.ts';
+import { FLAGS_ONCE, IMAGE, stackImage } from '../support/compose-stack.ts';
 import { eventually } from '../support/eventually.ts';
 import { endSharedEngine, sharedEngine } from '../support/shared-engine.ts';
 import { resource } from '../support/timeline.ts';
@@ -14,26 +14,11 @@ import { resource } from '../support/timeline.ts';
 const OPTIONS = { timeout: 240_000 };
 after(endSharedEngine);
 
-/** As Prometheus has it of kingpin: a flag that is said twice ends it. */
-const ONCE = `#!/bin/sh
-seen=
-for word in "$@"; do
-  case "$word" in --*) ;; *) continue ;; esac
-  flag=\${word%%=*}
-  case " $seen " in *" $flag "*)
-    echo "Error parsing command line arguments: flag '\${flag#--}' cannot be repeated" >&2
-    exit 1
-  esac
-  seen="$seen $flag"
-done
-exec sleep 100000
-`;
-
 async function begin(t: TestContext, files: Readonly<Record<string, string>>, up: readonly string[] = []) {
   const engine = await sharedEngine();
   await stackImage(engine);
   await engine.image('prom/prometheus:v3.5.0', ['ENTRYPOINT ["/bin/prometheus"]'], {
-    'bin/prometheus': ONCE,
+    'bin/prometheus': FLAGS_ONCE,
   });
   return { engine, ...(await beginProject(t, engine, files, up)) };
 }

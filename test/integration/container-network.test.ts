@@ -1,7 +1,7 @@
 // Container on an engine that is alone in a network namespace: networks, published ports, and what is done to them by
 // hand.
 import assert from 'node:assert/strict';
-import { after, before, test } from 'node:test';
+import { after, before, type TestContext, test } from 'node:test';
 import { systemClock } from '../../agent/providers/clock.ts';
 import { createDocker } from '../../agent/providers/docker.ts';
 import { DOCKER, require } from '../support/capabilities.ts';
@@ -21,10 +21,7 @@ before(async () => {
 });
 after(() => engine?.stop());
 
-test('it is in several networks, under its aliases there, and put back into them; an undo keeps them', {
-  timeout: 180_000,
-}, async (t) => {
-  if (!require(t, DOCKER)) return;
+function begin(t: TestContext): Timeline {
   const docker = createDocker(engine.address);
   const clock = { ...systemClock, monotonic: () => systemClock.monotonic() * 5 };
   const line = new Timeline(t, { ports: { docker, clock }, withinMs: 60_000 }).start();
@@ -33,6 +30,14 @@ test('it is in several networks, under its aliases there, and put back into them
     await docker.close();
     await engine.docker('rm', '-f', 'web').catch(() => undefined);
   });
+  return line;
+}
+
+test('it is in several networks, under its aliases there, and put back into them; an undo keeps them', {
+  timeout: 180_000,
+}, async (t) => {
+  if (!require(t, DOCKER)) return;
+  const line = begin(t);
   const spec = (more: object = {}) =>
     resource('Container', 'web', {
       name: 'web',
@@ -90,13 +95,7 @@ test('a port is published where it is said, and the network is kept as it is sai
   timeout: 180_000,
 }, async (t) => {
   if (!require(t, DOCKER)) return;
-  const docker = createDocker(engine.address);
-  const clock = { ...systemClock, monotonic: () => systemClock.monotonic() * 5 };
-  const line = new Timeline(t, { ports: { docker, clock }, withinMs: 60_000 }).start();
-  t.after(async () => {
-    await line.stop();
-    await docker.close();
-  });
+  const line = begin(t);
   const spec = (ports: string[]) => ({
     name: 'web',
     image: 'test/web:1',

@@ -9,10 +9,9 @@ import path from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { createHttp } from '../../agent/providers/http.ts';
 import { createProcesses } from '../../agent/providers/processes.ts';
-import type { Units } from '../../kinds/ports.ts';
 import { OPENSSL, PROMTOOL, require } from '../support/capabilities.ts';
 import { eventually } from '../support/eventually.ts';
-import { type RunningPrometheus, startPrometheus, type Way } from '../support/prometheus.ts';
+import { type RunningPrometheus, startPrometheus, unitOf, type Way } from '../support/prometheus.ts';
 import { resource, Timeline } from '../support/timeline.ts';
 
 const KEY = 'PrometheusConfig/ours';
@@ -44,14 +43,7 @@ async function begin(t: TestContext, { args = [], web, way = {}, allow }: Settin
   const [client, processes] = [createHttp(), createProcesses()];
   t.after(() => Promise.all([client.close(), processes.close()]));
   let prometheus: RunningPrometheus | undefined;
-  const units = {
-    show: async (id: string) => ({ id }),
-    run: async () => void process.kill(prometheus!.pid, 'SIGHUP'),
-    watch: async (_unit: string, wake: () => void, signal: AbortSignal) => {
-      wake();
-      await new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve()));
-    },
-  } as unknown as Units;
+  const units = unitOf(() => prometheus!.pid);
   const line = new Timeline(t, {
     ports: { http: client, processes, units },
     env: { PROM_PASSWORD: PASSWORD, WRONG: 'not-the-one' },
@@ -66,7 +58,7 @@ async function begin(t: TestContext, { args = [], web, way = {}, allow }: Settin
   const certificate = web?.includes('cert.pem') ? selfSigned(directory) : undefined;
   if (web !== undefined) fs.writeFileSync(path.join(directory, 'web.yml'), web);
   const all = web === undefined ? args : [...args, `--web.config.file=${directory}/web.yml`];
-  const reached = certificate === undefined ? way : { ...way, ca: certificate };
+  const reached = certificate === undefined ? way : { ...way, tls: { ca: certificate } };
   prometheus = await startPrometheus(t, file, all, reached);
   const { address, ask } = prometheus;
   line.start();

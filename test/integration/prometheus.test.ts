@@ -7,10 +7,9 @@ import { type TestContext, test } from 'node:test';
 import { loadAll } from 'js-yaml';
 import { createHttp } from '../../agent/providers/http.ts';
 import { createProcesses } from '../../agent/providers/processes.ts';
-import type { Units } from '../../kinds/ports.ts';
 import { PROMTOOL, require } from '../support/capabilities.ts';
 import { eventually } from '../support/eventually.ts';
-import { type RunningPrometheus, startPrometheus } from '../support/prometheus.ts';
+import { type RunningPrometheus, startPrometheus, unitOf } from '../support/prometheus.ts';
 import { added, THEIRS as LONG } from '../support/prometheus-yml.ts';
 import { resource, Timeline } from '../support/timeline.ts';
 
@@ -29,15 +28,7 @@ async function begin(
 ) {
   const [http, processes] = [createHttp(), createProcesses()];
   let prometheus: RunningPrometheus | undefined;
-  // A unit's reload, as Debian's has it: ExecReload=/bin/kill -HUP $MAINPID.
-  const units = {
-    show: async (id: string) => ({ id }),
-    run: async () => void process.kill(prometheus!.pid, 'SIGHUP'),
-    watch: async (_unit: string, wake: () => void, signal: AbortSignal) => {
-      wake();
-      await new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve()));
-    },
-  } as unknown as Units;
+  const units = unitOf(() => prometheus!.pid);
   const line = new Timeline(t, { ports: { http, processes, units } });
   const file = line.path('/etc/prometheus/prometheus.yml');
   fs.mkdirSync(path.dirname(file), { recursive: true });

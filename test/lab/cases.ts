@@ -4,6 +4,7 @@
 import assert from 'node:assert/strict';
 import { dirname, join } from 'node:path';
 import { APT, BOOTED_HOSTS, CASES, type Capability, COMPOSE, SHARED_CASES } from '../support/capabilities.ts';
+import { FLAGS_ONCE } from '../support/compose-stack.ts';
 import { repo } from './binaries.ts';
 import { DOCKER_ARGUMENTS, importImage, startDocker } from './docker.ts';
 import { bootHost, type LabHost } from './host.ts';
@@ -17,21 +18,6 @@ export const CASE_FILES: readonly { readonly file: string; readonly needs: reado
   { file: 'cases-container.ts', needs: [BOOTED_HOSTS, CASES, COMPOSE] },
   { file: 'cases-api.ts', needs: [BOOTED_HOSTS, CASES] },
 ];
-
-/** As Prometheus has it of kingpin: a flag that is said twice ends it. */
-const PROMETHEUS = `#!/bin/sh
-seen=
-for word in "$@"; do
-  case "$word" in --*) ;; *) continue ;; esac
-  flag=\${word%%=*}
-  case " $seen " in *" $flag "*)
-    echo "Error parsing command line arguments: flag '\${flag#--}' cannot be repeated" >&2
-    exit 1
-  esac
-  seen="$seen $flag"
-done
-exec sleep 100000
-`;
 
 export async function bootCasesHost(): Promise<LabHost> {
   const network = await createNetwork();
@@ -49,7 +35,7 @@ export async function bootCasesHost(): Promise<LabHost> {
   await startDocker(host, { bridge: true });
   await importImage(host, 'busybox:stable', { directories: ['/srv'] });
   await importImage(host, 'prom/prometheus:v3.5.0', {
-    files: { '/bin/prometheus': PROMETHEUS },
+    files: { '/bin/prometheus': FLAGS_ONCE },
     changes: ['ENTRYPOINT ["/bin/prometheus"]'],
   });
   return host;

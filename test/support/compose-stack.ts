@@ -22,6 +22,21 @@ exec sleep 100000
   await engine.image(reference, changes, { 'bin/serve': program });
 }
 
+/** A stand-in for Prometheus's program, as that has it of kingpin: a flag that is said twice ends it. */
+export const FLAGS_ONCE = `#!/bin/sh
+seen=
+for word in "$@"; do
+  case "$word" in --*) ;; *) continue ;; esac
+  flag=\${word%%=*}
+  case " $seen " in *" $flag "*)
+    echo "Error parsing command line arguments: flag '\${flag#--}' cannot be repeated" >&2
+    exit 1
+  esac
+  seen="$seen $flag"
+done
+exec sleep 100000
+`;
+
 /** Their compose file; `prometheus` is what stands below its `command:`. */
 export const composeFile = (
   prometheus = DEFAULT_COMMAND,

@@ -5,6 +5,7 @@ import fs from 'node:fs';
 import path from 'node:path';
 import type { TestContext } from 'node:test';
 import { createHttp } from '../../agent/providers/http.ts';
+import type { Units } from '../../kinds/ports.ts';
 import { freePort } from './alloy/harness.ts';
 import { eventually } from './eventually.ts';
 import { temporaryDirectory } from './sandbox.ts';
@@ -27,7 +28,7 @@ export interface Way {
   readonly scheme?: 'http' | 'https';
   /** As `/prometheus`. */
   readonly below?: string;
-  readonly ca?: string;
+  readonly tls?: { readonly ca: string };
   readonly headers?: Readonly<Record<string, string>>;
 }
 
@@ -54,12 +55,17 @@ export async function startPrometheus(
     child.stderr.on('data', (chunk) => {
       words = `${words}${chunk}`.slice(-2000);
     });
-    await eventually(async () => {
-      if (child.exitCode !== null) throw new Error(`Prometheus ended: ${words}`);
-      const text = await ask('/-/ready');
-      if (!/Ready/.test(text)) throw new Error(text);
-    }, 30_000);
-    return child;
+    try {
+      await eventually(async () => {
+        if (child.exitCode !== null) throw new Error(`Prometheus ended: ${words}`);
+        const text = await ask('/-/ready');
+        if (!/Ready/.test(text)) throw new Error(text);
+      }, 30_000);
+      return child;
+    } catch (error) {
+      child.kill('SIGKILL'); // or the test's process would wait for it
+      throw error;
+    }
   };
   let child = await begin();
   const kill = async (): Promise<void> => {
@@ -92,4 +98,16 @@ export function writeNewer(file: string, text: string): void {
   const atMs = Date.now() + 2;
   fs.utimesSync(file, atMs / 1000, atMs / 1000);
   while (Date.now() <= atMs); // not in the future for whoever looks next
+}
+
+/** A unit's reload, as Debian's has it: ExecReload=/bin/kill -HUP $MAINPID. */
+export function unitOf(pid: () => number): Units {
+  return {
+    show: async (id: string) => ({ id }),
+    run: async () => void process.kill(pid(), 'SIGHUP'),
+    watch: async (_unit: string, wake: () => void, signal: AbortSignal) => {
+      wake();
+      await new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve()));
+    },
+  } as unknown as Units;
 }
