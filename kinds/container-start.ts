@@ -29,7 +29,14 @@ export interface Now {
   readonly sources: Sources;
 }
 
-export function startOf({ State }: Container, { inputs, sources, restartOn }: Now): Started {
+/** @param start what is remembered: of a run that goes on, it stays as it was. */
+export function startOf(
+  { State }: Container,
+  start: Start | undefined,
+  { inputs, sources, restartOn }: Now,
+): Started {
+  if (start?.startedAt === State.StartedAt)
+    return { startedAt: start.startedAt, inputs: { ...start.inputs }, sources: { ...start.sources } };
   const read = restartOn.flatMap((ref) =>
     inputs[ref] === undefined ? [] : [[ref, inputs[ref].digest] as const],
   );
@@ -41,6 +48,10 @@ export function startOf({ State }: Container, { inputs, sources, restartOn }: No
     ),
   };
 }
+
+/** The host changes these by itself, and few programs read them twice: no reason to start a container anew. */
+const HOSTS_OWN =
+  /^\/(?:etc\/(?:resolv\.conf|hosts|hostname|localtime|timezone|machine-id|passwd|group|mtab)|run|proc|sys|dev)(?:\/|$)/;
 
 /** What is newer than the process, in words after "started before". Of a start that we did not make only the time is known. */
 export function newerThan({ State }: Container, start: Start | undefined, now: Now): string | undefined {
@@ -55,9 +66,11 @@ export function newerThan({ State }: Container, start: Start | undefined, now: N
   if (changed !== undefined) return `${changed} changed`;
   // A container keeps what it was started with, whatever stands at its path by now.
   const replaced = Object.entries(now.sources).find(([source, bornAtMs]) => {
-    if (!bornAtMs) return false;
+    if (!bornAtMs || HOSTS_OWN.test(source)) return false;
     const startedWith = known?.sources?.[source];
-    return startedWith ? startedWith !== bornAtMs : bornAtMs > startedMs;
+    if (startedWith === undefined) return bornAtMs > startedMs;
+    // Of files an older release remembered no time.
+    return startedWith !== 0 && startedWith !== bornAtMs;
   });
   return replaced && `${replaced[0]}, which it has mounted, was replaced`;
 }

@@ -8,7 +8,12 @@ import type { WantedFile } from '../managed-file.ts';
 import type { Files } from '../ports.ts';
 import type { AlloyConfigSpec } from './schema.ts';
 
-/** Where the config is: what a snapshot is about. Files of it may come and go. */
+/** What a snapshot is about: the file, or the directory, whose files may come and go. */
+export function placeOf(spec: AlloyConfigSpec): string {
+  return spec.files === undefined ? pathsOf(spec)[0]! : directoryOf(spec);
+}
+
+/** Where the config is. */
 export function directoryOf(spec: AlloyConfigSpec): string {
   const at = path.normalize(
     spec.path ?? (spec.files === undefined ? '/etc/alloy/config.alloy' : '/etc/alloy'),
@@ -22,11 +27,6 @@ export function pathsOf(spec: AlloyConfigSpec): string[] {
   return Object.keys(spec.files)
     .sort()
     .map((name) => path.join(directoryOf(spec), name));
-}
-
-/** For people: the file, or the directory. */
-export function nameOf(spec: AlloyConfigSpec): string {
-  return spec.files === undefined ? pathsOf(spec)[0]! : directoryOf(spec);
 }
 
 export interface IDs {
@@ -49,14 +49,21 @@ export function wantedFiles(d: Pick<Desired<AlloyConfigSpec>, 'spec' | 'content'
   });
 }
 
-/** What is or may be the document's in its directory, and is none of its files any more. */
-export function droppedFiles({ spec, held }: Desired<AlloyConfigSpec>, files: Files): string[] {
+/** What apply remembers: the hash of each file that it left there, by path. */
+export interface Written {
+  readonly written: Readonly<Record<string, string>>;
+}
+
+/** What the document wrote into its directory, and is none of its files any more. What somebody has changed since is theirs. */
+export function droppedFiles({ spec, memory }: Desired<AlloyConfigSpec, Written>, files: Files): string[] {
+  if (spec.files === undefined) return [];
   const own = new Set(pathsOf(spec));
   const directory = directoryOf(spec);
-  return held
-    .filter((claim) => claim.startsWith('file:'))
-    .map((claim) => claim.slice('file:'.length))
-    .filter((at) => path.dirname(at) === directory && !own.has(at) && files.exists(at));
+  return Object.entries(memory?.written ?? {}).flatMap(([at, hash]) => {
+    if (path.dirname(at) !== directory || own.has(at)) return [];
+    const state = files.read(at);
+    return state.type === 'file' && sha256(state.content) === hash ? [at] : [];
+  });
 }
 
 /** Files of others in a directory that is loaded as a whole. */

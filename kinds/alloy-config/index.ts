@@ -3,15 +3,9 @@
 import path from 'node:path';
 import * as z from 'zod';
 import { Stalled } from '../../api/errors.ts';
+import { sha256 } from '../../api/json.ts';
 import { type Change, type Desired, defineKind, type Permission } from '../kind.ts';
-import {
-  fileChanges,
-  restoreFile,
-  SavedFile,
-  saveFile,
-  type WantedFile,
-  writeFile,
-} from '../managed-file.ts';
+import { fileChanges, restoreFile, saveFile, type WantedFile, writeFile } from '../managed-file.ts';
 import type { FileState, Ports } from '../ports.ts';
 import { accountIDs, accountPermissions } from '../shared/accounts.ts';
 import { placesOf } from '../shared/places.ts';
@@ -31,7 +25,7 @@ import {
 } from './alloy-api.ts';
 import { assess, Before, GATE, type Seen, unhealthyOf } from './assess.ts';
 import { checkSpec } from './check.ts';
-import { directoryOf, droppedFiles, nameOf, pathsOf, wantedFiles } from './files.ts';
+import { directoryOf, droppedFiles, pathsOf, placeOf, wantedFiles } from './files.ts';
 import {
   binaryOf,
   bindOf,
@@ -59,8 +53,7 @@ import { refusalIn, withoutText } from './validate.ts';
 type Needs = 'files' | 'processes' | 'http' | 'units' | 'supervised' | 'docker' | 'mounts' | 'clock';
 type Io = Pick<Ports, Needs>;
 
-/** What was there before, in the place of files that the document got later than its first snapshot. */
-const Memory = z.object({ found: z.array(SavedFile) });
+const Memory = z.object({ written: z.record(z.string(), z.string()) });
 type Memory = z.infer<typeof Memory>;
 type D = Desired<AlloyConfigSpec, Memory>;
 
@@ -90,7 +83,7 @@ export const alloyConfig = defineKind<AlloyConfigSpec, Observed, Needs, Before, 
   healLimit: { burst: 500, perSecond: 10 },
   gate: () => GATE,
 
-  place: directoryOf,
+  place: placeOf,
   owns: (spec) => pathsOf(spec).map((at) => `file:${at}`),
   // A copy of the directory must not hold half of what another document is writing.
   locks: (spec) => [`alloy:${directoryOf(spec)}`],
@@ -195,6 +188,7 @@ export const alloyConfig = defineKind<AlloyConfigSpec, Observed, Needs, Before, 
     if (odd !== undefined) {
       throw new Stalled('NotAFile', `${odd} is no regular file, and is left alone; move it away first`);
     }
+    requireUntaken(d, observed.files);
     const running = await runnerOf(runnerName(spec), io)?.commandLine(signal);
     const neighbours = await validated(d, running, io, signal);
     requireOpen(d, neighbours);
@@ -225,7 +219,6 @@ export const alloyConfig = defineKind<AlloyConfigSpec, Observed, Needs, Before, 
 
   async apply(changes, d, io, signal) {
     const { spec } = d;
-    const memory = d.heal ? undefined : foundBy(d, io);
     if (changes.some(({ what }) => what !== 'loaded')) {
       for (const wanted of wantedFiles(d, accountIDs(spec, io.files))) {
         const now = io.files.read(wanted.path);
@@ -233,6 +226,7 @@ export const alloyConfig = defineKind<AlloyConfigSpec, Observed, Needs, Before, 
       }
       for (const at of droppedFiles(d, io.files)) io.files.remove(at);
     }
+    const memory = writtenBy(d);
     const running = await runnerOf(runnerName(spec), io)?.commandLine(signal);
     if (differencesOf(spec, running, false, io).some((one) => one.standsInWay)) return memory;
     if (d.heal) await requireSoundNeighbours(d, running, io, signal);
@@ -246,7 +240,7 @@ export const alloyConfig = defineKind<AlloyConfigSpec, Observed, Needs, Before, 
     );
     if (reload.outcome !== 'refused') return memory;
     const isSecret = wantedFiles(d, {}).some(({ secret }) => secret);
-    const why = isSecret ? withoutText(reload.why, nameOf(spec), pathsOf(spec)) : reload.why;
+    const why = isSecret ? withoutText(reload.why, placeOf(spec), pathsOf(spec)) : reload.why;
     // Alloy ran these bytes before: then it is something else that is wrong, and it may pass.
     if (d.heal) throw new Error(`Alloy refuses the confirmed config: ${why}`);
     throw new Stalled('ReloadRefused', why);
@@ -254,15 +248,18 @@ export const alloyConfig = defineKind<AlloyConfigSpec, Observed, Needs, Before, 
 
   async undo(before, record, io, signal) {
     const saved = [before.file, ...(before.others ?? [])];
-    for (const file of saved) restoreFile(io.files, file);
-    // Files that the document got later.
+    for (const file of saved) {
+      // What the document gave up meanwhile may be somebody else's by now.
+      const isOurs = saved.length === 1 || record.owns.includes(`file:${file.path}`);
+      if (isOurs || (file.type !== 'absent' && !io.files.exists(file.path))) restoreFile(io.files, file);
+    }
+    // Files that the document got later: there was nothing in their place (requireUntaken).
     const directory = path.dirname(before.file.path);
     const known = new Set(saved.map((file) => file.path));
     for (const claim of record.owns) {
       const at = claim.slice('file:'.length);
-      if (path.dirname(at) !== directory || known.has(at)) continue;
-      const found = record.memory?.found.find((file) => file.path === at);
-      restoreFile(io.files, found ?? { path: at, type: 'absent' });
+      if (path.dirname(at) === directory && !known.has(at))
+        restoreFile(io.files, { path: at, type: 'absent' });
     }
     const rest =
       before.directory === true
@@ -270,7 +267,8 @@ export const alloyConfig = defineKind<AlloyConfigSpec, Observed, Needs, Before, 
         : before.file.type !== 'absent';
     if (!rest) return; // nothing that Alloy could load instead
     const door = doorOrNone(before.access ?? { address: before.address }, record.content);
-    const reload = await load(door, undefined, before.runner, io, signal);
+    // What was loaded meanwhile may have closed the API, or not yet.
+    const reload = await load(door, openDoor(before.address), before.runner, io, signal);
     // Whether it is well with its old config is assessed; one that was not well before may refuse it as before.
     if (reload.outcome === 'refused' && before.healthy) {
       throw new Error(`Alloy refuses what it ran before: ${reload.why}`);
@@ -319,7 +317,7 @@ async function refusalOf(
   const sinceMs = Math.max(...files.map((file) => (file.type === 'file' ? (file.mtimeMs ?? Infinity) : 0)));
   const output = Number.isFinite(sinceMs) && (await runnerOf(runnerName(spec), io)?.output(sinceMs, signal));
   const line = refusalIn(output || '', pathsOf(spec));
-  return line !== undefined && isSecret ? withoutText(line, nameOf(spec), pathsOf(spec)) : line;
+  return line !== undefined && isSecret ? withoutText(line, placeOf(spec), pathsOf(spec)) : line;
 }
 
 function accessOf(spec: AlloyConfigSpec): Access {
@@ -339,18 +337,20 @@ function changesOf(
   ];
 }
 
-/** What is there already in the place of files that are new to the document; its first snapshot has the first of them. */
-function foundBy(d: D, { files }: Pick<Io, 'files'>): Memory | undefined {
-  if (d.held.length === 0) return d.memory;
-  const own = pathsOf(d.spec);
-  const kept = (d.memory?.found ?? []).filter((file) => own.includes(file.path));
-  const isNew = (at: string) => !d.held.includes(`file:${at}`) && !kept.some((file) => file.path === at);
-  const found = own
-    .filter(isNew)
-    .map((at) => ({ at, state: files.read(at) }))
-    .filter(({ state }) => state.type === 'file' || state.type === 'symlink')
-    .map(({ at, state }) => saveFile(files, at, state, d.spec.inPlace === true));
-  return { found: [...kept, ...found] };
+/** A file that a document gets later has no place in its first snapshot, so it must not be anybody's. @throws Stalled */
+function requireUntaken({ spec, held }: D, files: readonly FileState[]): void {
+  if (held.length === 0) return;
+  const taken = pathsOf(spec).find((at, i) => files[i]!.type !== 'absent' && !held.includes(`file:${at}`));
+  if (taken === undefined) return;
+  throw new Stalled(
+    'NotOurs',
+    `there is a file ${taken} already that this document did not write, and it is left alone: move it away, or take its name out of files`,
+  );
+}
+
+function writtenBy(d: D): Memory {
+  const files = wantedFiles(d, {}).map(({ path: at, bytes }) => [at, sha256(bytes)] as const);
+  return { written: Object.fromEntries(files) };
 }
 
 /** Alloy before a change. One that begins to speak TLS with it does not yet. */

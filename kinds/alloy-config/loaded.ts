@@ -14,9 +14,10 @@ import {
   directoryOf,
   droppedFiles,
   type Neighbours,
-  nameOf,
   neighboursOf,
   pathsOf,
+  placeOf,
+  type Written,
   wantedFiles,
   wholeDirectory,
 } from './files.ts';
@@ -26,7 +27,7 @@ import type { AlloyConfigSpec } from './schema.ts';
 import { hostValidator, imageValidator, neighbourRefused, validate } from './validate.ts';
 
 type Io = Pick<Ports, 'files' | 'processes' | 'docker' | 'mounts'>;
-type D = Desired<AlloyConfigSpec>;
+type D = Desired<AlloyConfigSpec, Written>;
 
 export const short = (hash: string): string => hash.slice(0, 12);
 export const binaryOf = (spec: AlloyConfigSpec): string => spec.binary ?? 'alloy';
@@ -97,7 +98,7 @@ export function differencesOf(
   // In a container the same file may have another name.
   if (running?.config === undefined || loads !== undefined || isRun || spec.container !== undefined)
     return found;
-  const text = `the config ${running.config}, and the document keeps ${nameOf(spec)}`;
+  const text = `the config ${running.config}, and the document keeps ${placeOf(spec)}`;
   return [...found, { text, standsInWay: true }];
 }
 
@@ -161,7 +162,7 @@ export async function requireSoundNeighbours(
 ): Promise<void> {
   if (!isWhole(d.spec, running, io)) return;
   try {
-    await validated(d, running, io, signal);
+    requireOpen(d, await validated(d, running, io, signal));
   } catch (error) {
     if (!(error instanceof Stalled)) throw error;
     const message = `${error.message} (this document's files are as git says, and Alloy goes on with what it loaded before)`;
@@ -191,7 +192,7 @@ export function requireOpen(d: D, neighbours: Neighbours | undefined): void {
   }
   const texts = [...own.map(({ bytes }) => bytes), ...(neighbours?.contents.values() ?? [])];
   if (credentials.tls && !texts.some((text) => speaksTls(text.toString()))) {
-    const message = `${nameOf(d.spec)} has no http { tls } block, so Alloy’s API would not speak TLS, as spec.http.tls has it: leave one out, or give both`;
+    const message = `${placeOf(d.spec)} has no http { tls } block, so Alloy’s API would not speak TLS, as spec.http.tls has it: leave one out, or give both`;
     throw new Stalled('LockedOut', message);
   }
 }

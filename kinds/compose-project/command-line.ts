@@ -6,6 +6,8 @@ import { ask } from '../docker-engine.ts';
 import { hashesOf, type Io, type Project } from './compose.ts';
 import { AGAIN_MS } from './fit.ts';
 import { LISTED, OVERRIDE, type Placement } from './placement.ts';
+import { LABEL } from './render.ts';
+import type { D } from './schema.ts';
 import { inProject } from './surroundings.ts';
 
 /** Labels that compose gives (compose v2, pkg/api/labels.go). */
@@ -18,28 +20,33 @@ interface Listed {
 
 /**
  * @param project compose's name for it, by the files and the document.
- * @param extended services of theirs that are ours to bring up.
  * @throws Waiting('OtherCommandLine') with what would be right.
  */
 export async function requireTheirCommandLine(
+  { key, spec }: D,
   at: Project,
   project: string,
-  { base, own }: Placement,
-  extended: ReadonlySet<string>,
+  { base }: Placement,
   io: Io,
   signal: AbortSignal,
 ): Promise<void> {
   const directory = path.dirname(inProject(at, base[0]!));
-  const onHost = (file: string) => io.files.hostPath?.(file) ?? file;
-  const label = [`${COMPOSE}project.working_dir=${onHost(directory)}`, `${COMPOSE}oneoff=False`];
+  // By the name that compose was told, or where its links lead.
+  const names = (file: string) => [io.files.hostPath?.(file) ?? file, io.mounts.resolve(file).hostPath];
+  const here = new Set(names(directory));
+  const label = [`${COMPOSE}project.working_dir`, `${COMPOSE}oneoff=False`];
   const { body } = await ask(io.docker, 'GET', '/containers/json', {
     query: { all: true, filters: { label } },
     signal,
   });
-  const containers = JSON.parse(body) as Listed[];
+  const containers = (JSON.parse(body) as Listed[]).filter(({ Labels = {} }) =>
+    here.has(Labels[`${COMPOSE}project.working_dir`] ?? ''),
+  );
   const nameOf = (of: Listed) => of.Labels?.[`${COMPOSE}project`] ?? '';
   const ours = containers.filter((container) => nameOf(container) === project);
-  const other = containers.find(({ State }) => State === 'running');
+  const other = containers.find(
+    ({ State, Labels }) => State === 'running' && Labels?.[LABEL.document] !== key,
+  );
   if (ours.length === 0 && other !== undefined) {
     const name = nameOf(other);
     throw wait(
@@ -47,19 +54,23 @@ export async function requireTheirCommandLine(
       `its containers run as the project ${name}, and here it is ${project}: write project: ${name} into the document, or name: ${name} into the compose file`,
     );
   }
-  const files = new Set([...base, OVERRIDE, LISTED].map((file) => onHost(inProject(at, file))));
+  const files = new Set([...base, OVERRIDE, LISTED].flatMap((file) => names(inProject(at, file))));
   // Running or not: one that was only just created is somebody's `docker compose up` that is under way.
   for (const { Labels = {} } of ours) {
     const service = Labels[`${COMPOSE}service`] ?? '';
-    if (!extended.has(service)) continue;
+    if (spec.extend?.[service] === undefined) continue;
     const read = (Labels[`${COMPOSE}project.config_files`] ?? '').split(',');
     // Made with ours beside them: by their .env, which may name other files by now, or by us.
-    const withOurs = read.includes(onHost(inProject(at, own)));
-    const more = withOurs ? [] : read.filter((file) => file !== '' && !files.has(file) && isFile(file, io));
+    const withOurs = [OVERRIDE, LISTED].find((name) =>
+      names(inProject(at, name)).some((file) => read.includes(file)),
+    );
+    const isOther = (file: string) => file !== '' && !files.has(file) && isFile(file, io);
+    const more = withOurs === undefined ? read.filter(isOther) : [];
     const env = (Labels[`${COMPOSE}project.environment_file`] ?? '').split(',').filter(Boolean);
-    const others = env.filter((file) => file !== onHost(path.join(directory, '.env')));
+    const usual = [...names(path.join(directory, '.env')), ...names(inProject(at, '.env'))];
+    const others = env.filter((file) => !usual.includes(file));
     if (more.length + others.length === 0) continue;
-    const { hashes } = await hashesOf(at, withOurs ? [...base, own] : base, io, signal);
+    const hashes = await hashesOf(at, withOurs === undefined ? base : [...base, withOurs], io, signal);
     // Their files say the same by now.
     if (hashes[service] === Labels[`${COMPOSE}config-hash`]) continue;
     const [flag, named, remedy] =
@@ -68,13 +79,14 @@ export async function requireTheirCommandLine(
         : ['--env-file', others, 'move what it says into .env'];
     throw wait(
       at,
-      `${service} was started with ${flag} ${named.join(' and ')}, which docker compose does not read of itself: ${remedy}, or run docker compose up -d without it`,
+      `${service} was started with ${flag} ${named.join(' and ')}, which docker compose does not read of itself: ${remedy}, or run docker compose up -d --force-recreate ${service} without it`,
     );
   }
 }
 
+/** `-` is standard input. */
 const isFile = (hostPath: string, io: Io): boolean =>
-  io.files.read(io.mounts.nameOf(hostPath)).type === 'file';
+  hostPath.startsWith('/') ? io.files.read(io.mounts.nameOf(hostPath)).type === 'file' : true;
 
 const wait = ({ directory }: Project, words: string): Waiting =>
   new Waiting('OtherCommandLine', `${directory}: ${words}`, AGAIN_MS);

@@ -198,34 +198,34 @@ export async function refusal(
   return result.exitCode === 0 ? undefined : wordsOf(result);
 }
 
-/** Those that a profile switches off are not among them. */
+/** Those that a profile switches off are not among them; undefined where compose refuses the files. */
 export async function activeServices(
   at: Project,
   files: readonly string[],
   io: Io,
   signal: AbortSignal,
-): Promise<ReadonlySet<string>> {
-  const { stdout } = await compose(at, files, ['config', '--services'], READ_MS, io, signal);
-  return new Set(stdout.split('\n').filter(Boolean));
+): Promise<ReadonlySet<string> | undefined> {
+  const { stdout, exitCode } = await compose(at, files, ['config', '--services'], READ_MS, io, signal);
+  return exitCode !== 0 ? undefined : new Set(stdout.split('\n').filter(Boolean));
 }
 
 /**
- * Compose's hash of each service with all that files, .env and env_files say; or why compose refuses them.
- * What compose labels a container with may be another one.
+ * Compose's hash of each service with all that files and .env say, without what env_files say; none where compose
+ * refuses them. What compose labels a container with may be another one, and so may a newer compose's.
  */
 export async function hashesOf(
   at: Project,
   files: readonly string[],
   io: Io,
   signal: AbortSignal,
-): Promise<{ readonly hashes: Readonly<Record<string, string>>; readonly refused?: string }> {
+): Promise<Readonly<Record<string, string>>> {
   const result = await compose(at, files, ['config', '--hash', '*'], READ_MS, io, signal);
-  if (result.exitCode !== 0) return { hashes: {}, refused: wordsOf(result) };
+  if (result.exitCode !== 0) return {};
   const lines = result.stdout.split('\n').flatMap((line) => {
     const [service, hash] = line.trim().split(/\s+/);
     return service && hash ? [[service, hash] as const] : [];
   });
-  return { hashes: Object.fromEntries(lines) };
+  return Object.fromEntries(lines);
 }
 
 function withPart(files: readonly string[], part: string | undefined): string[] {

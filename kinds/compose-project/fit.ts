@@ -54,8 +54,9 @@ export function misfitsOf(spec: ComposeProjectSpec, base: Base): Misfit[] {
   ];
 }
 
-/** Programs that refuse a flag that is said twice (github.com/alecthomas/kingpin). */
-const SAYS_ONCE = /(?:^|\/)(?:prometheus|alertmanager|pushgateway|[a-z0-9_]+_exporter)$/;
+/** Programs that refuse a flag that is said twice (github.com/alecthomas/kingpin), but for these. */
+const SAYS_ONCE = /(?:^|\/)(?:prometheus|alertmanager|pushgateway)$/;
+const SAYS_OFTEN = /^--(?:enable-feature|cluster\.peer|web\.listen-address|storage\.remote\.[a-z.-]+)\b/;
 
 /** Flags that theirs says already, with another value. Other programs may take both, which is tried. */
 export async function flagMisfits(
@@ -72,7 +73,7 @@ export async function flagMisfits(
     const theirs = base.services[service];
     const words = wordsOf(commands.get(service) ?? []);
     const said = saidOtherwise(words, appendCommand ?? []);
-    if (theirs === undefined || said === undefined) continue;
+    if (theirs === undefined || said === undefined || SAYS_OFTEN.test(said)) continue;
     const entrypoint = wordsOf(await entrypointOf(service, theirs, at, files, io, signal));
     if (![...entrypoint, ...words.slice(0, 1)].some((word) => SAYS_ONCE.test(word))) continue;
     misfits.push({
@@ -110,6 +111,7 @@ export async function asleepOf(
     const none = profiles.length === 1 ? 'which is not active' : 'none of which is active';
     return `${name} is in ${which}, ${none}: name one in COMPOSE_PROFILES in .env`;
   };
+  if (active === undefined) return [];
   const isOff = (name: string) => optional.has(name) && !active.has(name);
   const rest = { isLeftOut: false, goesOn: true };
   return [

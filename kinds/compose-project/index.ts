@@ -14,6 +14,7 @@ import { baseDiffers } from './fit.ts';
 import {
   differing,
   diffFiles,
+  dotenvDigest,
   goingOn,
   leftovers,
   type Observed,
@@ -106,7 +107,7 @@ export const composeProject = defineKind<ComposeProjectSpec, Observed, Needs, Be
     return memoryOf(d, o, io, signal);
   },
 
-  contain: async (d, io, signal) => void (await contain(d, await observe(d, io, signal), io, signal)),
+  contain: async (d, io, signal) => void (await contain(d, await observe(d, io, signal, true), io, signal)),
 
   assess,
   gate: () => ({ withinMs: WITHIN_MS, settleMs: SETTLE_MS }),
@@ -236,13 +237,14 @@ function ourContainers(d: D, o: Observed, io: Io, signal: AbortSignal) {
 async function memoryOf(d: D, o: Observed, io: Io, signal: AbortSignal): Promise<Memory> {
   const containers = await ourContainers(d, o, io, signal);
   const isAdded = (name: string) => d.spec.services?.[name] !== undefined;
-  const { hashes } = await hashesOf(projectOf(d.spec), filesOf(o.placement), io, signal);
+  const hashes = await hashesOf(projectOf(d.spec), filesOf(o.placement), io, signal);
   return {
     digest: d.digest,
     hashes: Object.fromEntries(
       containers.filter(({ service }) => isAdded(service)).map((c) => [c.service, c.hash]),
     ),
     resolved: Object.fromEntries(Object.entries(hashes).filter(([name]) => isAdded(name))),
+    dotenv: dotenvDigest(o.placement.dotenv),
     starts: startsOf(d, o.override, containers, io).starts,
   };
 }

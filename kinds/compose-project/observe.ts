@@ -1,5 +1,6 @@
 // What there is of a project: the user's files and ours, what compose makes of them, and the containers.
 import path from 'node:path';
+import { sha256 } from '../../api/json.ts';
 import { backoffMs, logOf } from '../docker-verdict.ts';
 import type { Change, Claim } from '../kind.ts';
 import { fileChanges, type WantedFile } from '../managed-file.ts';
@@ -55,12 +56,13 @@ export interface Observed extends Surroundings {
   readonly misfits: readonly Misfit[];
   /** Why compose refuses the project with our file as it should be and is; undefined when it does not. */
   readonly refused: string | undefined;
-  /** Compose's hash of each service, as files and .env are; none while ours is not as it should be. */
+  /** Compose's hash of each service, as files and .env are; none but where .env has changed. */
   readonly resolved: Readonly<Record<string, string>>;
   readonly starts: Starts;
 }
 
-export async function observe(d: D, io: Io, signal: AbortSignal): Promise<Observed> {
+/** @param isLenient whether it is only looked for what must not be, whatever the owner's command line said. */
+export async function observe(d: D, io: Io, signal: AbortSignal, isLenient = false): Promise<Observed> {
   const at = projectOf(d.spec);
   const around = surroundingsOf(at, io);
   const base = await readBase(at, around.placement.base, io, signal);
@@ -69,14 +71,7 @@ export async function observe(d: D, io: Io, signal: AbortSignal): Promise<Observ
   const appendedTo = new Set(Object.keys(wanted['x-homeostat'].append));
   const commands = await commandsOf(base, at, around.placement.base, appendedTo, io, signal);
   const names = new Set(Object.keys(wanted.services));
-  await requireTheirCommandLine(
-    at,
-    base.project,
-    around.placement,
-    new Set(Object.keys(d.spec.extend ?? {})),
-    io,
-    signal,
-  );
+  if (!isLenient) await requireTheirCommandLine(d, at, base.project, around.placement, io, signal);
   const envFiles = new Set([...names].filter((name) => hasSecrets(d.spec, name)).map(envFileName));
   for (const state of Object.values(around.own)) {
     for (const name of envFilesIn(state)) envFiles.add(name);
@@ -114,7 +109,7 @@ async function fit(
   wanted: Override,
   base: Base,
   commands: Awaited<ReturnType<typeof commandsOf>>,
-  { placement, own }: Surroundings,
+  { placement, own, dotenv }: Surroundings,
   io: Io,
   signal: AbortSignal,
 ): Promise<Pick<Observed, 'override' | 'misfits' | 'refused' | 'resolved'>> {
@@ -128,10 +123,14 @@ async function fit(
   const file = own[placement.own];
   // Theirs may have changed since ours was judged.
   const isWritten = file.type === 'file' && file.content.toString() === textOf(override);
-  const { refused, hashes } = isWritten
-    ? await hashesOf(at, filesOf(placement), io, signal)
-    : { refused: await refusedAnew(d, override, files, io, signal), hashes: {} };
-  if (refused === undefined || !d.heal) return { override, misfits, refused, resolved: hashes };
+  const refused = isWritten
+    ? await refusal(at, filesOf(placement), io, signal)
+    : await refusedAnew(d, override, files, io, signal);
+  if (refused === undefined || !d.heal) {
+    const isAsked = isWritten && d.memory?.dotenv !== undefined && d.memory.dotenv !== dotenvDigest(dotenv);
+    const resolved = isAsked ? await hashesOf(at, filesOf(placement), io, signal) : {};
+    return { override, misfits, refused, resolved };
+  }
   const less = await narrowed(wanted, ground, at, files, io, signal);
   if (less.misfits.length === 0) return { override, misfits, refused, resolved: {} };
   return {
@@ -141,6 +140,9 @@ async function fit(
     resolved: {},
   };
 }
+
+/** What compose fills variables from; '' and no file are the same to it. */
+export const dotenvDigest = (text: string | undefined): string => sha256(Buffer.from(text ?? ''));
 
 /** Of what was confirmed, and is to be written again; of what is new, prepare says it. */
 async function refusedAnew(
@@ -272,11 +274,11 @@ export function differing(d: D, o: Observed): [name: string, trouble: string][] 
 export const goingOn = ({ misfits }: Pick<Observed, 'misfits'>): ReadonlySet<string> =>
   new Set(misfits.flatMap(({ service, goesOn }) => (goesOn ? [service] : [])));
 
-/** How many there are of each service, where its owner has it more than once. */
+/** How many there are of each service, running or not, where its owner has it more than once. */
 export function replicasOf(containers: readonly Container[]): ReadonlyMap<string, number> {
   const counts = new Map<string, number>();
-  for (const { service, state } of containers)
-    if (state === 'running') counts.set(service, (counts.get(service) ?? 0) + 1);
+  for (const container of containers)
+    if (!isHalfMade(container)) counts.set(container.service, (counts.get(container.service) ?? 0) + 1);
   return counts;
 }
 

@@ -16,10 +16,10 @@ import type { Judge, Permission } from '../kind.ts';
 import { mountPermissions } from '../mount-powers.ts';
 import { bindPermissions, optionPermissions, uncovered, volumePermissions } from '../mounts-wanted.ts';
 import { type Io, type Project, readBase } from './compose.ts';
-import { optionalOf } from './fit.ts';
+import { narrowed, optionalOf } from './fit.ts';
 import { type Model, type ModelService, type ModelVolume, modelOf } from './model.ts';
 import { projectPermission } from './permissions.ts';
-import { onBase, overrideOf, textOf, withoutEnvFiles } from './render.ts';
+import { type Override, onBase, overrideOf, textOf, withoutEnvFiles } from './render.ts';
 import type { ComposeProjectSpec, D, ExtendedService } from './schema.ts';
 import { projectOf, surroundingsOf } from './surroundings.ts';
 
@@ -43,10 +43,17 @@ export async function resolve(d: D, io: Io, signal: AbortSignal): Promise<Permis
   const { base: files } = surroundingsOf(at, io).placement;
   const base = await readBase(at, files, io, signal);
   const commands = new Map(Object.keys(base.services).map((name) => [name, []]));
-  const whole = onBase(overrideOf(d.key, d.spec), { commands, optional: optionalOf(base) });
+  const ground = { commands, optional: optionalOf(base) };
+  const wanted = overrideOf(d.key, d.spec);
+  let whole = onBase(wanted, ground);
+  const read = (part: Override) => modelOf(at, files, textOf(withoutEnvFiles(part)), io, signal);
+  let merged = Object.keys(whole.services).length === 0 ? undefined : await read(whole);
+  if (merged === undefined && d.heal) {
+    // As much of it as compose takes is what runs.
+    whole = (await narrowed(wanted, ground, at, files, io, signal)).override;
+    merged = Object.keys(whole.services).length === 0 ? undefined : await read(whole);
+  }
   const names = Object.keys(whole.services);
-  const text = textOf(withoutEnvFiles(whole));
-  const merged = names.length === 0 ? undefined : await modelOf(at, files, text, io, signal);
   // What compose refuses it does not run, and whoever validates it says why. What runs is looked at all the same.
   if (merged === undefined) return elsewhere;
   const theirs = await basePermissions(d, at, files, io, signal);

@@ -116,6 +116,8 @@ export const Memory = z.object({
   hashes: z.record(z.string(), z.string()),
   /** The same hashes by `docker compose config`, with the values that .env had. */
   resolved: z.record(z.string(), z.string()).optional(),
+  /** Of the text of .env that they are of. */
+  dotenv: z.string().optional(),
   starts: z
     .record(
       z.string(),

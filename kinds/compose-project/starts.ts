@@ -34,7 +34,7 @@ export function startsOf(
     if (newer !== undefined) stale.set(id, newer);
     const missing = goneSource(start, now.sources);
     if (missing !== undefined) gone.set(id, missing);
-    starts[id] = startOf(engine, now);
+    starts[id] = startOf(engine, start, now);
   }
   return { stale, gone, starts };
 }

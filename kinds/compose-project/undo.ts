@@ -4,10 +4,19 @@ import { Waiting } from '../../api/errors.ts';
 import { verdictOf } from '../docker-verdict.ts';
 import type { InventoryRecord } from '../kind.ts';
 import { restoreFile, SavedFile, saveFile } from '../managed-file.ts';
-import { type Base, commandsOf, type Io, type Project, readBase, refusal, up } from './compose.ts';
+import {
+  activeServices,
+  type Base,
+  commandsOf,
+  type Io,
+  type Project,
+  readBase,
+  refusal,
+  up,
+} from './compose.ts';
 import { type Container, containersOf, isHalfMade, mendHalfMade, remove, unpauseAll } from './containers.ts';
-import { groundOf, narrowed } from './fit.ts';
-import { envFilesIn, envFilesOf, leftovers, type Observed, replicasOf } from './observe.ts';
+import { groundOf, type Misfit, narrowed, optionalOf } from './fit.ts';
+import { envFilesIn, envFilesOf, goingOn, leftovers, type Observed, replicasOf } from './observe.ts';
 import { BASE_NAMES, LISTED, OVERRIDE, withoutOurs } from './placement.ts';
 import {
   type Ground,
@@ -86,13 +95,15 @@ export async function undo(
   if (saved === undefined && !isThere(at, io)) return abandon(before, record, io, signal);
   let around = surroundingsOf(at, io);
   let override: Pick<Override, 'services'> = { services: {} };
+  let asleep: ReadonlySet<string> = new Set();
   if (saved === undefined) takeOut(before, record, around, io);
   const files = around.placement.base;
   const base = await readBase(at, files, io, signal);
   if (saved !== undefined) {
     const appendedTo = new Set(Object.keys(saved['x-homeostat'].append));
     const ground = groundOf(at, files, base, await commandsOf(base, at, files, appendedTo, io, signal));
-    const whole = await fitting(saved, ground, at, files, io, signal);
+    const { override: whole, misfits } = await fitting(saved, ground, at, files, io, signal);
+    asleep = goingOn({ misfits });
     putBack(before, whole, around, io);
     override = whole;
     around = surroundingsOf(at, io);
@@ -100,7 +111,7 @@ export async function undo(
   await bringBack(
     before,
     record,
-    override,
+    { override, asleep },
     base,
     saved === undefined ? files : filesOf(around.placement),
     io,
@@ -116,11 +127,12 @@ async function fitting(
   files: readonly string[],
   io: Io,
   signal: AbortSignal,
-): Promise<Override> {
-  const whole = onBase(saved, ground);
-  const refused = await refusal(at, files, io, signal, textOf(withoutEnvFiles(whole)));
-  if (refused === undefined) return whole;
-  return (await narrowed(saved, ground, at, files, io, signal)).override;
+): Promise<{ override: Override; misfits: readonly Misfit[] }> {
+  const override = onBase(saved, ground);
+  const refused = await refusal(at, files, io, signal, textOf(withoutEnvFiles(override)));
+  return refused === undefined
+    ? { override, misfits: [] }
+    : await narrowed(saved, ground, at, files, io, signal);
 }
 
 /** Whether the user's project still is, by compose's own names or by those that COMPOSE_FILE gives. */
@@ -164,7 +176,7 @@ function takeOut(before: Before, record: InventoryRecord, around: Surroundings, 
 async function bringBack(
   before: Before,
   record: InventoryRecord,
-  override: Pick<Override, 'services'>,
+  { override, asleep }: { override: Pick<Override, 'services'>; asleep: ReadonlySet<string> },
   base: Base,
   files: readonly string[],
   io: Io,
@@ -175,13 +187,18 @@ async function bringBack(
   const containers = await containersOf(whose, named, io, signal);
   await mendHalfMade(containers, io, signal);
   await unpauseAll(containers, io, signal);
-  const { remove: unwanted, release } = leftovers(containers, override, base, new Set());
+  const { remove: unwanted, release } = leftovers(containers, override, base, asleep);
   for (const container of unwanted) await remove(container, io, signal);
   const lost = before.ran.filter((name) => isLost(name, containers) && base.services[name] !== undefined);
   const touched = release.filter((name) =>
     containers.some((c) => c.service === name && LABEL.document in c.labels),
   );
-  const names = [...new Set([...Object.keys(override.services), ...touched, ...lost])];
+  // Compose switches on the profile of what it is told to bring up.
+  const optional = optionalOf(base);
+  const active = optional.size === 0 ? undefined : await activeServices(before.at, files, io, signal);
+  const isOff = (name: string) => optional.has(name) && active?.has(name) === false;
+  const all = new Set([...Object.keys(override.services), ...touched, ...lost]);
+  const names = [...all].filter((name) => !isOff(name) || touched.includes(name));
   if (names.length === 0) return;
   const why = await up(before.at, files, names, replicasOf(containers), io, signal);
   if (why !== undefined) throw new Error(`docker compose up, in a rollback: ${why}`);

@@ -133,7 +133,7 @@ export function memoryOf(d: D, container: Container, sources: Sources): Memory {
   return {
     spec: specDigest(d.spec),
     image: container.Image,
-    ...startOf(container, nowOf(d, sources)),
+    ...startOf(container, d.memory, nowOf(d, sources)),
     volumes: anonymousVolumes(container),
   };
 }

@@ -5,7 +5,7 @@ import { type Change, type Desired, defineKind, type Finding, type Permission } 
 import { unknown } from '../shared/verdicts.ts';
 import { watchAll } from '../watch-all.ts';
 import { noteWhole, requireAtRest, requireDone } from './at-rest.ts';
-import { type Io, reachedBy, serverOf, serverPermissions } from './connection.ts';
+import { type Io, reachedBy, serverOf, serverPermissions, withoutLostSecrets } from './connection.ts';
 import { type Runs, rulePatterns, verdictOf, WITHIN_MS, whatRuns } from './loaded.ts';
 import {
   claimsOf,
@@ -171,7 +171,8 @@ export const prometheusConfig = defineKind<PrometheusConfigSpec, Observed, Needs
     }
     write(edit, io.files, true);
     // Also when the files are right already: an agent that was killed may not have come to this.
-    const refused = await reloadToTheEnd({ ...before, content: record.content }, io, signal);
+    const server = withoutLostSecrets({ ...before, content: record.content });
+    const refused = await reloadToTheEnd(server, io, signal);
     if (refused !== undefined)
       throw new Error(`our part is out again, and Prometheus refuses the rest: ${refused}`);
   },

@@ -128,7 +128,7 @@ test('a document that becomes one of several files keeps its place, and what it 
   assert.equal(fs.readFileSync(at('main.alloy'), 'utf8'), '// as the user had it\n');
 });
 
-test('a file that a document got later, and that was there before, comes back with its removal', async (t) => {
+test('a file that a document got later must be nobody’s, and what it gave up is not its own any more', async (t) => {
   const { line, directory, at, assign } = setting(t);
   const files = (...names: string[]) => ({
     path: directory,
@@ -137,12 +137,20 @@ test('a file that a document got later, and that was there before, comes back wi
   assign(files('a.alloy'));
   await line.expect(KEY, 'True');
   assign(files('a.alloy', 'theirs.alloy'));
-  await eventually(() => assert.equal(fs.readFileSync(at('theirs.alloy'), 'utf8'), '// ours theirs.alloy\n'));
+  await line.expect(KEY, 'False', 'NotOurs');
+  assert.equal(fs.readFileSync(at('theirs.alloy'), 'utf8'), '// theirs\n');
+  assign(files('a.alloy', 'b.alloy'));
+  await line.expect(KEY, 'True');
+  assign(files('a.alloy'));
+  await eventually(() => assert.deepEqual(fs.readdirSync(directory).sort(), ['a.alloy', 'theirs.alloy']));
+  await line.expect(KEY, 'True');
+  // Somebody else's by now, whatever its name was before.
+  fs.writeFileSync(at('b.alloy'), '// theirs, too\n');
   await line.expect(KEY, 'True');
   line.assign();
   await line.expectGone(KEY);
-  assert.equal(fs.readFileSync(at('theirs.alloy'), 'utf8'), '// theirs\n');
-  assert.deepEqual(fs.readdirSync(directory), ['theirs.alloy']);
+  assert.deepEqual(fs.readdirSync(directory).sort(), ['b.alloy', 'theirs.alloy']);
+  assert.equal(fs.readFileSync(at('b.alloy'), 'utf8'), '// theirs, too\n');
 });
 
 test('a change of several files that is refused takes all of them back', async (t) => {

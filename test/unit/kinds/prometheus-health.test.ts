@@ -9,6 +9,7 @@ import { type TestContext, test } from 'node:test';
 import { systemClock } from '../../../agent/providers/clock.ts';
 import { Stalled, Waiting } from '../../../api/errors.ts';
 import type { Processes } from '../../../kinds/ports.ts';
+import { withoutLostSecrets } from '../../../kinds/prometheus-config/connection.ts';
 import { prometheusConfig as kind } from '../../../kinds/prometheus-config/index.ts';
 import { writeNewer } from '../../support/prometheus.ts';
 import { evidenceOf, PrometheusHost } from '../../support/prometheus-passes.ts';
@@ -373,3 +374,19 @@ for (const [name, spec, theirs, reason, words] of [
     assert.equal(host.text, text);
   });
 }
+
+test('an undo asks without a secret that is gone, and signals then', () => {
+  const server = {
+    address: '127.0.0.1:9090',
+    unit: 'prometheus.service',
+    user: 'us',
+    password: { secretFrom: { file: '/gone' } },
+  };
+  const lost = () => {
+    throw new Stalled('SecretMissing', 'it is gone');
+  };
+  const there = () => ({ bytes: Buffer.from('x'), secret: true });
+  const left = withoutLostSecrets({ ...server, content: lost });
+  assert.deepEqual([left.password, left.user, left.unit], [undefined, undefined, server.unit]);
+  assert.equal(withoutLostSecrets({ ...server, content: there }).password, server.password);
+});
