@@ -15,6 +15,8 @@ import {
   onBase,
   overrideOf,
   parseOverride,
+  saidOtherwise,
+  says,
   textOf,
 } from '../../../kinds/compose-project/render.ts';
 import { ComposeProjectSpec } from '../../../kinds/compose-project/schema.ts';
@@ -142,6 +144,52 @@ const spec = ComposeProjectSpec.parse({
 });
 
 const on = (commands: [string, Command][]) => ({ commands: new Map(commands) });
+
+test('a flag is the same in each of its spellings, and another value of it is told as it stands there', () => {
+  for (const words of [['--a=b'], ['--a', 'b'], ['--x', '--a=b']]) {
+    assert.ok(says(words, ['--a=b']) && says(words, ['--a', 'b']), words.join(' '));
+    assert.equal(saidOtherwise(words, ['--a', 'b']), undefined);
+  }
+  for (const words of [['--on'], ['--on=true']])
+    assert.ok(says(words, ['--on']) && says(words, ['--on=true']));
+  assert.equal(saidOtherwise(['--a', 'c', '--b'], ['--a=b']), '--a c');
+  assert.equal(saidOtherwise(['--a=c'], ['--new', '--a', 'b']), '--a=c');
+  assert.equal(saidOtherwise(['--ab=c'], ['--a=b']), undefined);
+});
+
+test('what ours needs and a profile may switch off is not required, and an env file is found from their folder', () => {
+  const services = {
+    exporter: { image: 'x', depends_on: ['db', 'web'], environment: spec.services!['exporter']!.environment },
+  };
+  const wanted = overrideOf(
+    'ComposeProject/x',
+    ComposeProjectSpec.parse({ directory: '/srv/stack', services }),
+  );
+  const ground = {
+    ...on([
+      ['db', []],
+      ['web', []],
+    ]),
+    optional: new Set(['db']),
+    way: '..',
+  };
+  const { exporter } = onBase(wanted, ground).services;
+  assert.deepEqual(exporter!['depends_on'], {
+    db: { condition: 'service_started', required: false },
+    web: { condition: 'service_started' },
+  });
+  assert.deepEqual(exporter!['env_file'], ['../compose.homeostat.exporter.env']);
+  // Made anew from what was written, on files without profiles.
+  const again = onBase(
+    parseOverride(textOf(onBase(wanted, ground)))!,
+    on([
+      ['db', []],
+      ['web', []],
+    ]),
+  );
+  assert.deepEqual(again.services['exporter']!['depends_on'], ['db', 'web']);
+  assert.deepEqual(onBase(wanted, { ...ground, without: new Set(['exporter']) }).services, {});
+});
 
 test('the rendering says no secret, and can be made anew from itself on another base', () => {
   const override = overrideOf('ComposeProject/x', spec);
