@@ -3,17 +3,16 @@ import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import path from 'node:path';
 import { type TestContext, test } from 'node:test';
-import { systemClock } from '../../../agent/providers/clock.ts';
-import { createFiles } from '../../../agent/providers/files.ts';
 import { sha256 } from '../../../api/json.ts';
 import { parseCommandLine, validateFlags } from '../../../kinds/alloy-config/command-line.ts';
 import { directoryHash } from '../../../kinds/alloy-config/files.ts';
 import { lockouts } from '../../../kinds/alloy-config/http-block.ts';
 import { alloyConfig } from '../../../kinds/alloy-config/index.ts';
+import { lineWith } from '../../support/alloy-line.ts';
 import { eventually } from '../../support/eventually.ts';
-import { AlloyUnit, FakeAlloy } from '../../support/fake-alloy.ts';
+import { FakeAlloy } from '../../support/fake-alloy.ts';
 import { temporaryDirectory } from '../../support/sandbox.ts';
-import { resource, Timeline } from '../../support/timeline.ts';
+import { resource } from '../../support/timeline.ts';
 
 const KEY = 'AlloyConfig/alloy';
 
@@ -24,16 +23,7 @@ function setting(t: TestContext, loads?: string) {
   fs.writeFileSync(path.join(directory, 'theirs.alloy'), '// theirs\n');
   const alloy = new FakeAlloy(loads === undefined ? directory : path.join(directory, loads));
   alloy.start();
-  const files = createFiles();
-  const units = new AlloyUnit(alloy, temporaryDirectory(t), systemClock);
-  const line = new Timeline(t, {
-    kinds: new Map([[alloyConfig.kind, alloyConfig]]),
-    ports: { files, units, http: alloy.http, processes: alloy.processes },
-  }).start();
-  t.after(async () => {
-    await line.stop();
-    await files.close();
-  });
+  const { line, units } = lineWith(t, alloy);
   const at = (name: string) => path.join(directory, name);
   const assign = (spec: object) =>
     void line.assign(resource('AlloyConfig', 'alloy', { path: at('main.alloy'), ...spec }));

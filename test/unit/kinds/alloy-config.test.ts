@@ -4,15 +4,15 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { systemClock } from '../../../agent/providers/clock.ts';
-import { createFiles } from '../../../agent/providers/files.ts';
 import { parseComponents, parseMetrics } from '../../../kinds/alloy-config/alloy-api.ts';
 import { alloyConfig } from '../../../kinds/alloy-config/index.ts';
 import { diagnostics } from '../../../kinds/alloy-config/validate.ts';
+import { lineWith } from '../../support/alloy-line.ts';
 import { RECORDINGS, require, SHARED_DATA } from '../../support/capabilities.ts';
 import { eventually } from '../../support/eventually.ts';
-import { AlloyUnit, FakeAlloy } from '../../support/fake-alloy.ts';
+import { type AlloyUnit, FakeAlloy } from '../../support/fake-alloy.ts';
 import { temporaryDirectory } from '../../support/sandbox.ts';
-import { resource, Timeline } from '../../support/timeline.ts';
+import { resource, type Timeline } from '../../support/timeline.ts';
 
 const KEY = 'AlloyConfig/alloy';
 
@@ -32,16 +32,7 @@ function setting(t: TestContext, before?: string): Setting {
   const alloy = new FakeAlloy(config);
   if (before === undefined) alloy.running = false;
   else alloy.start();
-  const files = createFiles();
-  const units = new AlloyUnit(alloy, temporaryDirectory(t), systemClock);
-  const line = new Timeline(t, {
-    kinds: new Map([[alloyConfig.kind, alloyConfig]]),
-    ports: { files, units, http: alloy.http, processes: alloy.processes },
-  }).start();
-  t.after(async () => {
-    await line.stop();
-    await files.close();
-  });
+  const { line, units } = lineWith(t, alloy);
   return {
     line,
     alloy,
