@@ -7,6 +7,7 @@ import { inWords, Stalled, Waiting } from '../api/errors.ts';
 import { clip } from '../api/limits.ts';
 import type { Claim, Desired, Permission } from './kind.ts';
 import type { Http, HttpResponse } from './ports.ts';
+import { basicAuth } from './shared/http-auth.ts';
 import { originOf } from './shared/urls.ts';
 
 /** Where Grafana is, and who asks. */
@@ -133,9 +134,7 @@ export class Grafana {
   #authorization(): string {
     const { token, user, password } = this.#connection;
     const secret = this.#content((token ?? password)!).bytes.toString();
-    return token === undefined
-      ? `Basic ${Buffer.from(`${user}:${secret}`).toString('base64')}`
-      : `Bearer ${secret}`;
+    return token === undefined ? basicAuth(user!, secret) : `Bearer ${secret}`;
   }
 
   #judge(method: string, path: string, status: number, body: unknown): void {

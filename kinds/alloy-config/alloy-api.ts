@@ -1,5 +1,5 @@
 // Alloy's HTTP API, 1.18: /metrics, /-/ready, /-/healthy, /api/v0/web/components and /-/reload. What matters of its
-// quirks (recorded in data/alloy):
+// quirks (recorded from Alloy 1.18):
 // - alloy_config_hash is the sha256 of the file that Alloy last *tried* to load, refused or not;
 // - a refused reload may have torn the pipeline down, while alloy_config_last_load_successful says 1;
 // - a reload that replaces an unreachable endpoint takes up to 60 s (the queue's flush) and is no failure;
@@ -10,6 +10,7 @@ import { errnoOf, inWords } from '../../api/errors.ts';
 import type { Desired } from '../kind.ts';
 import type { Http, HttpResponse } from '../ports.ts';
 import { excerpt } from '../shared/excerpt.ts';
+import { basicAuth, NO_HANDSHAKE, UNTRUSTED } from '../shared/http-auth.ts';
 
 /** Loopback answers at once; what takes longer than this is not going to. */
 const ASK_TIMEOUT_MS = 1_000;
@@ -63,13 +64,17 @@ export interface Door {
 }
 
 /** @throws Stalled('SecretMissing') */
-export function doorOf({ address, basicAuth, tls }: Access, content: Desired<unknown>['content']): Door {
-  const pair = basicAuth && `${basicAuth.username}:${content(basicAuth.password).bytes}`;
+export function doorOf(
+  { address, basicAuth: password, tls }: Access,
+  content: Desired<unknown>['content'],
+): Door {
   const ca = tls?.ca === undefined ? undefined : content(tls.ca).bytes.toString();
   return {
     origin: `${tls === undefined ? 'http' : 'https'}://${address}`,
     options: {
-      ...(pair && { headers: { authorization: `Basic ${Buffer.from(pair).toString('base64')}` } }),
+      ...(password && {
+        headers: { authorization: basicAuth(password.username, content(password.password).bytes.toString()) },
+      }),
       ...(tls && { tls: { ca, serverName: tls.serverName } }),
     },
   };
@@ -188,11 +193,9 @@ function isPlainToTls(body: string): boolean {
   return body.startsWith('Client sent an HTTP request to an HTTPS server');
 }
 
-/** No handshake, or a certificate that is not taken (nodejs.org/api/tls.html, X509 certificate error codes). */
 function isTlsFault(error: unknown): boolean {
-  const fault =
-    /^(?:ERR_SSL_|ERR_TLS_|ERR_OSSL_|EPROTO$|CERT_|UNABLE_TO_|SELF_SIGNED_|DEPTH_ZERO_|HOSTNAME_MISMATCH$|INVALID_CA$|INVALID_PURPOSE$)/;
-  return fault.test(errnoOf(error));
+  const code = errnoOf(error);
+  return UNTRUSTED.test(code) || NO_HANDSHAKE.test(code);
 }
 
 function whyNoTls(url: string, error: unknown): string {

@@ -101,7 +101,7 @@ export function directoryHash(contents: ReadonlyMap<string, Buffer>): string {
 /** The whole directory as it is to be: the document's files among those of others. */
 export function wholeDirectory(
   wanted: readonly Pick<WantedFile, 'path' | 'bytes'>[],
-  { contents }: Neighbours,
+  others: Neighbours['contents'],
 ): Map<string, Buffer> {
-  return new Map([...contents, ...wanted.map(({ path: at, bytes }) => [path.basename(at), bytes] as const)]);
+  return new Map([...others, ...wanted.map(({ path: at, bytes }) => [path.basename(at), bytes] as const)]);
 }

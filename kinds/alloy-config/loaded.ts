@@ -73,16 +73,22 @@ function isWhole(spec: AlloyConfigSpec, running: CommandLine | undefined, io: Pi
   return spec.directory ?? loadsOf(spec, running?.config, io) === 'directory';
 }
 
+/** Files of others that are loaded as well; undefined where Alloy does not load the directory. */
+function neighboursIn(
+  spec: AlloyConfigSpec,
+  running: CommandLine | undefined,
+  io: Pick<Io, 'files'>,
+): Neighbours | undefined {
+  return isWhole(spec, running, io) ? neighboursOf(directoryOf(spec), pathsOf(spec), io.files) : undefined;
+}
+
 export function wholeOf(
   spec: AlloyConfigSpec,
   wanted: readonly WantedFile[],
   running: CommandLine | undefined,
   io: Pick<Io, 'files'>,
 ): Whole {
-  const neighbours: Neighbours = isWhole(spec, running, io)
-    ? neighboursOf(directoryOf(spec), pathsOf(spec), io.files)
-    : { contents: new Map(), unreadable: undefined };
-  const all = wholeDirectory(wanted, neighbours);
+  const all = wholeDirectory(wanted, neighboursIn(spec, running, io)?.contents ?? new Map());
   return { text: [...all.values()].join('\n'), hash: directoryHash(all) };
 }
 
@@ -126,16 +132,15 @@ export async function validated(
   signal: AbortSignal,
 ): Promise<Neighbours | undefined> {
   const { spec } = d;
-  const neighbours = isWhole(spec, running, io)
-    ? neighboursOf(directoryOf(spec), pathsOf(spec), io.files)
-    : undefined;
+  const neighbours = neighboursIn(spec, running, io);
+  const droppedPaths = droppedFiles(d, io.files);
   const standing = new Map<string, Buffer>();
-  for (const at of [...pathsOf(spec), ...droppedFiles(d, io.files)]) {
+  for (const at of [...pathsOf(spec), ...droppedPaths]) {
     const state = io.files.read(at);
     if (state.type === 'file' && at.endsWith('.alloy')) standing.set(path.basename(at), state.content);
   }
   // What the document drops is none of its neighbours.
-  const dropped = new Set(droppedFiles(d, io.files).map((at) => path.basename(at)));
+  const dropped = new Set(droppedPaths.map((at) => path.basename(at)));
   const others = neighbours && {
     ...neighbours,
     contents: new Map([...neighbours.contents].filter(([name]) => !dropped.has(name))),

@@ -98,7 +98,7 @@ export async function validate(
   const look = (contents: ReadonlyMap<string, Buffer>) =>
     files.withCandidates(first!.path, contents, (copy) => run(copy, flags));
   if (neighbours.unreadable !== undefined) throw neighbourRefused(neighbours.unreadable);
-  const result = await look(wholeDirectory(own, neighbours));
+  const result = await look(wholeDirectory(own, neighbours.contents));
   if (result === undefined) return 'unvalidated';
   if (result.exitCode === 0) return 'valid';
   const found = placesOf(result, directory);

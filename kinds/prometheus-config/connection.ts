@@ -4,6 +4,7 @@ import { SecretRef } from '../../api/documents.ts';
 import { errnoOf, inWords, Stalled } from '../../api/errors.ts';
 import type { Desired, Permission } from '../kind.ts';
 import type { Files, HttpResponse, Ports } from '../ports.ts';
+import { basicAuth, UNTRUSTED } from '../shared/http-auth.ts';
 import { originOf } from '../shared/urls.ts';
 import type { PrometheusConfigSpec } from './schema.ts';
 
@@ -88,7 +89,7 @@ function headersOf({ user, password, bearerToken, content }: Reached): Record<st
   const value = (secret: SecretRef) => content(secret).bytes.toString();
   if (bearerToken !== undefined) return { authorization: `Bearer ${value(bearerToken)}` };
   if (user === undefined || password === undefined) return {};
-  return { authorization: `Basic ${Buffer.from(`${user}:${value(password)}`).toString('base64')}` };
+  return { authorization: basicAuth(user, value(password)) };
 }
 
 /** For an undo: the secret may have left with its document, and a signal needs none. */
@@ -118,10 +119,6 @@ const SILENT: ReadonlySet<string> = new Set(
     ...['EADDRNOTAVAIL', 'ENETDOWN', 'EACCES', 'EPERM', 'UND_ERR_CONNECT_TIMEOUT'],
   ]),
 );
-
-/** Node's codes for a certificate that it does not take (its manual, TLS, X509 certificate error codes). */
-const UNTRUSTED =
-  /^(?:CERT_|CRL_|DEPTH_ZERO_|SELF_SIGNED_|UNABLE_TO_|INVALID_CA|INVALID_PURPOSE|ERR_TLS_CERT)/;
 
 function whyNot(server: Server, error: unknown): Unreached {
   const { address, caFile } = server;
