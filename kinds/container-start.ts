@@ -1,26 +1,22 @@
 // What a container's process was started with, and what of it is newer by now: documents that it reads, and what stands
 // at its mounts' sources. Pure. Shared by the kinds that keep containers.
+import * as z from 'zod';
 import type { Container } from './docker-engine.ts';
-import type { Input } from './kind.ts';
+import type { Input, Verdict } from './kind.ts';
+import { no } from './shared/verdicts.ts';
 
 /** What bind mounts show, by path: when it was made, unix milliseconds; undefined for what is gone, 0 for what can't be told. */
 export type Sources = Readonly<Record<string, number | undefined>>;
 
-/** Of the last start that we saw through. */
-export interface Start {
-  readonly startedAt: string;
+/** What is remembered of the last start that we saw through. */
+export const Start = z.object({
+  startedAt: z.string(),
   /** By reference, the digest of each input that the process was started with. */
-  readonly inputs: Readonly<Record<string, string>>;
+  inputs: z.record(z.string(), z.string()),
   /** By path, when what it has mounted was made. */
-  readonly sources?: Readonly<Record<string, number>> | undefined;
-}
-
-/** As it is remembered. */
-export interface Started {
-  startedAt: string;
-  inputs: Record<string, string>;
-  sources: Record<string, number>;
-}
+  sources: z.record(z.string(), z.number()).optional(),
+});
+export type Start = z.infer<typeof Start>;
 
 /** What a start is compared with. */
 export interface Now {
@@ -34,9 +30,9 @@ export function startOf(
   { State }: Container,
   start: Start | undefined,
   { inputs, sources, restartOn }: Now,
-): Started {
+): Start {
   if (start?.startedAt === State.StartedAt)
-    return { startedAt: start.startedAt, inputs: { ...start.inputs }, sources: { ...start.sources } };
+    return { startedAt: start.startedAt, inputs: start.inputs, sources: start.sources };
   const read = restartOn.flatMap((ref) =>
     inputs[ref] === undefined ? [] : [[ref, inputs[ref].digest] as const],
   );
@@ -83,4 +79,8 @@ export function goneSource(start: Start | undefined, sources: Sources): string |
   return Object.keys(start?.sources ?? {}).find(
     (source) => source in sources && sources[source] === undefined,
   );
+}
+
+export function mountMissing(name: string, source: string): Verdict {
+  return no('MountMissing', `${source}, which ${name} has mounted, is gone: it sees what was removed`);
 }

@@ -1,4 +1,5 @@
 // Whether the services of the document work, each container by what the engine shows of it. Pure.
+import { mountMissing } from '../container-start.ts';
 import { verdictOf } from '../docker-verdict.ts';
 import type { Trial, Verdict } from '../kind.ts';
 import { no, unknown } from '../shared/verdicts.ts';
@@ -46,8 +47,7 @@ function ofOne(container: Container, o: Observed, before: Before | undefined): V
   const { service, engine } = container;
   const seen = { name: service, container: engine, nowMs: o.nowMs, log: o.logs.get(container.id) ?? '' };
   const gone = o.starts.gone.get(container.id);
-  if (gone !== undefined)
-    return no('MountMissing', `${gone}, which ${service} has mounted, is gone: it sees what was removed`);
+  if (gone !== undefined) return mountMissing(service, gone);
   if (before === undefined) return verdictOf(seen);
   const verdict = verdictOf(seen, { restarts: before.restarts[container.id] ?? 0 });
   // What did not work before is not the change's fault; it is not working either.

@@ -104,6 +104,7 @@ export async function asleepOf(
   const optional = optionalOf(base);
   if (optional.size === 0) return [];
   const active = await activeServices(at, files, io, signal);
+  if (active === undefined) return [];
   const reason = (name: string) => {
     const profiles = base.services[name]!.profiles!;
     const which =
@@ -111,7 +112,6 @@ export async function asleepOf(
     const none = profiles.length === 1 ? 'which is not active' : 'none of which is active';
     return `${name} is in ${which}, ${none}: name one in COMPOSE_PROFILES in .env`;
   };
-  if (active === undefined) return [];
   const isOff = (name: string) => optional.has(name) && !active.has(name);
   const rest = { isLeftOut: false, goesOn: true };
   return [
@@ -125,6 +125,17 @@ export async function asleepOf(
         : [{ service, words: `${service} needs ${off}, and ${reason(off)}`, ...rest }];
     }),
   ];
+}
+
+/** Why compose refuses ours beside their files, wherever it is written by then; undefined when it does not. */
+export function refusedBeside(
+  at: Project,
+  files: readonly string[],
+  ours: Override,
+  io: Io,
+  signal: AbortSignal,
+): Promise<string | undefined> {
+  return refusal(at, files, io, signal, textOf(withoutEnvFiles(ours)));
 }
 
 /**
@@ -144,7 +155,7 @@ export async function narrowed(
     const services = Object.fromEntries(
       Object.entries(override.services).filter(([name]) => names.has(name)),
     );
-    return refusal(at, files, io, signal, textOf(withoutEnvFiles({ ...override, services })));
+    return refusedBeside(at, files, { ...override, services }, io, signal);
   };
   const taken = new Set<string>();
   if ((await refusal(at, files, io, signal)) !== undefined) return { override, misfits: [] };

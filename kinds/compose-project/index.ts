@@ -1,6 +1,5 @@
 // ComposeProject: our part of a compose project of the user's. It is one compose file of ours beside theirs, which a
 // plain `docker compose up` takes too; of theirs nothing is written but COMPOSE_FILE, where that has to name ours.
-import path from 'node:path';
 import { Stalled } from '../../api/errors.ts';
 import { requireImage } from '../docker-engine.ts';
 import { SETTLE_MS } from '../docker-verdict.ts';
@@ -8,9 +7,9 @@ import { defineKind } from '../kind.ts';
 import { writeFile } from '../managed-file.ts';
 import { watchAll } from '../watch-all.ts';
 import { assess } from './assess.ts';
-import { hashesOf, type Io, type Project, readBase, refusal, up, versionOf } from './compose.ts';
+import { hashesOf, type Io, type Project, readBase, up, versionOf } from './compose.ts';
 import { containersOf, mendHalfMade, remove, restart, unpauseAll } from './containers.ts';
-import { baseDiffers } from './fit.ts';
+import { baseDiffers, refusedBeside } from './fit.ts';
 import {
   differing,
   diffFiles,
@@ -24,9 +23,8 @@ import {
   wantedFiles,
 } from './observe.ts';
 import { checkProject, pathsOf, permissionsOf } from './permissions.ts';
-import { BASE_NAMES, LISTED, OVERRIDE_NAMES } from './placement.ts';
+import { BASE_NAMES, OVERRIDE_NAMES } from './placement.ts';
 import { basePermissions, resolve } from './powers.ts';
-import { textOf, withoutEnvFiles } from './render.ts';
 import { ComposeProjectSpec, type D, Memory } from './schema.ts';
 import { end, refusalsOf, refuse } from './seen.ts';
 import { startsOf } from './starts.ts';
@@ -164,15 +162,10 @@ async function watchContainers(at: Project, io: Io, wake: () => void, signal: Ab
 }
 
 /** Ends what has or sees more than is granted, as it is now. @returns why, by id */
-async function contain(
-  d: D,
-  { base, override, placement: { base: files } }: Observed,
-  io: Io,
-  signal: AbortSignal,
-): Promise<Observed['notGranted']> {
+async function contain(d: D, o: Observed, io: Io, signal: AbortSignal): Promise<Observed['notGranted']> {
   const at = projectOf(d.spec);
-  const whose = { project: base.project, directory: at.directory, document: d.key };
-  const containers = await containersOf(whose, new Set(Object.keys(override.services)), io, signal);
+  const files = o.placement.base;
+  const containers = await ourContainers(d, o, io, signal);
   const refused = await refusalsOf(
     d,
     containers,
@@ -186,13 +179,8 @@ async function contain(
 
 /** @throws Stalled('Invalid') in compose's words. */
 async function validate(d: D, o: Observed, io: Io, signal: AbortSignal): Promise<void> {
-  const at = projectOf(d.spec);
-  const text = textOf(withoutEnvFiles(o.override));
-  await io.files.withCandidate(inProject(at, LISTED), Buffer.from(text), async (candidate) => {
-    const name = path.basename(candidate);
-    const why = await refusal(at, [...o.placement.base, name], io, signal);
-    if (why !== undefined) throw new Stalled('Invalid', why.replaceAll(name, o.placement.own));
-  });
+  const why = await refusedBeside(projectOf(d.spec), o.placement.base, o.override, io, signal);
+  if (why !== undefined) throw new Stalled('Invalid', why);
 }
 
 /** @throws Waiting while one of our images is pulled, Stalled when it can’t be. */

@@ -15,6 +15,7 @@ import {
   type Misfit,
   misfitsOf,
   narrowed,
+  refusedBeside,
   requireVariables,
 } from './fit.ts';
 import { LISTED, OVERRIDE } from './placement.ts';
@@ -33,7 +34,6 @@ import {
   says,
   secretsOf,
   textOf,
-  withoutEnvFiles,
 } from './render.ts';
 import type { ComposeProjectSpec, D } from './schema.ts';
 import { refusalsOf } from './seen.ts';
@@ -123,9 +123,12 @@ async function fit(
   const file = own[placement.own];
   // Theirs may have changed since ours was judged.
   const isWritten = file.type === 'file' && file.content.toString() === textOf(override);
+  // What is new, and not written yet, prepare judges.
   const refused = isWritten
     ? await refusal(at, filesOf(placement), io, signal)
-    : await refusedAnew(d, override, files, io, signal);
+    : d.heal
+      ? await refusedBeside(at, files, override, io, signal)
+      : undefined;
   if (refused === undefined || !d.heal) {
     const isAsked = isWritten && d.memory?.dotenv !== undefined && d.memory.dotenv !== dotenvDigest(dotenv);
     const resolved = isAsked ? await hashesOf(at, filesOf(placement), io, signal) : {};
@@ -143,18 +146,6 @@ async function fit(
 
 /** What compose fills variables from; '' and no file are the same to it. */
 export const dotenvDigest = (text: string | undefined): string => sha256(Buffer.from(text ?? ''));
-
-/** Of what was confirmed, and is to be written again; of what is new, prepare says it. */
-async function refusedAnew(
-  d: D,
-  override: Override,
-  files: readonly string[],
-  io: Io,
-  signal: AbortSignal,
-): Promise<string | undefined> {
-  if (!d.heal) return undefined;
-  return refusal(projectOf(d.spec), files, io, signal, textOf(withoutEnvFiles(override)));
-}
 
 function hasSecrets(spec: ComposeProjectSpec, name: string): boolean {
   const service = spec.services?.[name] ?? spec.extend?.[name];

@@ -3,6 +3,7 @@
 // extends, include, secrets from files of the host) is left out on purpose.
 import * as z from 'zod';
 import { Ref, SecretRef } from '../../api/documents.ts';
+import { Start } from '../container-start.ts';
 import { AbsolutePath } from '../fields.ts';
 import type { Desired } from '../kind.ts';
 
@@ -118,16 +119,8 @@ export const Memory = z.object({
   resolved: z.record(z.string(), z.string()).optional(),
   /** Of the text of .env that they are of. */
   dotenv: z.string().optional(),
-  starts: z
-    .record(
-      z.string(),
-      z.object({
-        startedAt: z.string(),
-        inputs: z.record(z.string(), z.string()),
-        sources: z.record(z.string(), z.number()),
-      }),
-    )
-    .optional(),
+  /** By ID of the container. */
+  starts: z.record(z.string(), Start).optional(),
 });
 export type Memory = z.infer<typeof Memory>;
 export type D = Desired<ComposeProjectSpec, Memory>;

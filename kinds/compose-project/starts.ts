@@ -1,5 +1,5 @@
 // What the processes of our services were started with. Of a service of theirs only our mounts are ours to follow.
-import { goneSource, type Now, newerThan, type Sources, type Started, startOf } from '../container-start.ts';
+import { goneSource, type Now, newerThan, type Sources, type Start, startOf } from '../container-start.ts';
 import type { Io } from './compose.ts';
 import type { Container } from './containers.ts';
 import { LABEL, type Override } from './render.ts';
@@ -12,7 +12,7 @@ export interface Starts {
   /** What a process has mounted, and is gone. */
   readonly gone: ReadonlyMap<string, string>;
   /** To be remembered. */
-  readonly starts: Record<string, Started>;
+  readonly starts: Record<string, Start>;
 }
 
 export function startsOf(
@@ -23,7 +23,7 @@ export function startsOf(
 ): Starts {
   const stale = new Map<string, string>();
   const gone = new Map<string, string>();
-  const starts: Record<string, Started> = {};
+  const starts: Record<string, Start> = {};
   for (const container of containers) {
     const { id, service, engine } = container;
     if (override.services[service] === undefined) continue;

@@ -4,30 +4,12 @@ import { Waiting } from '../../api/errors.ts';
 import { verdictOf } from '../docker-verdict.ts';
 import type { InventoryRecord } from '../kind.ts';
 import { restoreFile, SavedFile, saveFile } from '../managed-file.ts';
-import {
-  activeServices,
-  type Base,
-  commandsOf,
-  type Io,
-  type Project,
-  readBase,
-  refusal,
-  up,
-} from './compose.ts';
+import { activeServices, type Base, commandsOf, type Io, type Project, readBase, up } from './compose.ts';
 import { type Container, containersOf, isHalfMade, mendHalfMade, remove, unpauseAll } from './containers.ts';
-import { groundOf, type Misfit, narrowed, optionalOf } from './fit.ts';
+import { groundOf, type Misfit, narrowed, optionalOf, refusedBeside } from './fit.ts';
 import { envFilesIn, envFilesOf, goingOn, leftovers, type Observed, replicasOf } from './observe.ts';
 import { BASE_NAMES, LISTED, OVERRIDE, withoutOurs } from './placement.ts';
-import {
-  type Ground,
-  isOurs,
-  LABEL,
-  type Override,
-  onBase,
-  parseOverride,
-  textOf,
-  withoutEnvFiles,
-} from './render.ts';
+import { type Ground, isOurs, LABEL, type Override, onBase, parseOverride, textOf } from './render.ts';
 import type { D } from './schema.ts';
 import { end, refusalsOf, refuse } from './seen.ts';
 import { filesOf, inProject, projectOf, type Surroundings, surroundingsOf } from './surroundings.ts';
@@ -129,7 +111,7 @@ async function fitting(
   signal: AbortSignal,
 ): Promise<{ override: Override; misfits: readonly Misfit[] }> {
   const override = onBase(saved, ground);
-  const refused = await refusal(at, files, io, signal, textOf(withoutEnvFiles(override)));
+  const refused = await refusedBeside(at, files, override, io, signal);
   return refused === undefined
     ? { override, misfits: [] }
     : await narrowed(saved, ground, at, files, io, signal);

@@ -45,10 +45,20 @@ export function enginesDevices({ HostConfig }: Container): readonly EngineDevice
   return (HostConfig['Devices'] ?? []) as readonly EngineDevice[];
 }
 
-/** It was made with where a link led then. */
 export function deviceChanges(devices: readonly ResolvedDevice[], container: Container): Change[] {
-  const has = new Map(enginesDevices(container).map((d) => [d.PathInContainer, d.PathOnHost]));
-  const moved = devices.find(({ target, resolved }) => has.get(target) !== resolved.hostPath);
+  return movedChanges(
+    devices,
+    enginesDevices(container).map((d) => [d.PathInContainer, d.PathOnHost]),
+  );
+}
+
+/** It was made with where a link led then. @param made where the container sees what, and what of the host that is */
+export function movedChanges(
+  wanted: readonly { readonly target: string; readonly resolved: Resolved }[],
+  made: readonly (readonly [target: string, hostPath: string | undefined])[],
+): Change[] {
+  const has = new Map(made);
+  const moved = wanted.find(({ target, resolved }) => has.get(target) !== resolved.hostPath);
   if (moved === undefined) return [];
   const from = `with ${has.get(moved.target) ?? 'nothing'} at ${moved.target}`;
   return [{ what: 'container', from, to: `with ${moved.resolved.hostPath}` }];

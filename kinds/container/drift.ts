@@ -6,7 +6,7 @@ import { backoffMs } from '../docker-verdict.ts';
 import type { Change } from '../kind.ts';
 import type { ResolvedBind } from '../mounts-wanted.ts';
 import { bytesOf, nanoCpus, OWNER_LABEL, restartPolicy, SPEC_LABEL, specDigest } from './create.ts';
-import { deviceChanges, type ResolvedDevice } from './devices.ts';
+import { deviceChanges, movedChanges, type ResolvedDevice } from './devices.ts';
 import { networkChanges } from './networks.ts';
 import type { ContainerSpec, D, Memory } from './schema.ts';
 
@@ -60,13 +60,11 @@ export function configChanges(
   return changes;
 }
 
-/** It was made with where a link led then. */
 function sourceChanges(binds: readonly ResolvedBind[], { HostConfig }: Container): Change[] {
-  const has = new Map((HostConfig.Mounts ?? []).map(({ Target, Source }) => [Target, Source]));
-  const moved = binds.find(({ target, resolved }) => has.get(target) !== resolved.hostPath);
-  if (moved === undefined) return [];
-  const from = `with ${has.get(moved.target) ?? 'nothing'} at ${moved.target}`;
-  return [{ what: 'container', from, to: `with ${moved.resolved.hostPath}` }];
+  return movedChanges(
+    binds,
+    (HostConfig.Mounts ?? []).map(({ Target, Source }) => [Target, Source]),
+  );
 }
 
 /** Values that are shown nowhere, also not in what the program writes. */

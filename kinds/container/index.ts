@@ -1,7 +1,7 @@
 // Container: one container of a Docker engine, made as the spec says, running, and made anew when it differs. It
 // carries our label; one that does not is never touched. replace.ts has the order in which one takes the place of
 // another, undo.ts how it is undone.
-import { goneSource } from '../container-start.ts';
+import { goneSource, mountMissing } from '../container-start.ts';
 import { imageID } from '../docker-engine.ts';
 import { SETTLE_MS, verdictOf } from '../docker-verdict.ts';
 import { defineKind } from '../kind.ts';
@@ -55,8 +55,7 @@ export const container = defineKind<
     const restarts = old?.id === one.Id ? (old.restarts ?? one.RestartCount) : 0;
     const verdict = verdictOf(seen, trial === undefined ? undefined : { restarts });
     const gone = goneSource(d.memory, found.sources);
-    if (verdict.verdict === 'Yes' && gone !== undefined)
-      return no('MountMissing', `${gone}, which ${name} has mounted, is gone: it sees what was removed`);
+    if (verdict.verdict === 'Yes' && gone !== undefined) return mountMissing(name, gone);
     if (verdict.verdict !== 'Yes' || peerOf(d.spec) === undefined || found.peer?.State.Running === true) {
       return verdict;
     }

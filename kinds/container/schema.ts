@@ -1,5 +1,6 @@
 import * as z from 'zod';
 import { Ref, SecretRef } from '../../api/documents.ts';
+import { Start } from '../container-start.ts';
 import { AbsolutePath, ContainerName, ImageReference } from '../fields.ts';
 import type { Desired } from '../kind.ts';
 
@@ -207,11 +208,7 @@ export const Memory = z.object({
   spec: z.string(),
   /** ID of its image: what is healed is made of the same, wherever the image's name points by then. */
   image: z.string(),
-  startedAt: z.string(),
-  /** By reference, the digest of each input that the process was started with. */
-  inputs: z.record(z.string(), z.string()),
-  /** By path, when each directory of the host that it was started with was made. */
-  sources: z.record(z.string(), z.number()).optional(),
+  ...Start.shape,
   /** Volumes that nobody named, by where it sees them: one that is made anew gets them again. */
   volumes: z.record(z.string(), z.string()).optional(),
   /** IDs of images that it had before, and that are to be removed. */
